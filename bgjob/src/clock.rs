@@ -1,0 +1,116 @@
+//! Time as providers see it: a [`Timestamp`] and the [`Clock`] it comes from.
+
+use std::{
+    fmt,
+    time::{Duration, SystemTime},
+};
+
+use serde::{Deserialize, Serialize};
+
+/// A point in time: milliseconds since the Unix epoch, UTC.
+///
+/// ```
+/// use bgjob::Timestamp;
+/// use std::time::Duration;
+///
+/// let noon = Timestamp::from_millis(1_700_000_000_000);
+/// assert_eq!((noon + Duration::from_secs(1)).since(noon), Duration::from_secs(1));
+/// assert_eq!(noon.to_string(), "2023-11-14T22:13:20.000Z");
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    /// The Unix epoch, the earliest time there is here.
+    pub const MIN: Self = Self(0);
+    /// Later than any time a job can have (the year 9999 has ended).
+    pub const MAX: Self = Self(253_402_300_799_999);
+
+    /// From milliseconds since the Unix epoch; clamped to [`MIN`](Self::MIN) and
+    /// [`MAX`](Self::MAX).
+    pub const fn from_millis(millis: i64) -> Self {
+        if millis < Self::MIN.0 {
+            Self::MIN
+        } else if millis > Self::MAX.0 {
+            Self::MAX
+        } else {
+            Self(millis)
+        }
+    }
+
+    /// Milliseconds since the Unix epoch.
+    pub const fn as_millis(self) -> i64 {
+        self.0
+    }
+
+    /// What the host's clock says.
+    pub fn now() -> Self {
+        SystemTime::now().into()
+    }
+
+    /// The time from `earlier` to `self`; zero if `earlier` is later.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(u64::try_from(self.0 - earlier.0).unwrap_or(0))
+    }
+}
+
+impl std::ops::Add<Duration> for Timestamp {
+    type Output = Self;
+
+    /// Saturates at [`Timestamp::MAX`].
+    fn add(self, span: Duration) -> Self {
+        // Rounded up, so that "in 1 ns" is never the past of the same millisecond (never early).
+        let millis = span.as_nanos().div_ceil(1_000_000);
+        Self::from_millis(i64::try_from(millis).map_or(i64::MAX, |m| self.0.saturating_add(m)))
+    }
+}
+
+impl From<SystemTime> for Timestamp {
+    fn from(time: SystemTime) -> Self {
+        let millis = time
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .map_or(0, |d| d.as_millis());
+        Self::from_millis(i64::try_from(millis).unwrap_or(i64::MAX))
+    }
+}
+
+impl From<Timestamp> for SystemTime {
+    fn from(time: Timestamp) -> Self {
+        SystemTime::UNIX_EPOCH + time.since(Timestamp::MIN)
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        humantime::format_rfc3339_millis((*self).into()).fmt(f)
+    }
+}
+
+impl fmt::Debug for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Where a provider without a clock of its own takes the time from.
+///
+/// ```
+/// use bgjob::{Clock, SystemClock, Timestamp};
+///
+/// assert!(SystemClock.now() > Timestamp::MIN);
+/// ```
+pub trait Clock: Send + Sync + fmt::Debug {
+    /// The time now.
+    fn now(&self) -> Timestamp;
+}
+
+/// The host's clock.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+}

@@ -1,0 +1,158 @@
+//! The one [`Error`] of bgjob.
+
+use std::{error::Error as StdError, fmt};
+
+/// A result with bgjob's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A boxed error, as handlers and providers hand it over.
+pub type BoxError = Box<dyn StdError + Send + Sync>;
+
+/// What a caller can do about an [`Error`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// There is no such job, queue or file.
+    NotFound,
+    /// The id, or a live job with this unique key, is there already.
+    AlreadyExists,
+    /// The job is in another state or version than the operation needs.
+    Conflict,
+    /// The lease belongs to somebody else by now.
+    LeaseLost,
+    /// What was handed in is wrong; the message names the field and the remedy.
+    InvalidInput,
+    /// The provider, or this build, can't do that.
+    Unsupported,
+    /// The store or queue can't be reached just now; try again.
+    Unavailable,
+    /// It took too long; whether it happened is unknown.
+    Timeout,
+    /// It was shut down.
+    Closed,
+    /// A bug, or data that should not be there.
+    Internal,
+}
+
+/// What went wrong, what can be done about it, and what it was about.
+///
+/// `Display` is one line; [`source`](StdError::source) has the cause. Messages never carry
+/// metadata, results or secrets.
+///
+/// ```
+/// use bgjob::{Error, ErrorKind};
+///
+/// let error = Error::new(ErrorKind::NotFound, "no such job").with("job", "42");
+/// assert_eq!(error.to_string(), "no such job (job: 42)");
+/// assert!(!error.is_retryable());
+/// ```
+pub struct Error(Box<Inner>);
+
+struct Inner {
+    kind: ErrorKind,
+    message: String,
+    context: Vec<(&'static str, String)>,
+    source: Option<BoxError>,
+    job: Option<crate::JobId>,
+}
+
+impl Error {
+    /// An error of this kind; the message in lower case, without a full stop.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self(Box::new(Inner {
+            kind,
+            message: message.into(),
+            context: Vec::new(),
+            source: None,
+            job: None,
+        }))
+    }
+
+    /// Adds what it was about, as `name: value`.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: impl fmt::Display) -> Self {
+        self.0.context.push((name, value.to_string()));
+        self
+    }
+
+    /// Adds the cause.
+    #[must_use]
+    pub fn because(mut self, source: impl Into<BoxError>) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    /// Names the job it is about; see [`job_id`](Self::job_id).
+    #[must_use]
+    pub fn about(mut self, job: crate::JobId) -> Self {
+        self.0.job = Some(job);
+        self
+    }
+
+    /// What a caller can do about it.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// Whether the same call may succeed later, unchanged.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self.0.kind, ErrorKind::Unavailable | ErrorKind::Timeout)
+    }
+
+    /// The job it is about: enqueue again with this id and it can't be stored twice.
+    pub fn job_id(&self) -> Option<crate::JobId> {
+        self.0.job
+    }
+
+    /// A copy for each of several callers whose jobs shared one batch.
+    pub(crate) fn share(&self) -> Self {
+        let mut copy = Self::new(self.0.kind, self.0.message.clone());
+        copy.0.context.clone_from(&self.0.context);
+        if let Some(source) = &self.0.source {
+            copy = copy.because(source.to_string());
+        }
+        copy
+    }
+
+    pub(crate) fn invalid(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::InvalidInput, message)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)?;
+        let job = self.0.job.map(|id| ("job", id.to_string()));
+        let pairs: Vec<_> = self
+            .0
+            .context
+            .iter()
+            .cloned()
+            .chain(job)
+            .map(|(k, v)| format!("{k}: {v}"))
+            .collect();
+        if pairs.is_empty() {
+            Ok(())
+        } else {
+            write!(f, " ({})", pairs.join(", "))
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {self}", self.0.kind)?;
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            write!(f, "\n  because: {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_deref().map(|e| e as _)
+    }
+}

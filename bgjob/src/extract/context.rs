@@ -1,0 +1,276 @@
+//! [`JobContext`]: all there is to know about the attempt that is running.
+
+use std::{
+    any::{Any, TypeId},
+    collections::{BTreeMap, HashMap},
+    fmt,
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicU8, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::time::Instant;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
+
+use crate::{
+    JobId, Priority, Progress, Timestamp,
+    job::{ClaimedJob, Json},
+};
+
+/// Services by their type, as `.state(…)` collected them.
+pub(crate) type Services = HashMap<TypeId, Arc<dyn Any + Send + Sync>>;
+
+/// Why a running job is asked to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum CancelReason {
+    /// The dispatcher shuts down and its drain time is over.
+    Shutdown,
+    /// The attempt took longer than its `timeout`.
+    Timeout,
+    /// The lease could not be renewed; another worker may have the job already. Nothing this
+    /// attempt returns will be recorded.
+    LeaseLost,
+    /// Someone cancelled the job.
+    User,
+}
+
+impl CancelReason {
+    const ALL: [Self; 4] = [Self::Shutdown, Self::Timeout, Self::LeaseLost, Self::User];
+}
+
+/// The attempt that is running: what the job is, how often it was tried, and the way to hear
+/// that it should end. Cheap to clone; take it as an argument of the handler.
+///
+/// ```
+/// use bgjob::{JobContext, Progress};
+///
+/// async fn resize(pages: u64, ctx: JobContext) {
+///     for page in 0..pages {
+///         if ctx.is_cancelled() {
+///             return;
+///         }
+///         ctx.report(Progress::of(page, pages));
+///     }
+/// }
+/// # drop(resize);
+/// ```
+#[derive(Clone)]
+pub struct JobContext(Arc<Held>);
+
+/// A job in this process's hands, shared by its slot, its handler and the lease thread.
+pub(crate) struct Held {
+    pub(crate) job: ClaimedJob,
+    pub(crate) services: Arc<Services>,
+    /// Before the claim was sent: the lease can't end earlier than this plus its length.
+    pub(crate) claimed: Instant,
+    /// When a slot took it up.
+    pub(crate) started: OnceLock<Instant>,
+    /// Made when someone first asks: most jobs end before anyone does.
+    token: OnceLock<CancellationToken>,
+    /// 0, or 1 + the place of the reason in `CancelReason::ALL`. The first reason stays.
+    reason: AtomicU8,
+    /// What the handler reported and no renewal has carried away yet.
+    progress: Mutex<Option<Progress>>,
+}
+
+impl Held {
+    pub(crate) fn new(job: ClaimedJob, services: Arc<Services>, claimed: Instant) -> Self {
+        Self {
+            job,
+            services,
+            claimed,
+            started: OnceLock::new(),
+            token: OnceLock::new(),
+            reason: AtomicU8::new(0),
+            progress: Mutex::new(None),
+        }
+    }
+
+    /// Asks the handler to end. Only the first reason counts; answers whether this was it.
+    pub(crate) fn cancel(&self, reason: CancelReason) -> bool {
+        let code = 1 + CancelReason::ALL
+            .iter()
+            .position(|r| *r == reason)
+            .unwrap_or(0) as u8;
+        let first = self
+            .reason
+            .compare_exchange(0, code, Ordering::SeqCst, Ordering::SeqCst)
+            .is_ok();
+        // A token made between the two lines sees the reason when it is made.
+        if let Some(token) = self.token.get() {
+            token.cancel();
+        }
+        first
+    }
+
+    pub(crate) fn reason(&self) -> Option<CancelReason> {
+        let code = self.reason.load(Ordering::SeqCst);
+        CancelReason::ALL
+            .get(usize::from(code).wrapping_sub(1))
+            .copied()
+    }
+
+    pub(crate) fn token(&self) -> &CancellationToken {
+        let token = self.token.get_or_init(CancellationToken::new);
+        if self.reason().is_some() {
+            token.cancel();
+        }
+        token
+    }
+
+    /// What is to be carried to the store with the next renewal.
+    pub(crate) fn take_progress(&self) -> Option<Progress> {
+        self.progress
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .take()
+    }
+}
+
+impl JobContext {
+    pub(crate) fn new(held: Arc<Held>) -> Self {
+        Self(held)
+    }
+
+    pub(crate) fn held(&self) -> &Arc<Held> {
+        &self.0
+    }
+
+    /// The job's id.
+    pub fn id(&self) -> JobId {
+        self.0.job.id
+    }
+
+    /// The name it was enqueued by (an alias, perhaps).
+    pub fn name(&self) -> &str {
+        &self.0.job.spec.name
+    }
+
+    /// The queue it waited in.
+    pub fn queue(&self) -> &str {
+        &self.0.job.spec.queue
+    }
+
+    /// How urgent it is.
+    pub fn priority(&self) -> Priority {
+        self.0.job.spec.priority
+    }
+
+    /// Which attempt this is, by errors: 1 for the first, 2 after one error.
+    pub fn attempt(&self) -> u32 {
+        self.0.job.errors + 1
+    }
+
+    /// How many errors end the job.
+    pub fn max_attempts(&self) -> u32 {
+        self.0.job.spec.max_attempts
+    }
+
+    /// Whether an error of this attempt would be the last.
+    pub fn is_last_attempt(&self) -> bool {
+        self.attempt() >= self.max_attempts()
+    }
+
+    /// How often a process died with this job in hand.
+    pub fn crashes(&self) -> u32 {
+        self.0.job.crashes
+    }
+
+    /// A number strictly greater with each start of this job. Hand it to other systems, so that
+    /// they can refuse an earlier attempt that comes late.
+    pub fn fence(&self) -> u64 {
+        self.0.job.fence
+    }
+
+    /// How often an operator requeued the job from its end.
+    pub fn epoch(&self) -> u32 {
+        self.0.job.epoch
+    }
+
+    /// When it was enqueued.
+    pub fn created_at(&self) -> Timestamp {
+        self.0.job.created_at
+    }
+
+    /// When it was due.
+    pub fn due_at(&self) -> Timestamp {
+        self.0.job.due_at
+    }
+
+    /// When it was claimed.
+    pub fn claimed_at(&self) -> Timestamp {
+        self.0.job.claimed_at
+    }
+
+    /// When it must have ended, over all attempts.
+    pub fn deadline(&self) -> Option<Timestamp> {
+        self.0.job.deadline_at
+    }
+
+    /// The pairs it was enqueued with.
+    pub fn headers(&self) -> &BTreeMap<String, String> {
+        &self.0.job.spec.headers
+    }
+
+    /// The words it was enqueued with.
+    pub fn tags(&self) -> &[String] {
+        &self.0.job.spec.tags
+    }
+
+    /// The metadata as it was stored.
+    pub fn metadata(&self) -> &Json {
+        &self.0.job.spec.metadata
+    }
+
+    /// How long this attempt has been running.
+    pub fn elapsed(&self) -> Duration {
+        self.0
+            .started
+            .get()
+            .map_or(Duration::ZERO, Instant::elapsed)
+    }
+
+    /// Says how far it is. Stored with the next renewal of the lease (after ten seconds, then every
+    /// ten), so reporting often costs nothing.
+    pub fn report(&self, progress: Progress) {
+        let mut latest = self
+            .0
+            .progress
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        *latest = Some(progress);
+    }
+
+    /// Whether the job should end.
+    pub fn is_cancelled(&self) -> bool {
+        self.cancel_reason().is_some()
+    }
+
+    /// Why it should end.
+    pub fn cancel_reason(&self) -> Option<CancelReason> {
+        self.0.reason()
+    }
+
+    /// Returns when the job should end. Cancel safe.
+    pub fn cancelled(&self) -> WaitForCancellationFuture<'_> {
+        self.0.token().cancelled()
+    }
+
+    /// A token that is cancelled when the job should end, for handing on.
+    pub fn cancellation(&self) -> CancellationToken {
+        self.0.token().child_token()
+    }
+}
+
+impl fmt::Debug for JobContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JobContext")
+            .field("id", &self.id())
+            .field("name", &self.name())
+            .field("attempt", &self.attempt())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,140 @@
+//! How an attempt ended: [`End`] goes to the store, [`Attempt`] stays in the job's history.
+
+use std::{error::Error as StdError, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Json, Owner, limits};
+use crate::Timestamp;
+
+/// What a holder tells the store about the end of an attempt.
+#[derive(Debug, Clone, PartialEq)]
+pub enum End {
+    /// It ended well, with this result.
+    Success(Json),
+    /// It ended in an error.
+    Error {
+        /// What went wrong.
+        failure: Failure,
+        /// Whether and when to try again.
+        retry: Retry,
+    },
+    /// It was given back untouched (shutdown): ready at once, nothing counted.
+    Release,
+    /// It asked to be run again later: nothing counted.
+    Snooze(Duration),
+}
+
+/// Whether and when to try again after an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// After this time, if the budget allows.
+    After(Duration),
+    /// Never: Dead, for this reason.
+    Never(super::DeadReason),
+}
+
+/// What kind of error ended an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum FailureKind {
+    /// The handler returned an error.
+    Error,
+    /// The handler panicked.
+    Panic,
+    /// The attempt took longer than its `timeout`.
+    Timeout,
+    /// The metadata could not be decoded or upgraded.
+    Decode,
+    /// An extractor failed.
+    Extract,
+    /// The result was refused: too large, or not JSON.
+    Result,
+}
+
+/// What went wrong, bounded: the error's own text first, then its causes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// What kind of error it was.
+    pub kind: FailureKind,
+    /// The error and its causes, outermost first.
+    pub messages: Vec<String>,
+}
+
+impl Failure {
+    /// From one sentence.
+    pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
+        let mut left = limits::ERROR;
+        Self {
+            kind,
+            messages: vec![clean(message.into(), &mut left)],
+        }
+    }
+
+    /// From an error and its causes. Long chains and texts are cut
+    /// ([`limits::ERROR_CHAIN`], [`limits::ERROR`]), control characters escaped.
+    pub fn from_error(kind: FailureKind, error: &(dyn StdError + 'static)) -> Self {
+        let mut left = limits::ERROR;
+        let chain = std::iter::successors(Some(error), |e| e.source());
+        let messages = chain
+            .take(limits::ERROR_CHAIN)
+            .map(|e| clean(e.to_string(), &mut left))
+            .take_while(|text| !text.is_empty())
+            .collect();
+        Self { kind, messages }
+    }
+
+    /// The error's own text.
+    pub fn message(&self) -> &str {
+        self.messages.first().map_or("", String::as_str)
+    }
+}
+
+/// Escapes control characters and cuts the text to what is `left` of the budget.
+fn clean(text: String, left: &mut usize) -> String {
+    let mut text = if text.chars().any(|c| c.is_control() && c != '\n') {
+        let escape = |c: char| {
+            if c.is_control() && c != '\n' {
+                '\u{fffd}'
+            } else {
+                c
+            }
+        };
+        text.chars().map(escape).collect()
+    } else {
+        text
+    };
+    let end = text.floor_char_boundary((*left).min(text.len()));
+    text.truncate(end);
+    *left -= end;
+    text
+}
+
+/// One attempt in a job's history.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// The fence of its grant: attempts of one job have growing ones.
+    pub fence: u64,
+    /// The process start that ran it.
+    pub owner: Owner,
+    /// When it was claimed.
+    pub claimed_at: Timestamp,
+    /// When its end was recorded.
+    pub ended_at: Timestamp,
+    /// How it ended.
+    pub end: AttemptEnd,
+}
+
+/// How an attempt in a job's history ended. Successes and releases are not kept there.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AttemptEnd {
+    /// In this error.
+    Failed(Failure),
+    /// Its process stopped renewing the lease.
+    Crashed {
+        /// What it had last reported.
+        progress: Option<super::Progress>,
+    },
+}

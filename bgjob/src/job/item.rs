@@ -1,0 +1,187 @@
+//! [`Job`], and what goes into and comes out of its transitions.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Attempt, JobId, JobSpec, Owner, Phase, State, Token};
+use crate::Timestamp;
+
+/// A job as a store keeps it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Job {
+    /// Its name among all jobs.
+    pub id: JobId,
+    /// What was asked for.
+    pub spec: Arc<JobSpec>,
+    /// Where it stands.
+    pub phase: Phase,
+    /// Changes with every operator's write.
+    pub ver: u64,
+    /// Strictly greater with each grant; for handlers to hand to other systems.
+    pub fence: u64,
+    /// How often an operator requeued it from its end.
+    pub epoch: u32,
+    /// Errors of this epoch.
+    pub errors: u32,
+    /// Crashes of this epoch.
+    pub crashes: u32,
+    /// When it was stored.
+    pub created_at: Timestamp,
+    /// When it became or becomes due.
+    pub due_at: Timestamp,
+    /// If it has not started by then it is Dead. Gone with the first error or crash.
+    pub expires_at: Option<Timestamp>,
+    /// If it has not ended by then it gets no further attempt.
+    pub deadline_at: Option<Timestamp>,
+    /// What the handler last reported.
+    pub progress: Option<Progress>,
+    /// Failed and crashed attempts, oldest first, at most
+    /// [`limits::HISTORY`](super::limits::HISTORY).
+    pub history: Vec<Attempt>,
+}
+
+impl Job {
+    /// Where it stands, in one word.
+    pub const fn state(&self) -> State {
+        self.phase.state()
+    }
+
+    /// A process died with it in hand, so it may be what killed it.
+    pub const fn is_suspect(&self) -> bool {
+        self.crashes > 0
+    }
+}
+
+/// A job to be stored.
+#[derive(Debug, Clone)]
+pub struct NewJob {
+    /// Made by the client, so that a repeated create can't make two jobs.
+    pub id: JobId,
+    /// What is asked for.
+    pub spec: Arc<JobSpec>,
+    /// When it is due.
+    pub due: Due,
+}
+
+/// When a job is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Due {
+    /// At once.
+    #[default]
+    Now,
+    /// This long after it is stored, by the store's clock.
+    After(Duration),
+    /// At this time.
+    At(Timestamp),
+}
+
+impl Due {
+    /// The time it means, if it is `now`.
+    pub fn from(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::Now => now,
+            Self::After(delay) => now + delay,
+            Self::At(time) => time,
+        }
+    }
+}
+
+/// One claim call: who claims, with which token, for how long.
+#[derive(Debug, Clone, Copy)]
+pub struct Grant {
+    /// The token of each job the call claims.
+    pub token: Token,
+    /// The process start that claims.
+    pub owner: Owner,
+    /// How long before the sweeper may revoke what is not renewed.
+    pub lease: Duration,
+    /// Set on a call that repeats one whose answer was lost: jobs this token holds already are
+    /// answered again, before any other is claimed.
+    pub repeat: bool,
+}
+
+/// What a dispatcher can run: nothing else is claimed for it.
+#[derive(Debug, Clone, Default)]
+pub struct Serves {
+    /// Names, aliases included, each with the highest metadata version it reads.
+    pub jobs: Arc<BTreeMap<Arc<str>, u32>>,
+    /// Whether one suspect is wanted. A call never claims more than one of them.
+    pub suspect: bool,
+}
+
+impl Serves {
+    /// Whether it can run a job of this name and version.
+    pub fn can_run(&self, name: &str, version: u32) -> bool {
+        self.jobs
+            .get(name)
+            .is_some_and(|highest| version <= *highest)
+    }
+}
+
+/// A job as a claim gives it out: what running it needs, without history.
+#[derive(Debug, Clone)]
+pub struct ClaimedJob {
+    /// Its name among all jobs.
+    pub id: JobId,
+    /// What was asked for.
+    pub spec: Arc<JobSpec>,
+    /// The token it is held by.
+    pub token: Token,
+    /// See [`Job::fence`].
+    pub fence: u64,
+    /// See [`Job::epoch`].
+    pub epoch: u32,
+    /// See [`Job::errors`].
+    pub errors: u32,
+    /// See [`Job::crashes`].
+    pub crashes: u32,
+    /// See [`Job::created_at`].
+    pub created_at: Timestamp,
+    /// See [`Job::due_at`].
+    pub due_at: Timestamp,
+    /// See [`Job::deadline_at`].
+    pub deadline_at: Option<Timestamp>,
+    /// When it was claimed, by the store's clock.
+    pub claimed_at: Timestamp,
+}
+
+/// How far a running job is.
+///
+/// ```
+/// use bgjob::Progress;
+///
+/// let half = Progress::of(50, 100).note("resizing");
+/// assert_eq!(half.total, Some(100));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Progress {
+    /// Steps done.
+    pub done: u64,
+    /// Steps in all, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total: Option<u64>,
+    /// A few words, cut at [`limits::NOTE`](super::limits::NOTE) bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+impl Progress {
+    /// `done` steps of `total`.
+    pub const fn of(done: u64, total: u64) -> Self {
+        Self {
+            done,
+            total: Some(total),
+            note: None,
+        }
+    }
+
+    /// With a few words.
+    #[must_use]
+    pub fn note(mut self, note: impl Into<String>) -> Self {
+        let mut note = note.into();
+        note.truncate(note.floor_char_boundary(super::limits::NOTE.min(note.len())));
+        self.note = Some(note);
+        self
+    }
+}

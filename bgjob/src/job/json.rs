@@ -1,0 +1,100 @@
+//! [`Json`]: a JSON text that is passed on without being parsed again.
+
+use std::{fmt, sync::Arc};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
+use serde_json::value::RawValue;
+
+use crate::Error;
+
+/// A JSON text: a job's metadata, or its result. Cheap to clone; `Debug` hides what it says.
+///
+/// ```
+/// use bgjob::Json;
+///
+/// let json = Json::encode(&vec![1, 2, 3])?;
+/// assert_eq!(json.as_str(), "[1,2,3]");
+/// assert_eq!(json.decode::<Vec<u8>>()?, [1, 2, 3]);
+/// assert_eq!(format!("{json:?}"), "Json(7 bytes)");
+/// # Ok::<(), bgjob::Error>(())
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct Json(Arc<str>);
+
+impl Json {
+    /// Encodes a value.
+    ///
+    /// # Errors
+    /// `InvalidInput` where the value can't be JSON (a map with keys that are no strings, say).
+    pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Self, Error> {
+        serde_json::to_string(value)
+            .map(|text| Self(text.into()))
+            .map_err(|e| Error::invalid("the value can't be written as JSON").because(e))
+    }
+
+    /// Takes a text that must be JSON.
+    ///
+    /// # Errors
+    /// `InvalidInput` where it is not.
+    pub fn parse(text: impl Into<Arc<str>>) -> Result<Self, Error> {
+        let text = text.into();
+        match serde_json::from_str::<&RawValue>(&text) {
+            Ok(_) => Ok(Self(text)),
+            Err(e) => Err(Error::invalid("this is not JSON").because(e)),
+        }
+    }
+
+    /// Takes a text a store kept; it is checked when it is decoded.
+    pub fn trusted(text: impl Into<Arc<str>>) -> Self {
+        Self(text.into())
+    }
+
+    /// Decodes it.
+    ///
+    /// # Errors
+    /// `InvalidInput` where it doesn't fit `T`; the cause says where, never what.
+    pub fn decode<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        serde_json::from_str(&self.0).map_err(|e| {
+            // serde_json's own text may quote the value, and values are never logged.
+            Error::invalid("the JSON does not fit the type")
+                .with("line", e.line())
+                .with("column", e.column())
+        })
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Its length in bytes.
+    #[allow(clippy::len_without_is_empty, reason = "no JSON text is empty")]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// `null`.
+    pub fn null() -> Self {
+        Self("null".into())
+    }
+}
+
+impl fmt::Debug for Json {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Json({} bytes)", self.len())
+    }
+}
+
+impl Serialize for Json {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let raw: &RawValue = serde_json::from_str(&self.0).map_err(serde::ser::Error::custom)?;
+        raw.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Json {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = Box::<RawValue>::deserialize(deserializer)?;
+        Ok(Self(Box::<str>::from(raw).into()))
+    }
+}

@@ -1,0 +1,20 @@
+//! What a job is, and the pure transitions that change it. Nothing here awaits or does I/O.
+
+mod end;
+mod id;
+mod item;
+mod json;
+mod options;
+mod outcome;
+mod retry;
+mod state;
+pub mod transition;
+
+pub use end::{Attempt, AttemptEnd, End, Failure, FailureKind, Retry};
+pub use id::{JobId, Owner, Token};
+pub use item::{ClaimedJob, Due, Grant, Job, NewJob, Progress, Serves};
+pub use json::Json;
+pub use options::{JobSpec, Priority, limits};
+pub use outcome::{IntoOutcome, JobError, Outcome};
+pub use retry::Backoff;
+pub use state::{DeadReason, Ended, Hold, How, Phase, State};

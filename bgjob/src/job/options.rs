@@ -1,0 +1,285 @@
+//! [`JobSpec`]: what was asked for when a job was enqueued, and the limits it is held to.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use super::Json;
+use crate::Error;
+
+/// Every limit a job is held to, with its value.
+pub mod limits {
+    use std::time::Duration;
+
+    /// Metadata a manager accepts unless told otherwise, in bytes.
+    pub const METADATA: usize = 256 * 1024;
+    /// Metadata no manager accepts more than, in bytes.
+    pub const METADATA_HARD: usize = 1024 * 1024;
+    /// A result, in bytes.
+    pub const RESULT: usize = 64 * 1024;
+    /// Headers and tags together, in bytes.
+    pub const HEADERS: usize = 16 * 1024;
+    /// Tags of one job.
+    pub const TAGS: usize = 32;
+    /// A job's name, in bytes.
+    pub const NAME: usize = 128;
+    /// A queue's name, in bytes.
+    pub const QUEUE: usize = 64;
+    /// A unique key, in bytes.
+    pub const UNIQUE_KEY: usize = 256;
+    /// An error's whole chain as it is kept, in bytes.
+    pub const ERROR: usize = 16 * 1024;
+    /// Errors kept of one chain.
+    pub const ERROR_CHAIN: usize = 16;
+    /// A note of a progress report, in bytes.
+    pub const NOTE: usize = 1024;
+    /// Attempts kept in a job's history; older ones are dropped.
+    pub const HISTORY: usize = 10;
+    /// Jobs in one batch to a store.
+    pub const BATCH: usize = 1000;
+    /// Bytes of metadata in one batch to a store.
+    pub const BATCH_BYTES: usize = 4 * 1024 * 1024;
+    /// The longest span a job can ask for (delay, timeout, retention, …): ten years.
+    pub const SPAN: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+}
+
+/// How urgent a job is. Of the jobs of a queue that are due, the most urgent go first.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Priority {
+    /// After everything else.
+    Low,
+    /// What a job has that says nothing.
+    #[default]
+    Normal,
+    /// Before the normal ones.
+    High,
+    /// Before everything else.
+    Critical,
+}
+
+impl Priority {
+    /// All of them, the most urgent first.
+    pub const ALL: [Self; 4] = [Self::Critical, Self::High, Self::Normal, Self::Low];
+
+    /// 0 for the most urgent, 3 for the least: the order in which stores keep ready jobs.
+    pub const fn rank(self) -> u8 {
+        match self {
+            Self::Critical => 0,
+            Self::High => 1,
+            Self::Normal => 2,
+            Self::Low => 3,
+        }
+    }
+
+    /// The priority of a rank that [`rank`](Self::rank) gave.
+    pub const fn from_rank(rank: u8) -> Self {
+        match rank {
+            0 => Self::Critical,
+            1 => Self::High,
+            2 => Self::Normal,
+            _ => Self::Low,
+        }
+    }
+}
+
+/// What was asked for at the enqueue. It stays as it is while the job runs, fails and retries; only
+/// an operator's edit replaces it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JobSpec {
+    /// Name of the job, which says which function runs it.
+    pub name: Arc<str>,
+    /// Queue it waits in.
+    pub queue: Arc<str>,
+    /// Version of the metadata; see `#[job(version = …)]`.
+    pub version: u32,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// What the function is called with.
+    pub metadata: Json,
+    /// Pairs that travel with the job: trace context, tenant, …
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
+    /// Words to find it by.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// At most one live job has this key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unique_key: Option<String>,
+    /// Errors it may end in before it is Dead.
+    pub max_attempts: u32,
+    /// Crashes of its process it may see before it is Dead.
+    pub max_crashes: u32,
+    /// From due to first start; later it is Dead (`expired`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Duration>,
+    /// From due to the end over all attempts; later it is Dead (`deadline`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Duration>,
+    /// How long it is kept once it succeeded or was cancelled. Zero deletes it at once.
+    pub retain: Duration,
+}
+
+impl JobSpec {
+    /// Errors a job may end in unless told otherwise.
+    pub const MAX_ATTEMPTS: u32 = 5;
+    /// Crashes a job may see unless told otherwise.
+    pub const MAX_CRASHES: u32 = 3;
+    /// How long a succeeded or cancelled job is kept unless told otherwise.
+    pub const RETAIN: Duration = Duration::from_secs(24 * 60 * 60);
+    /// How long a dead job is kept, whatever it says.
+    pub const RETAIN_DEAD: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+    /// The queue of a job that names none.
+    pub const QUEUE: &'static str = "default";
+
+    /// A job of this name with everything else at its default.
+    pub fn new(name: impl Into<Arc<str>>, metadata: Json) -> Self {
+        Self {
+            name: name.into(),
+            queue: Self::QUEUE.into(),
+            version: 0,
+            priority: Priority::Normal,
+            metadata,
+            headers: BTreeMap::new(),
+            tags: Vec::new(),
+            unique_key: None,
+            max_attempts: Self::MAX_ATTEMPTS,
+            max_crashes: Self::MAX_CRASHES,
+            expires: None,
+            deadline: None,
+            retain: Self::RETAIN,
+        }
+    }
+
+    /// Checks every limit.
+    ///
+    /// # Errors
+    /// `InvalidInput` naming the field, the limit and the remedy.
+    pub fn validate(&self, metadata_max: usize) -> Result<(), Error> {
+        check_name(&self.name)?;
+        check_queue(&self.queue)?;
+        let size = self.metadata.len();
+        if size > metadata_max {
+            return Err(Error::invalid(format!(
+                "metadata is {size} bytes, more than the {metadata_max} allowed: store the data \
+                 elsewhere and enqueue its key, or raise the manager's `max_metadata`"
+            )));
+        }
+        let pairs: usize = self.headers.iter().map(|(k, v)| k.len() + v.len()).sum();
+        let tags: usize = self.tags.iter().map(String::len).sum();
+        if pairs + tags > limits::HEADERS {
+            return Err(Error::invalid(format!(
+                "headers and tags are {} bytes, more than the {} allowed: use the metadata",
+                pairs + tags,
+                limits::HEADERS
+            )));
+        }
+        if self.tags.len() > limits::TAGS {
+            return Err(Error::invalid(format!(
+                "{} tags, more than the {} allowed",
+                self.tags.len(),
+                limits::TAGS
+            )));
+        }
+        if let Some(key) = &self.unique_key
+            && (key.is_empty() || key.len() > limits::UNIQUE_KEY)
+        {
+            return Err(Error::invalid(format!(
+                "a unique_key has 1 to {} bytes; this one has {}: use a hash of it",
+                limits::UNIQUE_KEY,
+                key.len()
+            )));
+        }
+        check_count("max_attempts", self.max_attempts)?;
+        check_count("max_crashes", self.max_crashes)?;
+        check_span("retain", Some(self.retain))?;
+        check_span("expires", self.expires)?;
+        check_span("deadline", self.deadline)
+    }
+}
+
+/// Most errors or crashes a job may allow itself.
+const COUNT_MAX: u32 = 1000;
+
+fn check_count(field: &str, count: u32) -> Result<(), Error> {
+    if (1..=COUNT_MAX).contains(&count) {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "`{field}` is {count}: it takes 1 to {COUNT_MAX}"
+    )))
+}
+
+/// Checks a span of time a user gave.
+pub(crate) fn check_span(field: &str, span: Option<Duration>) -> Result<(), Error> {
+    match span {
+        Some(span) if span > limits::SPAN => Err(Error::invalid(format!(
+            "`{field}` is longer than ten years"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Checks a job's name: 1–128 bytes of `[A-Za-z0-9._:-]`.
+pub(crate) fn check_name(name: &str) -> Result<(), Error> {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b':' | b'-');
+    if (1..=limits::NAME).contains(&name.len()) && name.bytes().all(fits) {
+        return Ok(());
+    }
+    let max = limits::NAME;
+    Err(Error::invalid(format!(
+        "job names are 1–{max} bytes of `A-Z a-z 0-9 . _ : -`"
+    ))
+    .with("name", name.escape_debug()))
+}
+
+/// Checks a queue's name: `[a-z0-9][a-z0-9_.-]{0,63}`.
+pub(crate) fn check_queue(name: &str) -> Result<(), Error> {
+    let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let first = name.bytes().next().is_some_and(fits);
+    let all = name
+        .bytes()
+        .all(|b| fits(b) || matches!(b, b'.' | b'_' | b'-'));
+    if first && all && name.len() <= limits::QUEUE {
+        return Ok(());
+    }
+    let max = limits::QUEUE;
+    Err(Error::invalid(format!(
+        "queue names are 1–{max} bytes of `a-z 0-9 . _ -` and start with a letter or digit"
+    ))
+    .with("queue", name.escape_debug()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(change: impl FnOnce(&mut JobSpec), says: &str) {
+        let mut spec = JobSpec::new("a", Json::null());
+        change(&mut spec);
+        let error = spec.validate(limits::METADATA).expect_err(says);
+        assert!(error.to_string().contains(says), "{error}");
+    }
+
+    #[test]
+    fn what_is_too_much_is_refused_by_name() {
+        check(
+            |s| s.metadata = Json::trusted("1".repeat(limits::METADATA + 1)),
+            "metadata is",
+        );
+        check(|s| s.name = "".into(), "job names are");
+        check(|s| s.name = "a b".into(), "name: a b");
+        check(|s| s.queue = "../up".into(), "queue names are");
+        check(|s| s.queue = "A".into(), "queue names are");
+        check(|s| s.tags = vec![String::new(); 33], "33 tags");
+        check(|s| s.unique_key = Some(String::new()), "unique_key");
+        check(|s| s.max_attempts = 0, "`max_attempts` is 0");
+        check(|s| s.retain = Duration::MAX, "`retain` is longer");
+        check(
+            |s| _ = s.headers.insert("k".into(), "v".repeat(limits::HEADERS)),
+            "headers and tags",
+        );
+    }
+}

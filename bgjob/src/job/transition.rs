@@ -1,0 +1,424 @@
+//! The protocol's one home: each function is one atomic transition of one job.
+//!
+//! A store makes each of them one compare-and-set. Those that keep typed jobs call these functions;
+//! those that say it in their own language (SQL) are held to them by tests. A refusal leaves the
+//! job as it was.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{
+    Attempt, AttemptEnd, ClaimedJob, DeadReason, Due, End, Ended, Grant, Hold, How, Job, JobSpec,
+    Json, NewJob, Phase, Progress, Retry, Serves, State, Token, limits,
+};
+use crate::Timestamp;
+
+/// How the sweeper judges, the same on every dispatcher.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SweepPolicy {
+    /// Waited beyond the lease's end, where clocks may differ.
+    pub margin: Duration,
+    /// Wait after the first crash, the second, and so on; the last stands for all further ones.
+    pub crash_backoff: Vec<Duration>,
+    /// Where a queue is configured: a job that is due and was not hinted at for this long is
+    /// hinted at again, and then ever more seldom. `None` where there is no queue.
+    pub touch: Option<Duration>,
+}
+
+impl Default for SweepPolicy {
+    fn default() -> Self {
+        Self {
+            margin: Duration::from_secs(1),
+            crash_backoff: [5, 60, 600].map(Duration::from_secs).to_vec(),
+            touch: None,
+        }
+    }
+}
+
+impl SweepPolicy {
+    /// The longest a job waits for its next hint.
+    const TOUCH_MAX: Duration = Duration::from_secs(600);
+    /// A first hint is the enqueuer's; the sweeper waits this long before it gives one.
+    pub const TOUCH: Duration = Duration::from_secs(15);
+
+    fn crash_backoff(&self, crashes: u32) -> Duration {
+        let nth = (crashes as usize)
+            .saturating_sub(1)
+            .min(self.crash_backoff.len() - 1);
+        self.crash_backoff[nth]
+    }
+}
+
+/// Why a claim was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// Not due yet, or too late: past `expires` or `deadline`, for the sweeper to end.
+    NotDue,
+    /// Held by another grant.
+    Busy,
+    /// Not among what the claimer serves, or a suspect where none is wanted.
+    NotServed,
+    /// Over.
+    Terminal,
+}
+
+/// What became of an operator's request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operated {
+    /// It was done; the job is in this state now.
+    Done(State),
+    /// There is no such job.
+    Missing,
+    /// The job is in this state, which does not allow it.
+    Refused(State),
+    /// The job was edited meanwhile: it has this `ver`.
+    Stale(u64),
+    /// Another live job has its unique key.
+    KeyTaken(super::JobId),
+}
+
+/// What an operator asks of one job.
+#[derive(Debug, Clone)]
+pub enum Operation {
+    /// End it: at once if it waits, at its next renewal if it runs.
+    Cancel,
+    /// Run a job that is over once more: a new epoch, counters at zero.
+    Requeue(Due),
+    /// Change when a waiting job is due.
+    Reschedule(Due),
+    /// Replace the metadata of a waiting job, if it still has this `ver`.
+    Edit {
+        /// The new metadata.
+        metadata: Json,
+        /// Its version.
+        version: u32,
+        /// The `ver` that was read.
+        ver: u64,
+    },
+    /// Forget a job that is over.
+    Delete,
+}
+
+/// T1: the job that a create stores.
+pub fn create(new: &NewJob, now: Timestamp) -> Job {
+    let due_at = new.due.from(now);
+    let mut job = Job {
+        id: new.id,
+        spec: Arc::clone(&new.spec),
+        phase: Phase::Ready {
+            touch_at: first_touch(due_at, now),
+        },
+        ver: 0,
+        fence: 0,
+        epoch: 0,
+        errors: 0,
+        crashes: 0,
+        created_at: now,
+        due_at,
+        expires_at: None,
+        deadline_at: None,
+        progress: None,
+        history: Vec::new(),
+    };
+    set_limits(&mut job);
+    job
+}
+
+/// T1 again: whether a create that finds `existing` under its id is a repeat of the one that
+/// made it (the same content, or edited since), and so a success.
+pub fn is_repeat(existing: &Job, new: &NewJob) -> bool {
+    existing.spec.name == new.spec.name
+        && (existing.ver > 0 || existing.spec.metadata == new.spec.metadata)
+}
+
+/// T2 and T2′: claims a ready job that is due and served, or answers a repeated claim again.
+///
+/// # Errors
+/// Why not; the job is as it was.
+pub fn claim(
+    job: &mut Job,
+    grant: &Grant,
+    serves: &Serves,
+    now: Timestamp,
+) -> Result<ClaimedJob, Refusal> {
+    match &job.phase {
+        Phase::Running(hold) if hold.token == grant.token => return Ok(claimed(job, hold)),
+        Phase::Running(_) => return Err(Refusal::Busy),
+        Phase::Ended(_) => return Err(Refusal::Terminal),
+        Phase::Ready { .. } => {}
+    }
+    if !serves.can_run(&job.spec.name, job.spec.version) || (job.is_suspect() && !serves.suspect) {
+        return Err(Refusal::NotServed);
+    }
+    if job.due_at > now || too_late(job, now).is_some() {
+        return Err(Refusal::NotDue);
+    }
+    job.fence += 1;
+    let hold = Hold {
+        token: grant.token,
+        owner: grant.owner,
+        since: now,
+        lease_until: now + grant.lease,
+        cancel: false,
+    };
+    let answer = claimed(job, &hold);
+    job.phase = Phase::Running(hold);
+    Ok(answer)
+}
+
+/// T3: moves the lease on and stores what the handler reported. Answers whether someone asked
+/// for an end, or `None` if the token holds nothing (any more). An expired lease that nobody
+/// revoked can be renewed.
+pub fn renew(
+    job: &mut Job,
+    token: Token,
+    progress: Option<&Progress>,
+    lease: Duration,
+    now: Timestamp,
+) -> Option<bool> {
+    let Phase::Running(hold) = &mut job.phase else {
+        return None;
+    };
+    if hold.token != token {
+        return None;
+    }
+    hold.lease_until = hold.lease_until.max(now + lease);
+    if let Some(progress) = progress {
+        job.progress = Some(progress.clone());
+    }
+    Some(hold.cancel)
+}
+
+/// T4, T5, T6: ends an attempt. Answers the state the job is in now, or `None` if the token
+/// holds nothing (any more).
+pub fn finish(job: &mut Job, token: Token, end: &End, now: Timestamp) -> Option<State> {
+    let Phase::Running(hold) = &job.phase else {
+        return None;
+    };
+    if hold.token != token {
+        return None;
+    }
+    let hold = hold.clone();
+    match end {
+        End::Success(result) => conclude(job, How::Succeeded(result.clone()), now),
+        End::Error { failure, retry } => {
+            job.errors += 1;
+            job.expires_at = None;
+            remember(job, &hold, AttemptEnd::Failed(failure.clone()), now);
+            match (hold.cancel, after_error(job, *retry, now)) {
+                (true, _) => conclude(job, How::Cancelled, now),
+                (false, Ok(due_at)) => wait(job, due_at, now),
+                (false, Err(reason)) => conclude(job, How::Dead(reason), now),
+            }
+        }
+        End::Release if hold.cancel => conclude(job, How::Cancelled, now),
+        End::Release => wait(job, job.due_at.min(now), now),
+        End::Snooze(_) if hold.cancel => conclude(job, How::Cancelled, now),
+        End::Snooze(delay) => wait(job, now + *delay, now),
+    }
+    Some(job.state())
+}
+
+/// T7: takes a job whose lease has run out from its holder. Answers whether it did.
+pub fn revoke(job: &mut Job, policy: &SweepPolicy, now: Timestamp) -> bool {
+    let Phase::Running(hold) = &job.phase else {
+        return false;
+    };
+    if hold.lease_until + policy.margin >= now {
+        return false;
+    }
+    let hold = hold.clone();
+    job.crashes += 1;
+    job.expires_at = None;
+    let progress = job.progress.clone();
+    remember(job, &hold, AttemptEnd::Crashed { progress }, now);
+    if hold.cancel {
+        conclude(job, How::Cancelled, now);
+    } else if job.crashes >= job.spec.max_crashes {
+        conclude(job, How::Dead(DeadReason::Crashes), now);
+    } else {
+        wait(job, now + policy.crash_backoff(job.crashes), now);
+    }
+    true
+}
+
+/// T8: notes that a due job is hinted at now, so that the next hint comes later (ever later,
+/// as it ages). Answers whether a hint is to be pushed.
+pub fn touch(job: &mut Job, policy: &SweepPolicy, now: Timestamp) -> bool {
+    let Some(every) = policy.touch else {
+        return false;
+    };
+    let due_at = job.due_at;
+    let Phase::Ready { touch_at } = &mut job.phase else {
+        return false;
+    };
+    if due_at > now || *touch_at > now {
+        return false;
+    }
+    *touch_at = now
+        + now
+            .since(due_at)
+            .clamp(every, SweepPolicy::TOUCH_MAX.max(every));
+    true
+}
+
+/// T11: ends a waiting job that is past `expires` or `deadline`. Answers whether it did.
+pub fn expire(job: &mut Job, now: Timestamp) -> bool {
+    let Phase::Ready { .. } = job.phase else {
+        return false;
+    };
+    let Some(reason) = too_late(job, now) else {
+        return false;
+    };
+    conclude(job, How::Dead(reason), now);
+    true
+}
+
+/// T12: whether the job may be purged.
+pub fn is_purgeable(job: &Job, now: Timestamp) -> bool {
+    matches!(&job.phase, Phase::Ended(end) if end.purge_at <= now)
+}
+
+/// Whether the job is to be deleted in the step that ended it. Its id is to stay behind for
+/// [`REMEMBERED`], so that a repeated create can't run it again.
+pub fn vanishes(job: &Job) -> bool {
+    matches!(&job.phase, Phase::Ended(end) if end.purge_at <= end.at)
+}
+
+/// How long the id of a job that was deleted at its end is remembered.
+pub const REMEMBERED: Duration = Duration::from_secs(300);
+
+/// T9, T10, and the operator's half of T12. `Done` for [`Operation::Delete`] means that the store
+/// is to forget the job. Unique keys are the store's to check.
+pub fn operate(job: &mut Job, operation: &Operation, now: Timestamp) -> Operated {
+    let state = job.state();
+    let refused = Operated::Refused(state);
+    match (operation, &mut job.phase) {
+        (Operation::Cancel, Phase::Ready { .. }) => conclude(job, How::Cancelled, now),
+        (Operation::Cancel, Phase::Running(hold)) => hold.cancel = true,
+        // Asking twice is asking once.
+        (Operation::Cancel, Phase::Ended(_)) if state == State::Cancelled => {}
+        (Operation::Requeue(due), Phase::Ended(_)) => {
+            job.epoch += 1;
+            (job.errors, job.crashes, job.progress) = (0, 0, None);
+            job.due_at = due.from(now);
+            set_limits(job);
+            wait(job, job.due_at, now);
+        }
+        (Operation::Reschedule(due), Phase::Ready { .. }) => {
+            job.due_at = due.from(now);
+            if job.errors + job.crashes == 0 {
+                set_limits(job);
+            }
+            wait(job, job.due_at, now);
+        }
+        (Operation::Edit { ver, .. }, Phase::Ready { .. }) if *ver != job.ver => {
+            return Operated::Stale(job.ver);
+        }
+        (
+            Operation::Edit {
+                metadata, version, ..
+            },
+            Phase::Ready { .. },
+        ) => {
+            let spec = JobSpec {
+                metadata: metadata.clone(),
+                version: *version,
+                ..(*job.spec).clone()
+            };
+            job.spec = Arc::new(spec);
+        }
+        (Operation::Delete, Phase::Ended(_)) => return Operated::Done(state),
+        _ => return refused,
+    }
+    job.ver += 1;
+    Operated::Done(job.state())
+}
+
+/// The light copy of a job that goes to its holder.
+pub fn claimed(job: &Job, hold: &Hold) -> ClaimedJob {
+    ClaimedJob {
+        id: job.id,
+        spec: Arc::clone(&job.spec),
+        token: hold.token,
+        fence: job.fence,
+        epoch: job.epoch,
+        errors: job.errors,
+        crashes: job.crashes,
+        created_at: job.created_at,
+        due_at: job.due_at,
+        deadline_at: job.deadline_at,
+        claimed_at: hold.since,
+    }
+}
+
+fn set_limits(job: &mut Job) {
+    job.expires_at = job.spec.expires.map(|span| job.due_at + span);
+    job.deadline_at = job.spec.deadline.map(|span| job.due_at + span);
+}
+
+/// When the sweeper first hints at a job: its enqueuer does so itself if it is due at once.
+pub fn first_touch(due_at: Timestamp, now: Timestamp) -> Timestamp {
+    if due_at > now {
+        due_at
+    } else {
+        now + SweepPolicy::TOUCH
+    }
+}
+
+fn too_late(job: &Job, now: Timestamp) -> Option<DeadReason> {
+    let past = |limit: Option<Timestamp>| limit.is_some_and(|limit| limit <= now);
+    if past(job.deadline_at) {
+        Some(DeadReason::Deadline)
+    } else if past(job.expires_at) {
+        Some(DeadReason::Expired)
+    } else {
+        None
+    }
+}
+
+/// When a failed job is due again, or why it is dead.
+fn after_error(job: &Job, retry: Retry, now: Timestamp) -> Result<Timestamp, DeadReason> {
+    let due_at = match retry {
+        Retry::Never(reason) => return Err(reason),
+        Retry::After(_) if job.errors >= job.spec.max_attempts => return Err(DeadReason::Errors),
+        Retry::After(delay) => now + delay,
+    };
+    // A retry that can only start past the deadline is of no use to anybody.
+    if job.deadline_at.is_some_and(|limit| limit <= due_at) {
+        return Err(DeadReason::Deadline);
+    }
+    Ok(due_at)
+}
+
+/// What waits is hinted at by whoever made it wait, if it is due; else by the sweeper.
+fn wait(job: &mut Job, due_at: Timestamp, now: Timestamp) {
+    job.due_at = due_at;
+    job.phase = Phase::Ready {
+        touch_at: first_touch(due_at, now),
+    };
+}
+
+fn conclude(job: &mut Job, how: How, now: Timestamp) {
+    let keep = match how {
+        How::Dead(_) => JobSpec::RETAIN_DEAD,
+        How::Succeeded(_) | How::Cancelled => job.spec.retain,
+    };
+    job.phase = Phase::Ended(Ended {
+        how,
+        at: now,
+        purge_at: now + keep,
+    });
+}
+
+fn remember(job: &mut Job, hold: &Hold, end: AttemptEnd, now: Timestamp) {
+    if job.history.len() >= limits::HISTORY {
+        job.history.remove(0);
+    }
+    job.history.push(Attempt {
+        fence: job.fence,
+        owner: hold.owner,
+        claimed_at: hold.since,
+        ended_at: now,
+        end,
+    });
+}

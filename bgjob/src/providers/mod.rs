@@ -1,0 +1,1 @@
+//! Stores and queues. Nothing outside this folder names one of them.

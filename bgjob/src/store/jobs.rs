@@ -1,0 +1,326 @@
+//! [`JobStore`]: the full contract of a document store.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+
+use crate::{
+    Result, Timestamp,
+    job::{
+        ClaimedJob, End, Grant, Job, JobId, NewJob, Progress, Serves, State, Token,
+        transition::{Operated, Operation, SweepPolicy},
+    },
+    queue::Hint,
+};
+
+/// Where jobs are kept: the only truth.
+///
+/// * **Linearizable per job.** A batch is not atomic: each element has its own answer, in the order
+///   of the input, and one bad element does not hurt the others.
+/// * **An error means unknown**: the caller repeats the call. What the protocol can refuse (`Lost`,
+///   `Exists`, `KeyTaken`, `NotServed` …) is an answer, not an error.
+/// * **Durable at return**, at the level the capabilities declare.
+/// * **A provider only translates**: it does not log, retry or read the host's clock (it is given a
+///   [`Clock`](crate::Clock) where it has none of its own).
+/// * **Cancel safe**: dropping a call's future leaves each element either done or not, never half
+///   done.
+///
+/// The meaning of every transition is that of [`transition`](crate::job::transition).
+#[async_trait]
+pub trait JobStore: Send + Sync + fmt::Debug {
+    /// What this store can do. Constant for the life of the value.
+    fn capabilities(&self) -> StoreCapabilities;
+
+    /// T1: stores jobs. Repeated with the same id and content it answers `Exists`.
+    async fn create(&self, jobs: &[NewJob]) -> Result<Vec<Created>>;
+
+    /// T2, T2′: claims these jobs. A repeat with the same token answers `Claimed` again.
+    /// `grant.repeat` changes nothing here.
+    async fn claim(&self, ids: &[JobId], grant: &Grant, serves: &Serves) -> Result<Vec<Claim>>;
+
+    /// T2, T2′: claims what is due, the most urgent and then the longest due first in each queue,
+    /// at most `max` a queue. With `grant.repeat` it first answers what this token holds already.
+    /// Only where `ready_scan` is declared.
+    async fn claim_ready(&self, want: &[Want], grant: &Grant, serves: &Serves) -> Result<Claimed>;
+
+    /// T4–T6: ends attempts. Repeating an applied end answers `Lost` or the same again.
+    async fn finish(&self, ends: &[Ending]) -> Result<Vec<Finished>>;
+
+    /// Ends attempts and claims the next; a store may do both in one commit.
+    ///
+    /// An error means that either, both or none of them happened: repeat both.
+    async fn finish_and_claim(
+        &self,
+        ends: &[Ending],
+        want: &[Want],
+        grant: &Grant,
+        serves: &Serves,
+    ) -> Result<(Vec<Finished>, Claimed)> {
+        let finished = if ends.is_empty() {
+            Vec::new()
+        } else {
+            self.finish(ends).await?
+        };
+        Ok((finished, self.claim_ready(want, grant, serves).await?))
+    }
+
+    /// T3: moves leases on. Called from the lease thread's own runtime, at any time, first in line.
+    async fn renew(&self, held: &[Held], lease: Duration) -> Result<Vec<Renewed>>;
+
+    /// T7, T8, T11: revokes what is not renewed, expires what is too late and notes what is to be
+    /// hinted at again; at most `limit` jobs in all.
+    async fn sweep(&self, limit: usize, policy: &SweepPolicy) -> Result<Vec<Swept>>;
+
+    /// T9, T10, T12: what an operator asks of one job.
+    async fn operate(&self, id: JobId, operation: &Operation) -> Result<Operated>;
+
+    /// The jobs with these ids, `None` where there is none.
+    async fn get(&self, ids: &[JobId]) -> Result<Vec<Option<Job>>>;
+
+    /// Jobs that fit the filter, in the order of their ids, from after `after` on, at most `limit`.
+    async fn list(&self, filter: &Filter, after: Option<JobId>, limit: usize) -> Result<Vec<Job>>;
+
+    /// How many jobs of which state each queue has; pairs that have none may be left out.
+    async fn counts(&self) -> Result<Vec<QueueCount>>;
+
+    /// T12: forgets at most `limit` jobs past their `purge_at`, and ids past their time. Answers
+    /// how many jobs it was; fewer than `limit` means that none are left.
+    async fn purge(&self, limit: usize) -> Result<usize>;
+
+    /// The store's time.
+    async fn now(&self) -> Result<Timestamp>;
+
+    /// Returns when one of these queues may have work that it did not have when the call began
+    /// (created, released, requeued …; not: a delayed job became due). May return early. Cancel
+    /// safe.
+    ///
+    /// Provided: a slow poll that returns after a second.
+    async fn wait_ready(&self, queues: &[Arc<str>]) -> Result<()> {
+        let _ = queues;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        Ok(())
+    }
+
+    /// Returns when this job may have ended since the call began; callers look and call again. May
+    /// return early. Cancel safe. To miss nothing, make the future, poll it once, look, then await
+    /// it.
+    ///
+    /// Provided: a slow poll that returns after half a second.
+    async fn wait_ended(&self, id: JobId) -> Result<()> {
+        let _ = id;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        Ok(())
+    }
+}
+
+/// What survives which failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Durability {
+    /// Nothing: it is gone with the process.
+    Volatile,
+    /// A crash of the process; a power failure may take the last commits.
+    ProcessCrash,
+    /// A crash of the machine: written through to the disk.
+    OsCrash,
+    /// The loss of a machine: acknowledged by several.
+    Quorum,
+}
+
+/// Whose clock a store goes by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ClockSource {
+    /// One clock for all its clients.
+    Store,
+    /// Each client's own: the sweeper waits a margin for their differences.
+    Client,
+}
+
+/// What a store can do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StoreCapabilities {
+    /// Its name, for messages.
+    pub name: &'static str,
+    /// What survives which failure.
+    pub durability: Durability,
+    /// Whose clock it goes by.
+    pub clock: ClockSource,
+    /// It can find ready work by itself, so it needs no queue.
+    pub ready_scan: bool,
+    /// Its claims tell when the next delayed job is due.
+    pub next_due: bool,
+    /// Its waits are woken, not polled.
+    pub wakes: bool,
+    /// It holds at most one live job to a unique key.
+    pub unique: bool,
+    /// The largest job it takes, in bytes of metadata.
+    pub max_document: usize,
+}
+
+impl StoreCapabilities {
+    /// A store of this name and durability that can do everything; fields say what it can't.
+    pub const fn new(name: &'static str, durability: Durability) -> Self {
+        Self {
+            name,
+            durability,
+            clock: ClockSource::Store,
+            ready_scan: true,
+            next_due: true,
+            wakes: true,
+            unique: true,
+            max_document: crate::job::limits::METADATA_HARD,
+        }
+    }
+}
+
+/// The answer to one create.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Created {
+    /// It is stored.
+    Created,
+    /// It was stored before, by an earlier try: a success.
+    Exists,
+    /// The id belongs to another job.
+    IdTaken,
+    /// This live job has its unique key.
+    KeyTaken(JobId),
+    /// The store can't take it, ever, for this reason.
+    Rejected(String),
+}
+
+/// The answer to one claim by id.
+#[derive(Debug, Clone)]
+pub enum Claim {
+    /// It is yours.
+    Claimed(ClaimedJob),
+    /// It is not due, or too late.
+    NotDue,
+    /// Another grant holds it.
+    Busy,
+    /// It is not among what you serve.
+    NotServed,
+    /// It is over.
+    Terminal,
+    /// There is no such job.
+    Missing,
+}
+
+/// The answer to a claim of what is ready.
+#[derive(Debug, Default)]
+pub struct Claimed {
+    /// They are yours.
+    pub jobs: Vec<ClaimedJob>,
+    /// How long until the next job that could be claimed is due; `None` where there is none, where
+    /// it is unknown, and where there may be more ready ones.
+    pub next_due_in: Option<Duration>,
+}
+
+/// How many jobs of a queue are wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Want {
+    /// The queue.
+    pub queue: Arc<str>,
+    /// At most so many.
+    pub max: usize,
+}
+
+/// The end of one attempt.
+#[derive(Debug, Clone)]
+pub struct Ending {
+    /// The job.
+    pub id: JobId,
+    /// The token it is held by.
+    pub token: Token,
+    /// How it ended.
+    pub end: End,
+}
+
+/// The answer to one finish.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finished {
+    /// It is recorded; the job is in this state now.
+    Applied(State),
+    /// The token holds nothing (any more): the end is of no interest.
+    Lost,
+}
+
+/// A job to be renewed.
+#[derive(Debug, Clone)]
+pub struct Held {
+    /// The job.
+    pub id: JobId,
+    /// The token it is held by.
+    pub token: Token,
+    /// What the handler reported since the last renewal.
+    pub progress: Option<Progress>,
+}
+
+/// The answer to one renewal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Renewed {
+    /// The lease has moved on.
+    Renewed {
+        /// Someone asked for an end.
+        cancel: bool,
+    },
+    /// The token holds nothing (any more): stop.
+    Lost,
+}
+
+/// What a sweep did to one job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Swept {
+    /// T7: its lease had run out; it is in this state now.
+    Revoked {
+        /// The job.
+        id: JobId,
+        /// Where it stands now.
+        state: State,
+    },
+    /// T11: it was too late and is Dead.
+    Expired {
+        /// The job.
+        id: JobId,
+    },
+    /// T8: it is to be hinted at.
+    Touched(Hint),
+}
+
+/// Which jobs are listed: those that fit everything that is set.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Of this queue.
+    pub queue: Option<Arc<str>>,
+    /// Of this name.
+    pub name: Option<Arc<str>>,
+    /// In this state.
+    pub state: Option<State>,
+    /// With this tag.
+    pub tag: Option<String>,
+}
+
+impl Filter {
+    /// Whether the job fits.
+    pub fn fits(&self, job: &Job) -> bool {
+        self.queue
+            .as_ref()
+            .is_none_or(|queue| *queue == job.spec.queue)
+            && self.name.as_ref().is_none_or(|name| *name == job.spec.name)
+            && self.state.is_none_or(|state| state == job.state())
+            && self
+                .tag
+                .as_ref()
+                .is_none_or(|tag| job.spec.tags.contains(tag))
+    }
+}
+
+/// How many jobs of a queue are in a state.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct QueueCount {
+    /// The queue.
+    pub queue: Arc<str>,
+    /// The state.
+    pub state: State,
+    /// How many.
+    pub jobs: u64,
+}

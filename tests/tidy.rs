@@ -1,0 +1,4 @@
+//! House rules that can be held by a test.
+
+#[test]
+fn placeholder() {}
