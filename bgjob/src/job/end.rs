@@ -76,7 +76,7 @@ impl Failure {
     /// ([`limits::ERROR_CHAIN`], [`limits::ERROR`]), control characters escaped.
     pub fn from_error(kind: FailureKind, error: &(dyn StdError + 'static)) -> Self {
         let mut left = limits::ERROR;
-        let chain = std::iter::successors(Some(error), |e| e.source());
+        let chain = std::iter::successors(Some(error), |&e| e.source());
         let messages = chain
             .take(limits::ERROR_CHAIN)
             .map(|e| clean(e.to_string(), &mut left))

@@ -180,7 +180,7 @@ impl<T> Outcome<T> {
     pub fn from_error(error: &(dyn StdError + 'static)) -> Self {
         let failure = Failure::from_error(FailureKind::Error, error);
         let mut chain =
-            std::iter::successors(Some(error), |e| e.source()).take(limits::ERROR_CHAIN);
+            std::iter::successors(Some(error), |&e| e.source()).take(limits::ERROR_CHAIN);
         match chain
             .find_map(|e| e.downcast_ref::<JobError>())
             .map(|e| e.verdict)
