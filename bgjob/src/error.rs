@@ -30,6 +30,10 @@ pub enum ErrorKind {
     Timeout,
     /// It was shut down.
     Closed,
+    /// The job that was waited for is dead; the message has its last error.
+    JobDead,
+    /// The job that was waited for was cancelled.
+    JobCancelled,
     /// A bug, or data that should not be there.
     Internal,
 }

@@ -1,24 +1,45 @@
 //! Background jobs: any document store with any queue, nothing lost.
 
+pub mod extract;
 pub mod job;
+pub mod prelude;
 pub mod providers;
 pub mod queue;
 pub mod registry;
 pub mod store;
 
 mod clock;
+mod dispatcher;
 mod entropy;
 mod error;
-mod extract;
+mod events;
 mod manager;
 
+#[doc(hidden)]
+#[path = "private.rs"]
+pub mod __private;
+
+// The code `#[job]` makes says `::bgjob`; so bgjob's own tests can have jobs.
+#[cfg(test)]
+extern crate self as bgjob;
+
 pub use clock::{Clock, SystemClock, Timestamp};
-pub use error::{BoxError, Error, ErrorKind, Result};
-pub use extract::{CancelReason, JobContext};
-pub use job::{
-    Backoff, IntoOutcome, Job, JobError, JobId, JobSpec, Json, Outcome, Owner, Priority, Progress,
-    State,
+pub use dispatcher::{
+    DispatcherBuilder, Drained, Health, JobDispatcher, Middleware, Next, Running,
 };
-pub use manager::{Enqueue, EnqueueAll, JobManager};
+pub use error::{BoxError, Error, ErrorKind, Result};
+#[cfg(feature = "macros")]
+#[doc = include_str!("docs/job.md")]
+pub use bgjob_macros::job;
+pub use events::{Event, Part, Verdict, Via};
+pub use extract::{CancelReason, FromContext, JobContext, Metadata, State};
+pub use job::{
+    Backoff, Due, IntoOutcome, Job, JobError, JobId, JobSpec, Json, Outcome, Owner, Priority, Progress,
+    State as JobState,
+};
+pub use manager::{
+    Connect, Cursor, Enqueue, EnqueueAll, JobHandle, JobManager, List, ManagerBuilder, Page,
+};
 pub use queue::JobQueue;
+pub use registry::{JobItem, Registry};
 pub use store::{Durability, JobStore, Want};

@@ -6,7 +6,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, OnceLock,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicBool, AtomicU8, Ordering},
     },
     time::Duration,
 };
@@ -74,6 +74,10 @@ pub(crate) struct Held {
     reason: AtomicU8,
     /// What the handler reported and no renewal has carried away yet.
     progress: Mutex<Option<Progress>>,
+    /// Someone has decided how the attempt ends: its slot, or the lease thread for a stuck one.
+    decided: AtomicBool,
+    /// The store has answered, or the lease is lost: nothing is held any more.
+    settled: AtomicBool,
 }
 
 impl Held {
@@ -86,7 +90,27 @@ impl Held {
             token: OnceLock::new(),
             reason: AtomicU8::new(0),
             progress: Mutex::new(None),
+            decided: AtomicBool::new(false),
+            settled: AtomicBool::new(false),
         }
+    }
+
+    /// Takes the right to say how the attempt ends; only one gets it.
+    pub(crate) fn decide(&self) -> bool {
+        !self.decided.swap(true, Ordering::SeqCst)
+    }
+
+    pub(crate) fn is_decided(&self) -> bool {
+        self.decided.load(Ordering::SeqCst)
+    }
+
+    /// Notes that it is held no more; only the first call counts.
+    pub(crate) fn settle(&self) -> bool {
+        !self.settled.swap(true, Ordering::SeqCst)
+    }
+
+    pub(crate) fn is_settled(&self) -> bool {
+        self.settled.load(Ordering::SeqCst)
     }
 
     /// Asks the handler to end. Only the first reason counts; answers whether this was it.
@@ -121,12 +145,25 @@ impl Held {
         token
     }
 
+    /// A renewal failed: what it carried goes with the next, unless there is something newer.
+    pub(crate) fn give_back_progress(&self, progress: Progress) {
+        let mut latest =
+            self.progress.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        latest.get_or_insert(progress);
+    }
+
     /// What is to be carried to the store with the next renewal.
     pub(crate) fn take_progress(&self) -> Option<Progress> {
         self.progress
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
             .take()
+    }
+}
+
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Held").field("id", &self.job.id).finish_non_exhaustive()
     }
 }
 
@@ -137,6 +174,12 @@ impl JobContext {
 
     pub(crate) fn held(&self) -> &Arc<Held> {
         &self.0
+    }
+
+    /// The service of this type, where the dispatcher was given one.
+    pub(super) fn service<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        let service = self.0.services.get(&TypeId::of::<T>())?;
+        Some(Arc::clone(service).downcast().expect("services are kept by their type"))
     }
 
     /// The job's id.

@@ -1,6 +1,19 @@
-//! What a handler can be called with: extractors, one a file.
+//! What a handler can be called with: metadata first, then any number of extractors.
 
+mod combine;
 mod context;
+mod from_context;
+mod metadata;
+mod needs;
+mod parts;
+mod state;
 
 pub use context::{CancelReason, JobContext};
 pub(crate) use context::{Held, Services};
+pub use from_context::FromContext;
+pub use metadata::Metadata;
+pub(crate) use metadata::decode;
+pub use needs::Needs;
+pub use parts::{Attempts, Fence, Headers, Tags};
+pub use state::State;
+pub use tokio_util::sync::CancellationToken;

@@ -14,6 +14,7 @@ pub use end::{Attempt, AttemptEnd, End, Failure, FailureKind, Retry};
 pub use id::{JobId, Owner, Token};
 pub use item::{ClaimedJob, Due, Grant, Job, NewJob, Progress, Serves};
 pub use json::Json;
+pub(crate) use options::{check_name, check_queue, check_span};
 pub use options::{JobSpec, Priority, limits};
 pub use outcome::{IntoOutcome, JobError, Outcome};
 pub use retry::Backoff;

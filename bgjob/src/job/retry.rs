@@ -1,6 +1,6 @@
 //! [`Backoff`]: how long a failed job waits for its next attempt.
 
-use std::{borrow::Cow, fmt, time::Duration};
+use std::{fmt, time::Duration};
 
 use super::limits;
 
@@ -18,17 +18,17 @@ use super::limits;
 /// assert_eq!(backoff.wait(3), Duration::from_secs(20));
 /// assert_eq!(backoff.wait(99), Duration::from_secs(3600));
 /// ```
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 pub struct Backoff {
     shape: Shape,
     jitter: bool,
 }
 
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 enum Shape {
     Linear { step: Duration, max: Duration },
     Exponential { first: Duration, max: Duration },
-    Steps(Cow<'static, [Duration]>),
+    Steps(&'static [Duration]),
     Custom(fn(u32) -> Duration),
 }
 
@@ -60,7 +60,7 @@ impl Backoff {
     /// These waits in turn, then the last one again and again. An empty list waits not at all.
     pub const fn steps(waits: &'static [Duration]) -> Self {
         Self {
-            shape: Shape::Steps(Cow::Borrowed(waits)),
+            shape: Shape::Steps(waits),
             jitter: true,
         }
     }
@@ -75,7 +75,7 @@ impl Backoff {
 
     /// Exactly these waits.
     #[must_use]
-    pub fn without_jitter(mut self) -> Self {
+    pub const fn without_jitter(mut self) -> Self {
         self.jitter = false;
         self
     }

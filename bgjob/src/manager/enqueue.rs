@@ -1,35 +1,233 @@
 //! The builders that `enqueue` and `enqueue_all` return.
 
-use std::marker::PhantomData;
+use std::{
+    fmt,
+    future::{Future, IntoFuture},
+    marker::PhantomData,
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
-use super::JobManager;
-use crate::registry::JobDescriptor;
+use serde::Serialize;
 
-/// One job about to be enqueued.
-#[derive(Debug)]
+use super::{JobHandle, JobManager};
+use crate::{
+    Error, ErrorKind, JobId, JobSpec, Json, Priority, Result,
+    job::{Due, NewJob, limits},
+    registry::JobDescriptor,
+    store::Created,
+};
+
+/// One job about to be enqueued; await it.
+///
+/// It returns when the job is stored as durably as the store can. A hint that can't be pushed is
+/// no error: the sweeper gives it later.
+///
+/// # Errors
+/// `InvalidInput` where a limit is broken (nothing is stored), `AlreadyExists` where the id belongs
+/// to another job, else what the store says. After `Unavailable` or `Timeout` the job may or may
+/// not be stored: enqueue again with [`Error::job_id`] as [`id`](Self::id) and it can't be twice.
+///
+/// # Cancel safety
+/// Dropping the future leaves the job stored or not; with an [`id`](Self::id) it can be repeated.
 #[must_use = "nothing is enqueued until it is awaited"]
 pub struct Enqueue<M, R> {
+    manager: JobManager,
+    source: Source,
     metadata: M,
+    id: Option<JobId>,
+    unique_key: Option<String>,
+    options: Options,
     result: PhantomData<fn() -> R>,
+}
+
+/// Many jobs about to be enqueued, in one batch or as few as the limits allow; await it for their
+/// handles, in order.
+///
+/// # Errors
+/// As for [`Enqueue`], for the first job that failed. A batch is not atomic: the others are stored.
+/// With ids of your own ([`id_by`](Self::id_by)) it can be repeated.
+#[must_use = "nothing is enqueued until it is awaited"]
+pub struct EnqueueAll<M, R> {
+    manager: JobManager,
+    source: Source,
+    jobs: Vec<(M, Option<JobId>)>,
+    options: Options,
+    result: PhantomData<fn() -> R>,
+}
+
+/// Where the job's settings come from.
+#[derive(Clone)]
+enum Source {
+    Described(&'static JobDescriptor),
+    Named(Arc<str>),
+}
+
+impl Source {
+    fn spec(&self, metadata: Json) -> JobSpec {
+        match self {
+            Self::Described(job) => job.spec(metadata),
+            Self::Named(name) => JobSpec::new(Arc::clone(name), metadata),
+        }
+    }
+
+    fn name(&self) -> &str {
+        match self {
+            Self::Described(job) => job.name(),
+            Self::Named(name) => name,
+        }
+    }
+}
+
+/// What an enqueue says otherwise than the job's attribute.
+#[derive(Debug, Default)]
+struct Options {
+    due: Due,
+    queue: Option<Arc<str>>,
+    priority: Option<Priority>,
+    version: Option<u32>,
+    max_attempts: Option<u32>,
+    retain: Option<Duration>,
+    headers: Vec<(String, String)>,
+    tags: Vec<String>,
+}
+
+impl Options {
+    fn apply(&self, spec: &mut JobSpec) {
+        if let Some(queue) = &self.queue {
+            spec.queue = Arc::clone(queue);
+        }
+        if let Some(priority) = self.priority {
+            spec.priority = priority;
+        }
+        if let Some(version) = self.version {
+            spec.version = version;
+        }
+        if let Some(max) = self.max_attempts {
+            spec.max_attempts = max;
+        }
+        if let Some(retain) = self.retain {
+            spec.retain = retain;
+        }
+        spec.headers.extend(self.headers.iter().cloned());
+        spec.tags.extend(self.tags.iter().cloned());
+    }
+}
+
+/// The options one job and many have in common.
+macro_rules! options {
+    () => {
+        /// Due this long from now, by the store's clock; at most ten years.
+        pub fn delay(mut self, delay: Duration) -> Self {
+            self.options.due = Due::After(delay);
+            self
+        }
+
+        /// Due at this time. A time that has passed means now.
+        pub fn at(mut self, time: SystemTime) -> Self {
+            self.options.due = Due::At(time.into());
+            self
+        }
+
+        /// Into this queue instead of the job's own.
+        pub fn queue(mut self, queue: impl Into<Arc<str>>) -> Self {
+            self.options.queue = Some(queue.into());
+            self
+        }
+
+        /// With this priority instead of the job's own.
+        pub fn priority(mut self, priority: Priority) -> Self {
+            self.options.priority = Some(priority);
+            self
+        }
+
+        /// With this version of the metadata; for raw enqueues, the typed ones know it.
+        pub fn version(mut self, version: u32) -> Self {
+            self.options.version = Some(version);
+            self
+        }
+
+        /// Dead after this many errors instead of the job's own number; 1 to 1000.
+        pub fn max_attempts(mut self, attempts: u32) -> Self {
+            self.options.max_attempts = Some(attempts);
+            self
+        }
+
+        /// Kept this long after it succeeded or was cancelled, instead of the job's own time.
+        pub fn retain(mut self, retain: Duration) -> Self {
+            self.options.retain = Some(retain);
+            self
+        }
+
+        /// With a pair that travels with the job. All pairs and tags: at most 16 KiB.
+        pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+            self.options.headers.push((name.into(), value.into()));
+            self
+        }
+
+        /// With a word to find it by; at most 32.
+        pub fn tag(mut self, tag: impl Into<String>) -> Self {
+            self.options.tags.push(tag.into());
+            self
+        }
+    };
 }
 
 impl<M, R> Enqueue<M, R> {
     #[doc(hidden)]
     pub fn new(manager: &JobManager, job: &'static JobDescriptor, metadata: M) -> Self {
-        let _ = (manager, job);
+        Self::from_source(manager, Source::Described(job), metadata)
+    }
+
+    pub(super) fn raw(manager: &JobManager, name: Arc<str>, metadata: M) -> Self {
+        Self::from_source(manager, Source::Named(name), metadata)
+    }
+
+    fn from_source(manager: &JobManager, source: Source, metadata: M) -> Self {
         Self {
+            manager: manager.clone(),
+            source,
             metadata,
+            id: None,
+            unique_key: None,
+            options: Options::default(),
             result: PhantomData,
         }
     }
+
+    options!();
+
+    /// With this id. Enqueueing the same content under the same id again is a success and changes
+    /// nothing; see [`JobId::from_key`].
+    pub fn id(mut self, id: JobId) -> Self {
+        self.id = Some(id);
+        self
+    }
+
+    /// At most one live job has this key. If there is one, the handle is its handle, and
+    /// [`existing`](JobHandle::existing) says so. 1 to 256 bytes.
+    pub fn unique_key(mut self, key: impl Into<String>) -> Self {
+        self.unique_key = Some(key.into());
+        self
+    }
 }
 
-/// Many jobs about to be enqueued.
-#[derive(Debug)]
-#[must_use = "nothing is enqueued until it is awaited"]
-pub struct EnqueueAll<M, R> {
-    metadata: Vec<M>,
-    result: PhantomData<fn() -> R>,
+impl<M: Serialize, R> Enqueue<M, R> {
+    async fn enqueue(self) -> Result<JobHandle<R>> {
+        let id = self.id.unwrap_or_else(JobId::new);
+        let job = new_job(
+            &self.manager,
+            &self.source,
+            &self.options,
+            &self.metadata,
+            id,
+            self.unique_key,
+        )?;
+        let kept = !job.spec.retain.is_zero();
+        let answer = self.manager.inner.creates.one(job).await?;
+        handle(self.manager, answer, id, kept)
+    }
 }
 
 impl<M, R> EnqueueAll<M, R> {
@@ -39,10 +237,133 @@ impl<M, R> EnqueueAll<M, R> {
         job: &'static JobDescriptor,
         metadata: impl IntoIterator<Item = M>,
     ) -> Self {
-        let _ = (manager, job);
         Self {
-            metadata: metadata.into_iter().collect(),
+            manager: manager.clone(),
+            source: Source::Described(job),
+            jobs: metadata
+                .into_iter()
+                .map(|metadata| (metadata, None))
+                .collect(),
+            options: Options::default(),
             result: PhantomData,
         }
+    }
+
+    options!();
+
+    /// Each with the id this gives it; see [`Enqueue::id`].
+    pub fn id_by(mut self, id: impl Fn(&M) -> JobId) -> Self {
+        for (metadata, place) in &mut self.jobs {
+            *place = Some(id(metadata));
+        }
+        self
+    }
+}
+
+impl<M: Serialize, R> EnqueueAll<M, R> {
+    async fn enqueue(self) -> Result<Vec<JobHandle<R>>> {
+        let Self {
+            manager,
+            source,
+            jobs,
+            options,
+            ..
+        } = self;
+        // Everything is checked before anything is stored.
+        let jobs = jobs
+            .into_iter()
+            .map(|(metadata, id)| {
+                let id = id.unwrap_or_else(JobId::new);
+                new_job(&manager, &source, &options, &metadata, id, None)
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let answers = manager.inner.creates.many(&jobs).await;
+        jobs.iter()
+            .zip(answers)
+            .map(|(job, answer)| {
+                handle(manager.clone(), answer?, job.id, !job.spec.retain.is_zero())
+            })
+            .collect()
+    }
+}
+
+/// Checks one job and makes it ready for the store.
+fn new_job<M: Serialize>(
+    manager: &JobManager,
+    source: &Source,
+    options: &Options,
+    metadata: &M,
+    id: JobId,
+    unique_key: Option<String>,
+) -> Result<NewJob> {
+    let mut spec = source.spec(Json::encode(metadata)?);
+    options.apply(&mut spec);
+    spec.unique_key = unique_key;
+    let refuse = |error: Error| error.with("name", source.name()).about(id);
+    spec.validate(manager.inner.max_metadata).map_err(refuse)?;
+    if let Due::After(delay) = options.due
+        && delay > limits::SPAN
+    {
+        return Err(refuse(Error::invalid("`delay` is longer than ten years")));
+    }
+    if spec.unique_key.is_some() && !manager.inner.store.capabilities().unique {
+        let message = "this store has no unique keys: leave `unique_key` out";
+        return Err(refuse(Error::new(ErrorKind::Unsupported, message)));
+    }
+    Ok(NewJob {
+        id,
+        spec: Arc::new(spec),
+        due: options.due,
+    })
+}
+
+fn handle<R>(manager: JobManager, answer: Created, id: JobId, kept: bool) -> Result<JobHandle<R>> {
+    let refuse = |kind, message: &str| Err(Error::new(kind, message).about(id));
+    match answer {
+        Created::Created => Ok(JobHandle::new(manager, id, false, kept)),
+        Created::Exists => Ok(JobHandle::new(manager, id, true, kept)),
+        Created::KeyTaken(other) => Ok(JobHandle::new(manager, other, true, kept)),
+        Created::IdTaken => refuse(
+            ErrorKind::AlreadyExists,
+            "another job has this id: choose an id of its own",
+        ),
+        Created::Rejected(reason) => refuse(ErrorKind::InvalidInput, &reason),
+    }
+}
+
+type BoxFuture<T> = Pin<Box<dyn Future<Output = Result<T>> + Send>>;
+
+impl<M: Serialize + Send + 'static, R: 'static> IntoFuture for Enqueue<M, R> {
+    type Output = Result<JobHandle<R>>;
+    type IntoFuture = BoxFuture<JobHandle<R>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.enqueue())
+    }
+}
+
+impl<M: Serialize + Send + 'static, R: 'static> IntoFuture for EnqueueAll<M, R> {
+    type Output = Result<Vec<JobHandle<R>>>;
+    type IntoFuture = BoxFuture<Vec<JobHandle<R>>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.enqueue())
+    }
+}
+
+impl<M, R> fmt::Debug for Enqueue<M, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Enqueue")
+            .field("name", &self.source.name())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<M, R> fmt::Debug for EnqueueAll<M, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EnqueueAll")
+            .field("name", &self.source.name())
+            .field("jobs", &self.jobs.len())
+            .finish_non_exhaustive()
     }
 }

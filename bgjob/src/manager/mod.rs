@@ -1,9 +1,124 @@
-//! The producing side: [`JobManager`] stores jobs and hints at them.
+//! The producing side: [`JobManager`] stores jobs, hints at them, and finds them again.
 
+mod batch;
+mod builder;
 mod enqueue;
+mod handle;
+mod operate;
 
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+pub(crate) use batch::push;
+pub use builder::{Connect, ManagerBuilder};
 pub use enqueue::{Enqueue, EnqueueAll};
+pub use handle::JobHandle;
+pub use operate::{Cursor, List, Page};
 
-/// Stores jobs and hints at them. Cheap to clone.
+use crate::{JobQueue, JobStore, events::Events, job::Json};
+
+/// The producing side: stores jobs and hints at them; lists, cancels and requeues them.
+///
+/// Cheap to clone: all clones share one store, one queue and one batcher.
+///
+/// ```
+/// use bgjob::prelude::*;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> bgjob::Result<()> {
+/// let jobs = JobManager::connect("memory:").await?;
+/// let job = jobs.enqueue_raw("send_welcome", serde_json::json!({ "user": 7 })).await?;
+/// assert_eq!(job.status().await?, JobState::Ready);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
-pub struct JobManager;
+pub struct JobManager {
+    pub(crate) inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) store: Arc<dyn JobStore>,
+    pub(crate) queue: Option<Arc<dyn JobQueue>>,
+    pub(crate) events: Events,
+    creates: Arc<batch::Creates>,
+    max_metadata: usize,
+    /// Counts cancels made through this manager, so that a dispatcher beside it need not wait for
+    /// its next renewal to hear of them.
+    pub(crate) cancels: watch::Sender<u64>,
+}
+
+impl JobManager {
+    /// Opens a store by its URL: `memory:`, `sqlite:path/to.db`. Await it, or first say where the
+    /// queue is, if there is to be one.
+    ///
+    /// ```
+    /// use bgjob::JobManager;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> bgjob::Result<()> {
+    /// let plain = JobManager::connect("memory:").await?;
+    /// let hinted = JobManager::connect("memory:").queue_url("channel:").await?;
+    /// # let _ = (plain, hinted);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// `InvalidInput` for an unknown scheme or option, `Unsupported` where a Cargo feature is
+    /// missing or the store is weaker than required; the message says what to do. Else what the
+    /// store says.
+    pub fn connect(url: impl Into<String>) -> Connect {
+        Connect::new(url.into())
+    }
+
+    /// A manager over stores and queues of your own making.
+    ///
+    /// ```
+    /// use bgjob::{JobManager, providers::memory::MemoryStore};
+    ///
+    /// let jobs = JobManager::builder(MemoryStore::new()).build()?;
+    /// # let _ = jobs;
+    /// # Ok::<(), bgjob::Error>(())
+    /// ```
+    pub fn builder(store: impl JobStore + 'static) -> ManagerBuilder {
+        ManagerBuilder::new(Arc::new(store))
+    }
+
+    /// Enqueues a job by a name that is only known at run time. Names, options and metadata are as
+    /// for the typed helpers; nothing checks that the metadata fits the job.
+    ///
+    /// ```
+    /// # use bgjob::JobManager;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> bgjob::Result<()> {
+    /// let jobs = JobManager::connect("memory:").await?;
+    /// jobs.enqueue_raw("resize", serde_json::json!({ "image": 1 })).queue("images").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn enqueue_raw<M: serde::Serialize>(
+        &self,
+        name: impl Into<Arc<str>>,
+        metadata: M,
+    ) -> Enqueue<M, crate::Outcome<serde_json::Value>> {
+        Enqueue::raw(self, name.into(), metadata)
+    }
+
+    /// The store, for what this type has no method for.
+    pub fn store(&self) -> &Arc<dyn JobStore> {
+        &self.inner.store
+    }
+
+    /// The queue, where there is one.
+    pub fn queue(&self) -> Option<&Arc<dyn JobQueue>> {
+        self.inner.queue.as_ref()
+    }
+
+    pub(crate) fn check_metadata(&self, metadata: &Json) -> crate::Result<()> {
+        let spec = crate::JobSpec::new("metadata", metadata.clone());
+        spec.validate(self.inner.max_metadata)
+    }
+}

@@ -1,1 +1,99 @@
-//! Stores and queues. Nothing outside this folder names one of them.
+//! Stores and queues, one a file or folder. Nothing outside names one of them, but for
+//! [`JobManager::connect`](crate::JobManager::connect), which opens them by URL.
+//!
+//! | URL | feature | what it is |
+//! |---|---|---|
+//! | `memory:` | `memory` | a store that is gone with the process |
+//! | `sqlite:path/to.db` | `sqlite` | a store in one file, for one host |
+//! | `channel:` | `memory` | a queue within the process |
+
+use std::sync::Arc;
+
+use crate::{Error, ErrorKind, JobQueue, JobStore, Result};
+
+#[cfg(feature = "memory")]
+pub mod channel;
+#[cfg(feature = "memory")]
+pub mod memory;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
+
+/// Opens a store by its URL.
+pub(crate) async fn open_store(url: &str) -> Result<Arc<dyn JobStore>> {
+    match scheme(url, "store", "memory:` or `sqlite:jobs.db")? {
+        #[cfg(feature = "memory")]
+        "memory" => {
+            plain(url, "memory:")?;
+            Ok(Arc::new(memory::MemoryStore::new()))
+        }
+        #[cfg(not(feature = "memory"))]
+        "memory" => Err(missing("memory")),
+        #[cfg(feature = "sqlite")]
+        "sqlite" => Ok(Arc::new(sqlite::SqliteStore::open_url(url).await?)),
+        #[cfg(not(feature = "sqlite"))]
+        "sqlite" => Err(missing("sqlite")),
+        "channel" => Err(Error::new(
+            ErrorKind::InvalidInput,
+            "`channel:` is a queue, not a store: pass it to `.queue_url(…)`",
+        )),
+        other => Err(unknown(other, "store", "memory:`, `sqlite:path")),
+    }
+}
+
+/// Opens a queue by its URL.
+pub(crate) async fn open_queue(url: &str) -> Result<Arc<dyn JobQueue>> {
+    match scheme(url, "queue", "channel:")? {
+        #[cfg(feature = "memory")]
+        "channel" => {
+            plain(url, "channel:")?;
+            Ok(Arc::new(channel::ChannelQueue::new()))
+        }
+        #[cfg(not(feature = "memory"))]
+        "channel" => Err(missing("memory")),
+        store @ ("memory" | "sqlite") => Err(Error::new(
+            ErrorKind::InvalidInput,
+            format!("`{store}:` is a store that needs no queue: leave `.queue_url(…)` out"),
+        )),
+        other => Err(unknown(other, "queue", "channel:")),
+    }
+}
+
+fn scheme<'a>(url: &'a str, what: &str, like: &str) -> Result<&'a str> {
+    match url.split_once(':') {
+        Some((scheme, _)) if scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'+') => {
+            Ok(scheme)
+        }
+        // The text is not repeated: it may hold a password.
+        _ => Err(Error::new(
+            ErrorKind::InvalidInput,
+            format!("a {what} URL starts with a scheme, like `{like}`"),
+        )),
+    }
+}
+
+/// Refuses what stands behind the scheme of a provider without options.
+#[cfg(feature = "memory")]
+fn plain(url: &str, all: &str) -> Result<()> {
+    if url == all {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::InvalidInput, format!("`{all}` takes no path and no options")))
+}
+
+#[cfg(not(all(feature = "memory", feature = "sqlite")))]
+fn missing(feature: &str) -> Error {
+    Error::new(
+        ErrorKind::Unsupported,
+        format!(
+            "this build of bgjob has no `{feature}` feature: add it in Cargo.toml, as in \
+             `bgjob = {{ version = \"0.1\", features = [\"{feature}\"] }}`"
+        ),
+    )
+}
+
+fn unknown(scheme: &str, what: &str, known: &str) -> Error {
+    Error::new(
+        ErrorKind::InvalidInput,
+        format!("`{scheme}:` is no {what} bgjob knows; it knows `{known}`"),
+    )
+}

@@ -1,8 +1,17 @@
 //! [`JobDescriptor`]: what is known of a job before any is enqueued.
 
-use std::pin::Pin;
+use std::{
+    collections::BTreeMap,
+    fmt,
+    panic::Location,
+    pin::Pin,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
-use crate::{JobContext, Outcome, job::Json};
+use serde_json::Value;
+
+use crate::{Backoff, BoxError, JobContext, JobSpec, Json, Outcome, Priority, extract::Needs};
 
 /// A handler at work: decode, extract, run, encode.
 pub type HandlerFuture = Pin<Box<dyn Future<Output = Outcome<Json>> + Send>>;
@@ -10,8 +19,300 @@ pub type HandlerFuture = Pin<Box<dyn Future<Output = Outcome<Json>> + Send>>;
 /// What runs one attempt.
 pub type Handler = fn(JobContext) -> HandlerFuture;
 
-/// What is known of a job before any is enqueued.
-#[derive(Debug)]
+/// What turns metadata of an older version (the number) into the current one.
+pub type Upgrade = fn(Value, u32) -> Result<Value, BoxError>;
+
+/// What is known of a job before any is enqueued. `#[job]` makes one, a `static`, for each
+/// function.
+///
+/// ```
+/// use bgjob::{Json, Outcome, registry::JobDescriptor};
+///
+/// static PING: JobDescriptor =
+///     JobDescriptor::new("ping", |_ctx| Box::pin(async { Outcome::Success(Json::null()) }))
+///         .with_queue("health")
+///         .with_max_attempts(1);
+///
+/// assert_eq!(PING.name(), "ping");
+/// assert_eq!(&*PING.spec(Json::null()).queue, "health");
+/// ```
 pub struct JobDescriptor {
-    _private: (),
+    name: &'static str,
+    aliases: &'static [&'static str],
+    queue: &'static str,
+    priority: Priority,
+    max_attempts: u32,
+    max_crashes: u32,
+    backoff: Backoff,
+    timeout: Duration,
+    expires: Option<Duration>,
+    deadline: Option<Duration>,
+    retain: Duration,
+    version: u32,
+    upgrade: Option<Upgrade>,
+    blocking: bool,
+    handler: Handler,
+    needs: fn(&mut Needs),
+    location: &'static Location<'static>,
+    /// Name and queue as jobs carry them: made once, so that an enqueue only counts references.
+    shared: OnceLock<(Arc<str>, Arc<str>)>,
+}
+
+impl JobDescriptor {
+    /// How long an attempt may take unless told otherwise.
+    pub const TIMEOUT: Duration = Duration::from_secs(5 * 60);
+
+    /// A job of this name with everything else at its default. Its place is the caller's.
+    #[track_caller]
+    pub const fn new(name: &'static str, handler: Handler) -> Self {
+        Self {
+            name,
+            aliases: &[],
+            queue: JobSpec::QUEUE,
+            priority: Priority::Normal,
+            max_attempts: JobSpec::MAX_ATTEMPTS,
+            max_crashes: JobSpec::MAX_CRASHES,
+            backoff: Backoff::DEFAULT,
+            timeout: Self::TIMEOUT,
+            expires: None,
+            deadline: None,
+            retain: JobSpec::RETAIN,
+            version: 0,
+            upgrade: None,
+            blocking: false,
+            handler,
+            needs: |_| {},
+            location: Location::caller(),
+            shared: OnceLock::new(),
+        }
+    }
+
+    /// Names it had before; jobs stored under them still run.
+    #[must_use]
+    pub const fn with_aliases(mut self, aliases: &'static [&'static str]) -> Self {
+        self.aliases = aliases;
+        self
+    }
+
+    /// The queue it waits in.
+    #[must_use]
+    pub const fn with_queue(mut self, queue: &'static str) -> Self {
+        self.queue = queue;
+        self
+    }
+
+    /// How urgent it is.
+    #[must_use]
+    pub const fn with_priority(mut self, priority: Priority) -> Self {
+        self.priority = priority;
+        self
+    }
+
+    /// How many errors end it.
+    #[must_use]
+    pub const fn with_max_attempts(mut self, errors: u32) -> Self {
+        self.max_attempts = errors;
+        self
+    }
+
+    /// How many crashes of its process end it.
+    #[must_use]
+    pub const fn with_max_crashes(mut self, crashes: u32) -> Self {
+        self.max_crashes = crashes;
+        self
+    }
+
+    /// How long it waits after an error.
+    #[must_use]
+    pub const fn with_backoff(mut self, backoff: Backoff) -> Self {
+        self.backoff = backoff;
+        self
+    }
+
+    /// How long an attempt may take.
+    #[must_use]
+    pub const fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// How long it may wait for its first start, from when it is due.
+    #[must_use]
+    pub const fn with_expires(mut self, expires: Duration) -> Self {
+        self.expires = Some(expires);
+        self
+    }
+
+    /// How long all its attempts together may take, from when it is due.
+    #[must_use]
+    pub const fn with_deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+
+    /// How long it is kept once it succeeded or was cancelled; zero deletes it at once.
+    #[must_use]
+    pub const fn with_retain(mut self, retain: Duration) -> Self {
+        self.retain = retain;
+        self
+    }
+
+    /// The version of its metadata, and what upgrades older ones to it. Without an `upgrade`, the
+    /// current type reads the older versions too.
+    #[must_use]
+    pub const fn with_version(mut self, version: u32, upgrade: Option<Upgrade>) -> Self {
+        self.version = version;
+        self.upgrade = upgrade;
+        self
+    }
+
+    /// It runs off the async threads, so a started attempt can't be dropped.
+    #[must_use]
+    pub const fn with_blocking(mut self, blocking: bool) -> Self {
+        self.blocking = blocking;
+        self
+    }
+
+    /// What its handler asks a dispatcher for.
+    #[must_use]
+    pub const fn with_needs(mut self, needs: fn(&mut Needs)) -> Self {
+        self.needs = needs;
+        self
+    }
+
+    /// Its name, which stored jobs carry.
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Names it had before.
+    pub const fn aliases(&self) -> &'static [&'static str] {
+        self.aliases
+    }
+
+    /// Its name and its aliases.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        std::iter::once(self.name).chain(self.aliases.iter().copied())
+    }
+
+    /// The queue it waits in unless the enqueue says otherwise.
+    pub const fn queue(&self) -> &'static str {
+        self.queue
+    }
+
+    /// How urgent it is unless the enqueue says otherwise.
+    pub const fn priority(&self) -> Priority {
+        self.priority
+    }
+
+    /// How many errors end it unless the enqueue says otherwise.
+    pub const fn max_attempts(&self) -> u32 {
+        self.max_attempts
+    }
+
+    /// How many crashes of its process end it.
+    pub const fn max_crashes(&self) -> u32 {
+        self.max_crashes
+    }
+
+    /// How long it waits after an error.
+    pub const fn backoff(&self) -> &Backoff {
+        &self.backoff
+    }
+
+    /// How long an attempt may take.
+    pub const fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// How long it may wait for its first start, from when it is due.
+    pub const fn expires(&self) -> Option<Duration> {
+        self.expires
+    }
+
+    /// How long all its attempts together may take, from when it is due.
+    pub const fn deadline(&self) -> Option<Duration> {
+        self.deadline
+    }
+
+    /// How long it is kept once it succeeded or was cancelled.
+    pub const fn retain(&self) -> Duration {
+        self.retain
+    }
+
+    /// The version of its metadata.
+    pub const fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// What upgrades metadata of an older version.
+    pub const fn upgrade(&self) -> Option<Upgrade> {
+        self.upgrade
+    }
+
+    /// Whether it runs off the async threads, so that a started attempt can't be dropped.
+    pub const fn is_blocking(&self) -> bool {
+        self.blocking
+    }
+
+    /// What runs one attempt.
+    pub const fn handler(&self) -> Handler {
+        self.handler
+    }
+
+    /// What its handler asks a dispatcher for.
+    pub fn needs(&self) -> Needs {
+        let mut needs = Needs::default();
+        (self.needs)(&mut needs);
+        needs
+    }
+
+    /// The source file it is defined in.
+    pub const fn file(&self) -> &'static str {
+        self.location.file()
+    }
+
+    /// The line it is defined in.
+    pub const fn line(&self) -> u32 {
+        self.location.line()
+    }
+
+    /// Where it is defined, for messages: `src/mail.rs:12`.
+    pub(super) fn place(&self) -> String {
+        format!("{}:{}", self.file(), self.line())
+    }
+
+    /// What a job of it asks for when the enqueue says nothing more. Allocates nothing.
+    pub fn spec(&self, metadata: Json) -> JobSpec {
+        let (name, queue) = self
+            .shared
+            .get_or_init(|| (self.name.into(), self.queue.into()))
+            .clone();
+        JobSpec {
+            name,
+            queue,
+            version: self.version,
+            priority: self.priority,
+            metadata,
+            headers: BTreeMap::new(),
+            tags: Vec::new(),
+            unique_key: None,
+            max_attempts: self.max_attempts,
+            max_crashes: self.max_crashes,
+            expires: self.expires,
+            deadline: self.deadline,
+            retain: self.retain,
+        }
+    }
+}
+
+impl fmt::Debug for JobDescriptor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JobDescriptor")
+            .field("name", &self.name)
+            .field("queue", &self.queue)
+            .field("version", &self.version)
+            .field("defined", &self.place())
+            .finish_non_exhaustive()
+    }
 }

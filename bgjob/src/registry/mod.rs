@@ -1,5 +1,29 @@
 //! Which jobs there are: name → function.
+//!
+//! A [`Registry`] is put together at link time ([`Registry::linked`]) or by hand
+//! ([`Registry::new`] and [`with`](Registry::with)).
 
 mod descriptor;
+pub(crate) mod linked;
+mod suggest;
+mod table;
 
-pub use descriptor::{Handler, HandlerFuture, JobDescriptor};
+pub use descriptor::{Handler, HandlerFuture, JobDescriptor, Upgrade};
+pub use table::Registry;
+
+/// A job, as a type: what `#[job]` makes of a function beside the function.
+///
+/// The item has the function's name, lives in the type namespace and has no values.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a job",
+    label = "not a job",
+    note = "name a function that has the `#[job]` attribute, as in `.with::<send_welcome>()`; \
+            where it lives in another module, `use` it first"
+)]
+pub trait JobItem {
+    /// Its name, which stored jobs carry.
+    const NAME: &'static str;
+
+    /// What is known of it.
+    fn descriptor() -> &'static JobDescriptor;
+}

@@ -90,9 +90,11 @@ pub trait JobStore: Send + Sync + fmt::Debug {
     /// The store's time.
     async fn now(&self) -> Result<Timestamp>;
 
-    /// Returns when one of these queues may have work that it did not have when the call began
-    /// (created, released, requeued …; not: a delayed job became due). May return early. Cancel
-    /// safe.
+    /// Returns when one of these queues may have work that it did not have when the call began:
+    /// a job was stored, released, requeued, revoked … and is due, or will be (so that the waiter
+    /// learns of an earlier due time). It is not woken by a delayed job's time: callers know that
+    /// from `next_due_in`. May return early. The call begins with the first poll of its future, so
+    /// that "poll it once, claim, then await it" misses nothing. Cancel safe.
     ///
     /// Provided: a slow poll that returns after a second.
     async fn wait_ready(&self, queues: &[Arc<str>]) -> Result<()> {

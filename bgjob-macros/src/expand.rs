@@ -1,0 +1,294 @@
+//! [`Job`] → tokens. Cannot fail.
+
+use std::time::Duration;
+
+use proc_macro2::TokenStream;
+use quote::{format_ident, quote, quote_spanned};
+use syn::{ext::IdentExt, spanned::Spanned};
+
+use crate::{
+    literal::{Backoff, Shape},
+    model::Job,
+    options::Wait,
+};
+
+/// The handle, and all that registers the job:
+///
+/// ```text
+/// pub async fn send_mail(mail: Mail) -> Result<(), MailError> { … }
+/// →
+/// pub struct send_mail { _private: () }
+/// const _: () = {
+///     impl send_mail { NAME, enqueue, enqueue_all }
+///     fn __run(ctx) -> HandlerFuture { decode, extract, send_mail(…).await, encode }
+///     static __JOB: JobDescriptor = …;
+///     impl JobItem for send_mail { … }
+///     register!(&__JOB);
+/// };
+/// ```
+pub(crate) fn whole(job: &Job) -> TokenStream {
+    let Job { krate, ident, cfgs, name, .. } = job;
+    let handle = handle(job);
+    let methods = methods(job, &quote!(&__JOB));
+    let run = run(job);
+    let needs = needs(job);
+    let descriptor = descriptor(job);
+    quote! {
+        #handle
+
+        #(#cfgs)*
+        #[allow(deprecated)]
+        const _: () = {
+            #methods
+            #run
+            #needs
+            #descriptor
+
+            #[automatically_derived]
+            impl #krate::JobItem for #ident {
+                const NAME: &'static ::core::primitive::str = #name;
+
+                fn descriptor() -> &'static #krate::registry::JobDescriptor {
+                    &__JOB
+                }
+            }
+
+            #krate::__private::register!(&__JOB);
+        };
+    }
+}
+
+/// The handle alone, for a job whose attribute is wrong: what uses it gets no errors of its own.
+pub(crate) fn stub(job: &Job) -> TokenStream {
+    let Job { cfgs, .. } = job;
+    let handle = handle(job);
+    let methods = methods(job, &quote!(loop {}));
+    quote! {
+        #handle
+
+        #(#cfgs)*
+        #[allow(deprecated, unreachable_code)]
+        const _: () = { #methods };
+    }
+}
+
+/// `pub struct send_mail { _private: () }`: with braces it lives in the type namespace alone, so
+/// the function keeps its own.
+fn handle(job: &Job) -> TokenStream {
+    let Job { vis, ident, cfgs, handle_attrs, summary, name, .. } = job;
+    let plain = ident.unraw();
+    let about = if *ident == plain {
+        format!(" The job `{name}`, as [`{plain}()`] handles it.")
+    } else {
+        format!(" The job `{name}`.")
+    };
+    let about = if summary.is_empty() {
+        quote!(#[doc = #about])
+    } else {
+        quote!(#(#[doc = #summary])* #[doc = ""] #[doc = #about])
+    };
+    quote! {
+        #about
+        #(#cfgs)*
+        #(#handle_attrs)*
+        #[allow(non_camel_case_types, dead_code, missing_debug_implementations)]
+        #vis struct #ident {
+            _private: (),
+        }
+    }
+}
+
+/// What users call. The names carry the function's span: "go to definition" leads there.
+fn methods(job: &Job, descriptor: &TokenStream) -> TokenStream {
+    let Job { krate, ident, name, metadata, returns, .. } = job;
+    let enqueue = format_ident!("enqueue", span = ident.span());
+    let enqueue_all = format_ident!("enqueue_all", span = ident.span());
+    quote! {
+        #[automatically_derived]
+        #[allow(dead_code)]
+        impl #ident {
+            /// The name that stored jobs carry.
+            pub const NAME: &'static ::core::primitive::str = #name;
+
+            /// Enqueues one job, once the answer is awaited.
+            pub fn #enqueue(
+                manager: &#krate::JobManager,
+                metadata: #metadata,
+            ) -> #krate::Enqueue<#metadata, #returns> {
+                #krate::Enqueue::new(manager, #descriptor, metadata)
+            }
+
+            /// Enqueues many jobs in one batch, once the answer is awaited.
+            pub fn #enqueue_all(
+                manager: &#krate::JobManager,
+                metadata: impl ::core::iter::IntoIterator<Item = #metadata>,
+            ) -> #krate::EnqueueAll<#metadata, #returns> {
+                #krate::EnqueueAll::new(manager, #descriptor, metadata)
+            }
+        }
+    }
+}
+
+/// The handler: decode → extract → run → outcome. Every bound on a type of the user's is required
+/// here and nowhere else, in tokens that carry the type's span, so that a mistake is one error.
+fn run(job: &Job) -> TokenStream {
+    let Job { krate, ident, metadata, arguments, options, .. } = job;
+    let decode = quote_spanned! {metadata.span()=>
+        let __metadata = match #krate::__private::metadata::<#metadata>(&__ctx, &__JOB) {
+            ::core::result::Result::Ok(__value) => __value,
+            ::core::result::Result::Err(__outcome) => return __outcome,
+        };
+    };
+    let names: Vec<_> = (0..arguments.len())
+        .map(|place| format_ident!("__argument_{place}"))
+        .collect();
+    let extract = arguments.iter().zip(&names).map(|(ty, name)| {
+        quote_spanned! {ty.span()=>
+            let #name = match #krate::__private::argument::<#ty>(&__ctx).await {
+                ::core::result::Result::Ok(__value) => __value,
+                ::core::result::Result::Err(__outcome) => return __outcome,
+            };
+        }
+    });
+    let call = quote!(#ident(__metadata #(, #names)*));
+    let returned = match options.blocking {
+        Some(_) => quote!(#krate::__private::blocking(move || #call).await),
+        None => quote!(#call.await),
+    };
+    let outcome = quote_spanned! {job.returns_span=>
+        #krate::__private::outcome(__returned)
+    };
+    quote! {
+        fn __run(__ctx: #krate::JobContext) -> #krate::registry::HandlerFuture {
+            ::std::boxed::Box::pin(async move {
+                #decode
+                #(#extract)*
+                let __returned = #returned;
+                #outcome
+            })
+        }
+    }
+}
+
+/// What the arguments need, for the check at a dispatcher's start.
+fn needs(job: &Job) -> TokenStream {
+    let Job { krate, arguments, .. } = job;
+    let needs = arguments.iter().map(|ty| {
+        quote_spanned! {ty.span()=>
+            <#ty as #krate::FromContext>::needs(__needs);
+        }
+    });
+    quote! {
+        fn __needs(__needs: &mut #krate::extract::Needs) {
+            #(#needs)*
+        }
+    }
+}
+
+/// `static __JOB`: what was given, and nothing else; the defaults are the runtime's.
+fn descriptor(job: &Job) -> TokenStream {
+    let Job { krate, name, options, arguments, .. } = job;
+    let mut with = TokenStream::new();
+    if !options.aliases.is_empty() {
+        let aliases = &options.aliases;
+        with.extend(quote!(.with_aliases(&[#(#aliases),*])));
+    }
+    if let Some(queue) = &options.queue {
+        with.extend(quote!(.with_queue(#queue)));
+    }
+    if let Some(priority) = options.priority {
+        let priority = format_ident!("{priority}");
+        with.extend(quote!(.with_priority(#krate::Priority::#priority)));
+    }
+    let numbers = [
+        ("with_max_attempts", options.max_attempts),
+        ("with_max_crashes", options.max_crashes),
+    ];
+    for (method, number) in numbers {
+        let method = format_ident!("{method}");
+        with.extend(number.map(|number| quote!(.#method(#number))));
+    }
+    let spans = [
+        ("with_timeout", options.timeout),
+        ("with_expires", options.expires),
+        ("with_deadline", options.deadline),
+        ("with_retain", options.retain),
+    ];
+    for (method, span) in spans {
+        let method = format_ident!("{method}");
+        with.extend(span.map(duration).map(|span| quote!(.#method(#span))));
+    }
+    if let Some(wait) = &options.backoff {
+        let backoff = backoff(job, wait);
+        with.extend(quote!(.with_backoff(#backoff)));
+    }
+    let mut upgrade = TokenStream::new();
+    if let Some(version) = options.version {
+        let some = upgrade_shim(job, &mut upgrade);
+        with.extend(quote!(.with_version(#version, #some)));
+    }
+    if options.blocking.is_some() {
+        with.extend(quote!(.with_blocking(true)));
+    }
+    if !arguments.is_empty() {
+        with.extend(quote!(.with_needs(__needs)));
+    }
+    quote! {
+        #upgrade
+        static __JOB: #krate::registry::JobDescriptor =
+            #krate::registry::JobDescriptor::new(#name, __run) #with;
+    }
+}
+
+/// `upgrade = path` → `Some(__upgrade)`, a function that boxes the error.
+fn upgrade_shim(job: &Job, shim: &mut TokenStream) -> TokenStream {
+    let Job { krate, options, .. } = job;
+    let Some(path) = &options.upgrade else {
+        return quote!(::core::option::Option::None);
+    };
+    *shim = quote_spanned! {path.span()=>
+        fn __upgrade(
+            __value: #krate::__private::Value,
+            __version: ::core::primitive::u32,
+        ) -> ::core::result::Result<#krate::__private::Value, #krate::BoxError> {
+            ::core::result::Result::map_err(
+                #path(__value, __version),
+                ::core::convert::Into::into,
+            )
+        }
+    };
+    quote!(::core::option::Option::Some(__upgrade))
+}
+
+fn backoff(job: &Job, wait: &Wait) -> TokenStream {
+    let krate = &job.krate;
+    let Backoff { shape, jitter } = match wait {
+        Wait::Function(path) => return quote!(#krate::Backoff::custom(#path)),
+        Wait::Text(backoff) => backoff,
+    };
+    let shape = match shape {
+        Shape::Constant(wait) => {
+            let wait = duration(*wait);
+            quote!(constant(#wait))
+        }
+        Shape::Linear(step, max) => {
+            let (step, max) = (duration(*step), duration(*max));
+            quote!(linear(#step, #max))
+        }
+        Shape::Exponential(first, max) => {
+            let (first, max) = (duration(*first), duration(*max));
+            quote!(exponential(#first, #max))
+        }
+        Shape::Steps(waits) => {
+            let waits = waits.iter().copied().map(duration);
+            quote!(steps(&[#(#waits),*]))
+        }
+    };
+    let jitter = (!jitter).then(|| quote!(.without_jitter()));
+    quote!(#krate::Backoff::#shape #jitter)
+}
+
+fn duration(span: Duration) -> TokenStream {
+    let millis = u64::try_from(span.as_millis()).expect("a span has at most ten years");
+    quote!(::core::time::Duration::from_millis(#millis))
+}

@@ -1,0 +1,57 @@
+//! The annotated item → [`JobFn`]: attributes, visibility and signature. The body stays unread.
+
+use proc_macro2::TokenStream;
+use syn::{
+    Attribute, Signature, Visibility,
+    parse::{Parse, ParseStream, Parser},
+};
+
+use crate::errors::Errors;
+
+/// The annotated function, without its body: a body that is still being typed does no harm.
+pub(crate) struct JobFn {
+    pub(crate) attrs: Vec<Attribute>,
+    pub(crate) vis: Visibility,
+    pub(crate) sig: Signature,
+}
+
+impl JobFn {
+    /// Reads the item; what is no function is noted.
+    pub(crate) fn parse(tokens: &TokenStream, errors: &mut Errors) -> Option<Self> {
+        let read = |input: ParseStream<'_>| {
+            let function = input.parse::<Self>();
+            // The body, or what is left of something that is no function.
+            input.parse::<TokenStream>()?;
+            function
+        };
+        match read.parse2(tokens.clone()) {
+            Ok(function) => Some(function),
+            Err(_) => {
+                let item = without_attrs(tokens);
+                errors.on(item, "`#[job]` goes on an `async fn`");
+                None
+            }
+        }
+    }
+}
+
+impl Parse for JobFn {
+    fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
+        Ok(Self {
+            attrs: input.call(Attribute::parse_outer)?,
+            vis: input.parse()?,
+            sig: input.parse()?,
+        })
+    }
+}
+
+/// The first word of an item, behind its attributes.
+fn without_attrs(tokens: &TokenStream) -> TokenStream {
+    let first = |input: ParseStream<'_>| {
+        input.call(Attribute::parse_outer)?;
+        let first = input.parse::<proc_macro2::TokenTree>()?;
+        input.parse::<TokenStream>()?;
+        Ok(first.into())
+    };
+    first.parse2(tokens.clone()).unwrap_or_else(|_| tokens.clone())
+}

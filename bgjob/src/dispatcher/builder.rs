@@ -1,0 +1,348 @@
+//! [`DispatcherBuilder`]: what a dispatcher serves, and how.
+
+use std::{
+    any::{Any, TypeId},
+    collections::{BTreeMap, BTreeSet},
+    future::Future,
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::task::JoinSet;
+
+use super::{
+    core::{Config, Core},
+    fetch::{self, bounded},
+    hand::Hand,
+    lease, maintain,
+    middleware::Middleware,
+    receive,
+    running::{Drained, Running},
+    shutdown::{keep, lead},
+    slots::slot,
+};
+use crate::{
+    Error, JobManager, Registry, Result,
+    events::{Event, Events},
+    extract::Services,
+    job::{check_queue, check_span},
+    registry::JobDescriptor,
+};
+
+/// Most slots one queue can have.
+const SLOTS_MAX: usize = 10_000;
+
+/// A dispatcher about to start. See [`JobDispatcher::builder`](super::JobDispatcher::builder).
+#[must_use = "nothing runs until `start`, `run` or `run_until` is called"]
+pub struct DispatcherBuilder {
+    manager: JobManager,
+    registry: Option<Registry>,
+    expected: Vec<String>,
+    queues: Option<Vec<Arc<str>>>,
+    jobs: Option<Vec<String>>,
+    slots: BTreeMap<Arc<str>, usize>,
+    default_slots: usize,
+    services: Services,
+    middleware: Vec<(Option<Arc<str>>, Arc<dyn Middleware>)>,
+    events: Events,
+    config: Config,
+}
+
+impl DispatcherBuilder {
+    pub(super) fn new(manager: JobManager) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            manager,
+            registry: None,
+            expected: Vec::new(),
+            queues: None,
+            jobs: None,
+            slots: BTreeMap::new(),
+            default_slots: (2 * cores).max(10),
+            services: Services::new(),
+            middleware: Vec::new(),
+            events: Events::default(),
+            config: Config {
+                lease: Duration::from_secs(30),
+                drain: Duration::from_secs(20),
+                cancel: Duration::from_secs(3),
+                sweep: Duration::from_secs(4),
+                lease_thread: true,
+            },
+        }
+    }
+
+    /// Runs the jobs of this registry instead of those linked into the program.
+    pub fn registry(mut self, registry: Registry) -> Self {
+        self.registry = Some(registry);
+        self
+    }
+
+    /// Refuses to start if one of these jobs is not registered: the guard against a crate of jobs
+    /// that nobody names.
+    pub fn expect_jobs(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.expected.extend(names.into_iter().map(Into::into));
+        self
+    }
+
+    /// A service that jobs take as [`State<T>`](crate::State). One a type: the last one counts.
+    pub fn state<T: Send + Sync + 'static>(mut self, service: T) -> Self {
+        let service: Arc<dyn Any + Send + Sync> = Arc::new(service);
+        self.services.insert(TypeId::of::<T>(), service);
+        self
+    }
+
+    /// Serves only these queues and the jobs whose own queue is among them: a dedicated worker,
+    /// that needs only what those jobs need. Without it: the queues of all registered jobs. A queue
+    /// that jobs are only sent to at the enqueue has to be named, here or with
+    /// [`slots`](Self::slots).
+    pub fn serve_queues(mut self, queues: impl IntoIterator<Item = impl Into<Arc<str>>>) -> Self {
+        self.queues = Some(queues.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Runs only these jobs, in whichever of the served queues they are.
+    pub fn serve_jobs(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.jobs = Some(names.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// At most so many jobs of this queue at a time, which is served even if no registered job
+    /// names it. 1 to 10,000.
+    pub fn slots(mut self, queue: impl Into<Arc<str>>, slots: usize) -> Self {
+        self.slots.insert(queue.into(), slots);
+        self
+    }
+
+    /// At most so many jobs at a time of each queue that [`slots`](Self::slots) does not name:
+    /// twice the cores, at least 10, unless told otherwise. 1 to 10,000.
+    pub fn default_slots(mut self, slots: usize) -> Self {
+        self.default_slots = slots;
+        self
+    }
+
+    /// Wraps every job. Middleware that was added first is outermost.
+    pub fn middleware(mut self, middleware: impl Middleware) -> Self {
+        self.middleware.push((None, Arc::new(middleware)));
+        self
+    }
+
+    /// Wraps the jobs of one queue.
+    pub fn middleware_for(
+        mut self,
+        queue: impl Into<Arc<str>>,
+        middleware: impl Middleware,
+    ) -> Self {
+        self.middleware
+            .push((Some(queue.into()), Arc::new(middleware)));
+        self
+    }
+
+    /// Hears every decision; see [`Event`]. It should be quick: it is called in place.
+    pub fn on_event(mut self, listener: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
+        self.events.add(listener);
+        self
+    }
+
+    /// How long a claimed job is safe from others without a renewal: 30 s unless told otherwise.
+    /// 5 s to an hour. A shorter one finds dead workers sooner and renews more often.
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.config.lease = lease;
+        self
+    }
+
+    /// At shutdown: how long running jobs may go on by themselves. 20 s unless told otherwise.
+    pub fn drain(mut self, drain: Duration) -> Self {
+        self.config.drain = drain;
+        self
+    }
+
+    /// At shutdown, after the drain: how long jobs have to end once they are asked to. 3 s unless
+    /// told otherwise.
+    pub fn cancel_within(mut self, cancel: Duration) -> Self {
+        self.config.cancel = cancel;
+        self
+    }
+
+    /// How often what others left behind is looked for: every 4 s unless told otherwise, which is
+    /// also the most. Tests want it shorter.
+    pub fn sweep_every(mut self, sweep: Duration) -> Self {
+        self.config.sweep = sweep;
+        self
+    }
+
+    /// Renews leases from a task instead of a thread of its own: for tests that stop the clock.
+    #[cfg(feature = "testing")]
+    pub fn without_lease_thread(mut self) -> Self {
+        self.config.lease_thread = false;
+        self
+    }
+
+    /// Starts it, in the background.
+    ///
+    /// # Errors
+    /// `InvalidInput` where a setting is out of range, a job is registered twice, an expected one
+    /// is not there, or a service is missing that a served job needs; all missing ones at once.
+    pub async fn start(self) -> Result<Running> {
+        let core = Arc::new(self.core()?);
+        if cfg!(panic = "abort") {
+            core.events.emit(Event::PanicsAbort);
+        }
+        if let Some(queue) = &core.queue {
+            let names: Vec<_> = core
+                .hands
+                .iter()
+                .map(|hand| Arc::clone(&hand.queue))
+                .collect();
+            // A queue that is down is no reason not to start: it is tried again for ever.
+            if let Err(error) = bounded(queue.ensure(&names)).await {
+                core.queue_state.failed(&error);
+            }
+        }
+        let names: Vec<_> = core.registry.iter().map(|job| job.name()).collect();
+        core.events.emit(Event::Started { jobs: &names });
+        let mut loops = JoinSet::new();
+        loops.spawn(keep(Arc::clone(&core), "fetch", fetch::run));
+        loops.spawn(keep(Arc::clone(&core), "receive", receive::run));
+        loops.spawn(keep(Arc::clone(&core), "lease", lease::run));
+        loops.spawn(keep(Arc::clone(&core), "maintain", maintain::run));
+        loops.spawn(keep(Arc::clone(&core), "pulse", maintain::pulse));
+        let mut slots = JoinSet::new();
+        for hand in &core.hands {
+            for _ in 0..hand.slots {
+                slots.spawn(slot(Arc::clone(&core), Arc::clone(hand)));
+            }
+        }
+        let lead = tokio::spawn(lead(Arc::clone(&core), slots, loops));
+        Ok(Running::new(core, lead))
+    }
+
+    /// Starts it and runs until a SIGTERM or Ctrl-C, then drains. A second signal hurries. The
+    /// process is not exited: what comes after is the program's.
+    ///
+    /// # Errors
+    /// As for [`start`](Self::start).
+    pub async fn run(self) -> Result<Drained> {
+        self.start().await?.until_signal().await
+    }
+
+    /// Starts it and runs until the future is ready, then drains.
+    ///
+    /// # Errors
+    /// As for [`start`](Self::start).
+    pub async fn run_until(self, end: impl Future) -> Result<Drained> {
+        let running = self.start().await?;
+        end.await;
+        Ok(running.shutdown().await)
+    }
+
+    /// Checks everything there is to check before anything runs.
+    fn core(self) -> Result<Core> {
+        self.check()?;
+        let registry = match &self.registry {
+            Some(registry) => registry.clone(),
+            None => Registry::linked()?,
+        };
+        registry.check()?;
+        let named = self.jobs.iter().flatten().map(String::as_str);
+        let registry =
+            registry.expect_jobs(self.expected.iter().map(String::as_str).chain(named))?;
+        let wanted = |job: &JobDescriptor| self.wants(job);
+        let missing = registry.missing(&self.services, wanted);
+        if !missing.is_empty() {
+            return Err(Error::invalid(missing.join("; ")));
+        }
+        let serves = registry.serves(wanted);
+        let queues: BTreeSet<Arc<str>> = match &self.queues {
+            Some(queues) => queues.iter().chain(self.slots.keys()).cloned().collect(),
+            None => {
+                let own = registry
+                    .iter()
+                    .filter(|job| wanted(job))
+                    .map(|job| job.queue().into());
+                own.chain(self.slots.keys().cloned()).collect()
+            }
+        };
+        for queue in &queues {
+            check_queue(queue)?;
+        }
+        let hands = queues
+            .iter()
+            .map(|queue| {
+                let slots = self.slots.get(queue).copied().unwrap_or(self.default_slots);
+                Arc::new(Hand::new(Arc::clone(queue), slots))
+            })
+            .collect();
+        let middleware = queues
+            .iter()
+            .map(|queue| {
+                let wraps = |on: &Option<Arc<str>>| on.as_ref().is_none_or(|on| on == queue);
+                let chosen = self.middleware.iter().filter(|(on, _)| wraps(on));
+                (
+                    Arc::clone(queue),
+                    chosen.map(|(_, m)| Arc::clone(m)).collect(),
+                )
+            })
+            .collect();
+        let (services, events, config) = (self.services, self.events, self.config);
+        Ok(Core::new(
+            self.manager,
+            registry,
+            serves,
+            services,
+            middleware,
+            events,
+            config,
+            hands,
+        ))
+    }
+
+    /// Whether this dispatcher runs the job: it is named, or its own queue is served.
+    fn wants(&self, job: &JobDescriptor) -> bool {
+        match (&self.jobs, &self.queues) {
+            (Some(names), _) => job.names().any(|name| names.iter().any(|n| n == name)),
+            (None, Some(queues)) => queues.iter().any(|queue| **queue == *job.queue()),
+            (None, None) => true,
+        }
+    }
+
+    fn check(&self) -> Result<()> {
+        let counts = self.slots.iter().map(|(queue, slots)| (&**queue, *slots));
+        for (queue, slots) in counts.chain([("default_slots", self.default_slots)]) {
+            if !(1..=SLOTS_MAX).contains(&slots) {
+                let text = format!("`{queue}` has {slots} slots: it takes 1 to {SLOTS_MAX}");
+                return Err(Error::invalid(text));
+            }
+        }
+        let Config {
+            lease,
+            drain,
+            cancel,
+            sweep,
+            ..
+        } = self.config;
+        if lease < Duration::from_secs(5) || lease > Duration::from_secs(3600) {
+            return Err(Error::invalid(format!(
+                "`lease` is {lease:?}: it takes 5 s to an hour"
+            )));
+        }
+        if sweep.is_zero() || sweep > Duration::from_secs(4) {
+            return Err(Error::invalid(format!(
+                "`sweep_every` is {sweep:?}: it takes up to 4 s"
+            )));
+        }
+        check_span("drain", Some(drain))?;
+        check_span("cancel_within", Some(cancel))
+    }
+}
+
+impl std::fmt::Debug for DispatcherBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DispatcherBuilder")
+            .field("queues", &self.queues)
+            .field("jobs", &self.jobs)
+            .field("slots", &self.slots)
+            .field("services", &self.services.len())
+            .finish_non_exhaustive()
+    }
+}

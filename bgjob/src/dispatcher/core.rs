@@ -1,0 +1,373 @@
+//! [`Core`]: what all loops of one dispatcher share.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
+
+use super::{grants::Grants, hand::Hand, middleware::Middleware};
+use crate::{
+    JobManager, JobQueue, JobStore, Owner, Registry,
+    events::{Breaker, Event, Events, Part, Via},
+    extract::{Held, Services},
+    job::{ClaimedJob, End, Grant, Serves, Token},
+    store::Want,
+};
+
+/// How a dispatcher behaves; see the builder for what each means.
+#[derive(Debug, Clone)]
+pub(super) struct Config {
+    pub(super) lease: Duration,
+    pub(super) drain: Duration,
+    pub(super) cancel: Duration,
+    pub(super) sweep: Duration,
+    /// The lease loop runs on a thread of its own. Off only where time is simulated.
+    pub(super) lease_thread: bool,
+}
+
+impl Config {
+    /// From a time-out or a user's cancel until the handler is dropped.
+    pub(super) const GRACE: Duration = Duration::from_secs(5);
+    /// Longest a call to a store or queue may take before it is repeated.
+    pub(super) const CALL: Duration = Duration::from_secs(10);
+
+    /// The age at which a lease is renewed.
+    pub(super) fn renew_at(&self) -> Duration {
+        self.lease / 3
+    }
+
+    /// The age at which an unrenewed job is given up, well before its lease can end.
+    pub(super) fn fence_at(&self) -> Duration {
+        self.lease - (self.lease / 10).max(Duration::from_secs(2))
+    }
+}
+
+/// Where a dispatcher stands on its way down. It only goes forward.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Phase {
+    /// Claims and runs.
+    Running,
+    /// Claims no more; what runs may end by itself.
+    Draining,
+    /// What runs is asked to end.
+    Cancelling,
+    /// What still runs is dropped and given back.
+    Releasing,
+    /// All ends are recorded or given up: the loops end, the lease thread last.
+    Stopped,
+}
+
+pub(super) struct Core {
+    pub(super) manager: JobManager,
+    pub(super) store: Arc<dyn JobStore>,
+    pub(super) queue: Option<Arc<dyn JobQueue>>,
+    pub(super) registry: Registry,
+    pub(super) serves: Arc<BTreeMap<Arc<str>, u32>>,
+    pub(super) services: Arc<Services>,
+    /// By queue; what wraps jobs of any queue is in each.
+    pub(super) middleware: BTreeMap<Arc<str>, Vec<Arc<dyn Middleware>>>,
+    pub(super) events: Events,
+    pub(super) config: Config,
+    pub(super) owner: Owner,
+    pub(super) hands: Vec<Arc<Hand>>,
+    pub(super) grants: Grants,
+    pub(super) ends: Ends,
+    /// Wakes the fetch loop: an end to record, room in a hand, a new phase.
+    pub(super) wake: Notify,
+    /// Wakes the receive loop: room in a hand, a new phase.
+    pub(super) room: Notify,
+    /// The queue had nothing when it was last asked.
+    pub(super) hints_dry: AtomicBool,
+    pub(super) phase: watch::Sender<Phase>,
+    pub(super) store_state: Breaker,
+    pub(super) queue_state: Breaker,
+    pub(super) tally: Tally,
+    pub(super) beats: Beats,
+    /// When a suspect was last asked for although no slot was free.
+    last_suspect: Mutex<Option<Instant>>,
+}
+
+/// What is counted for health and the final word.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    pub(super) drained: AtomicUsize,
+    pub(super) released: AtomicUsize,
+    pub(super) stuck: AtomicUsize,
+    /// Moving average of a store call's time, in nanoseconds.
+    trip: AtomicU64,
+}
+
+impl Tally {
+    pub(super) fn trip(&self) -> Duration {
+        Duration::from_nanos(self.trip.load(Relaxed))
+    }
+
+    pub(super) fn note_trip(&self, took: Duration) {
+        let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX / 16);
+        let old = self.trip.load(Relaxed);
+        self.trip.store(
+            if old == 0 {
+                took
+            } else {
+                old - old / 4 + took / 4
+            },
+            Relaxed,
+        );
+    }
+}
+
+/// When each loop last came round: the watchdog's view, in milliseconds since the start.
+#[derive(Debug)]
+pub(super) struct Beats {
+    start: Instant,
+    pub(super) fetch: AtomicU64,
+    pub(super) lease: AtomicU64,
+    pub(super) maintain: AtomicU64,
+    /// A bare timer on the runtime that runs the jobs.
+    pub(super) pulse: AtomicU64,
+}
+
+impl Beats {
+    pub(super) fn new() -> Self {
+        Self {
+            start: Instant::now(),
+            fetch: AtomicU64::new(0),
+            lease: AtomicU64::new(0),
+            maintain: AtomicU64::new(0),
+            pulse: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn beat(&self, which: &AtomicU64) {
+        which.store(self.start.elapsed().as_millis() as u64, Relaxed);
+    }
+
+    pub(super) fn age(&self, which: &AtomicU64) -> Duration {
+        self.start
+            .elapsed()
+            .saturating_sub(Duration::from_millis(which.load(Relaxed)))
+    }
+}
+
+/// Ends that wait to be recorded.
+#[derive(Debug, Default)]
+pub(super) struct Ends(Mutex<VecDeque<(Arc<Held>, End)>>);
+
+impl Ends {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<(Arc<Held>, End)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn take(&self, n: usize) -> Vec<(Arc<Held>, End)> {
+        let mut ends = self.lock();
+        let n = n.min(ends.len());
+        ends.drain(..n).collect()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.lock().len()
+    }
+}
+
+impl Core {
+    #[allow(clippy::too_many_arguments, reason = "called once, by the builder")]
+    pub(super) fn new(
+        manager: JobManager,
+        registry: Registry,
+        serves: BTreeMap<Arc<str>, u32>,
+        services: Services,
+        middleware: BTreeMap<Arc<str>, Vec<Arc<dyn Middleware>>>,
+        events: Events,
+        config: Config,
+        hands: Vec<Arc<Hand>>,
+    ) -> Self {
+        Self {
+            store: Arc::clone(&manager.inner.store),
+            queue: manager.inner.queue.clone(),
+            manager,
+            registry,
+            serves: Arc::new(serves),
+            services: Arc::new(services),
+            middleware,
+            store_state: Breaker::new(Part::Store, events.clone()),
+            queue_state: Breaker::new(Part::Queue, events.clone()),
+            events,
+            config,
+            owner: Owner::random(),
+            hands,
+            grants: Grants::default(),
+            ends: Ends::default(),
+            wake: Notify::new(),
+            room: Notify::new(),
+            hints_dry: AtomicBool::new(false),
+            phase: watch::Sender::new(Phase::Running),
+            tally: Tally::default(),
+            beats: Beats::new(),
+            last_suspect: Mutex::new(None),
+        }
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        *self.phase.borrow()
+    }
+
+    /// Goes on to a phase, never back.
+    pub(super) fn enter(&self, phase: Phase) {
+        self.phase.send_if_modified(|now| {
+            let forward = phase > *now;
+            *now = (*now).max(phase);
+            forward
+        });
+        self.wake.notify_one();
+        self.room.notify_one();
+    }
+
+    /// Returns once the dispatcher has come as far as this phase.
+    pub(super) async fn reached(&self, phase: Phase) {
+        let mut watch = self.phase.subscribe();
+        // The sender lives in `self`, so waiting can't fail.
+        let _ = watch.wait_for(|now| *now >= phase).await;
+    }
+
+    /// A claim call's grant, with a token of its own.
+    pub(super) fn grant(&self) -> Grant {
+        let (owner, lease) = (self.owner, self.config.lease);
+        Grant {
+            token: Token::random(),
+            owner,
+            lease,
+            repeat: false,
+        }
+    }
+
+    /// What this dispatcher can run, and whether a suspect is wanted: one at a time, into a slot
+    /// that is free. Where slots are never free for long because jobs are short, one a second is
+    /// taken ahead of the line.
+    pub(super) fn serves(&self) -> Serves {
+        Serves {
+            jobs: Arc::clone(&self.serves),
+            suspect: self.wants_suspect(),
+        }
+    }
+
+    fn wants_suspect(&self) -> bool {
+        if self.grants.suspects() > 0 {
+            return false;
+        }
+        if self.hands.iter().any(|hand| hand.has_room()) {
+            return true;
+        }
+        let mut last = self
+            .last_suspect
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let due = last.is_none_or(|at| at.elapsed() >= Duration::from_secs(1));
+        let wanted = due && self.hands.iter().any(|hand| hand.is_quick());
+        if wanted {
+            *last = Some(Instant::now());
+        }
+        wanted
+    }
+
+    /// How many jobs of which queue are wanted now. `again` asks dry queues too.
+    pub(super) fn wants(&self, again: bool) -> Vec<Want> {
+        let trip = self.tally.trip();
+        let hungry = self
+            .hands
+            .iter()
+            .filter(|hand| again || !hand.dry.load(Relaxed));
+        hungry
+            .map(|hand| Want {
+                queue: Arc::clone(&hand.queue),
+                max: hand.want(trip),
+            })
+            .filter(|want| want.max > 0)
+            .collect()
+    }
+
+    pub(super) fn hand(&self, queue: &str) -> Option<&Arc<Hand>> {
+        self.hands.iter().find(|hand| *hand.queue == *queue)
+    }
+
+    /// Takes in what a claim gave and hands it to the slots.
+    pub(super) fn take_in(&self, jobs: Vec<ClaimedJob>, claimed: Instant, via: Via) {
+        if jobs.is_empty() {
+            return;
+        }
+        self.events.emit(Event::Claimed {
+            jobs: jobs.len(),
+            via,
+        });
+        let held = self.grants.add(jobs, &self.services, claimed);
+        let mut by_queue: Vec<(&Arc<Hand>, Vec<Arc<Held>>)> = Vec::with_capacity(1);
+        let mut late = Vec::new();
+        for job in held {
+            match self.hand(&job.job.spec.queue) {
+                Some(hand) => match by_queue.iter_mut().find(|(h, _)| Arc::ptr_eq(h, hand)) {
+                    Some((_, jobs)) => jobs.push(job),
+                    None => by_queue.push((hand, vec![job])),
+                },
+                None => late.push(job),
+            }
+        }
+        for (hand, jobs) in by_queue {
+            late.append(&mut hand.add(jobs));
+        }
+        self.give_back(late);
+    }
+
+    /// Gives jobs back that were not started.
+    pub(super) fn give_back(&self, jobs: Vec<Arc<Held>>) {
+        for job in jobs {
+            if job.decide() {
+                self.end(job, End::Release);
+            }
+        }
+    }
+
+    /// Queues an end to be recorded. Only for who decided it; see [`Held::decide`].
+    pub(super) fn end(&self, held: Arc<Held>, end: End) {
+        let first = {
+            let mut ends = self.ends.lock();
+            ends.push_back((held, end));
+            ends.len() == 1
+        };
+        if first {
+            self.wake.notify_one();
+        }
+    }
+
+    /// The same for a handler that can't be stopped: its slot stays taken.
+    pub(super) fn stuck(&self, held: &Arc<Held>, end: End) {
+        self.tally.stuck.fetch_add(1, Relaxed);
+        self.events.emit(Event::SlotStuck { job: &held.job });
+        self.end(Arc::clone(held), end);
+    }
+
+    /// The ends of a batch that was not answered go to the front again.
+    pub(super) fn end_again(&self, batch: Vec<(Arc<Held>, End)>) {
+        let mut ends = self.ends.lock();
+        for end in batch.into_iter().rev() {
+            ends.push_front(end);
+        }
+    }
+}
+
+impl std::fmt::Debug for Core {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Core")
+            .field("owner", &self.owner)
+            .field("phase", &self.phase())
+            .field("held", &self.grants.held())
+            .finish_non_exhaustive()
+    }
+}

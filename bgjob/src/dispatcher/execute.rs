@@ -1,0 +1,260 @@
+//! One attempt, as one pipeline: start → run → (time-out, cancel) → end.
+//!
+//! The handler is polled in place. Timers and cancellation are armed only if its first poll is
+//! pending: a job that ends at once costs none of them.
+
+use std::{
+    any::Any,
+    future::{Future, poll_fn},
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::time::{Instant, sleep, sleep_until};
+use tracing::Span;
+
+use super::{
+    core::{Config, Core, Phase},
+    middleware::{Middleware, Next},
+};
+use crate::{
+    CancelReason, JobContext, Json, Outcome, entropy,
+    events::{Event, Events, Verdict},
+    extract::Held,
+    job::{End, Failure, FailureKind, Retry, limits},
+    registry::JobDescriptor,
+};
+
+/// How a handler came to its end.
+enum Ran {
+    /// It returned.
+    Returned(Outcome<Json>),
+    /// It panicked, with this message.
+    Panicked(String),
+    /// It was asked to end, did not in time, and was dropped.
+    Dropped,
+}
+
+/// Runs one attempt. Answers how it ended, or `None` where nobody is to hear of it: the lease is
+/// lost, or the lease thread has ended a stuck one in its place.
+pub(super) async fn run(core: &Core, held: &Arc<Held>) -> Option<End> {
+    let started = Instant::now();
+    // A job is started once: it is in one hand, and one slot takes it out.
+    let _ = held.started.set(started);
+    core.events.emit(Event::AttemptStarted { job: &held.job });
+    let end = match core.registry.get(&held.job.spec.name) {
+        Some(job) => {
+            let ran = attempt(core, job, held, started).await;
+            to_end(ran, held, job)
+        }
+        // Only what is served is claimed, so this is a store's mistake; another worker may know.
+        None => Some(End::Release),
+    };
+    let ran = started.elapsed();
+    core.events.emit(Event::AttemptEnded {
+        job: &held.job,
+        verdict: verdict(end.as_ref()),
+        ran,
+    });
+    end
+}
+
+/// When the attempt must have ended: its time-out, or the job's deadline if that is sooner.
+pub(super) fn time_limit(held: &Held, job: &JobDescriptor) -> Duration {
+    let left = held
+        .job
+        .deadline_at
+        .map(|deadline| deadline.since(held.job.claimed_at));
+    left.map_or(job.timeout(), |left| left.min(job.timeout()))
+}
+
+async fn attempt(core: &Core, job: &JobDescriptor, held: &Arc<Held>, started: Instant) -> Ran {
+    let wrap = core
+        .middleware
+        .get(&held.job.spec.queue)
+        .map_or(&[][..], Vec::as_slice);
+    let mut running = Running::start(job, wrap, held);
+    let first = poll_fn(|cx| Poll::Ready(running.poll(cx))).await;
+    let ran = match first {
+        Poll::Ready(ran) => ran,
+        Poll::Pending => supervise(core, &mut running, held, started + time_limit(held, job)).await,
+    };
+    if job.is_blocking() && matches!(ran, Ran::Dropped) {
+        outlast(core, &mut running, held, job).await;
+    }
+    running.drop_quietly().map_or(ran, Ran::Panicked)
+}
+
+/// Blocking code can't be dropped: its end is recorded now, and its slot stays taken until it
+/// returns, so that there are never more of them at work than there are slots.
+async fn outlast(core: &Core, running: &mut Running<'_>, held: &Arc<Held>, job: &JobDescriptor) {
+    if let Some(end) = to_end(Ran::Dropped, held, job)
+        && held.decide()
+    {
+        core.stuck(held, end);
+    }
+    tokio::select! {
+        biased;
+        _ = poll_fn(|cx| running.poll(cx)) => {}
+        () = core.reached(Phase::Releasing) => {}
+    }
+}
+
+/// Waits for a handler that did not end at once, and ends it if it has to be.
+async fn supervise(core: &Core, running: &mut Running<'_>, held: &Held, limit: Instant) -> Ran {
+    let reason = tokio::select! {
+        biased;
+        ran = poll_fn(|cx| running.poll(cx)) => return ran,
+        () = held.token().cancelled() => held.reason().unwrap_or(CancelReason::Shutdown),
+        () = core.reached(Phase::Cancelling) => {
+            held.cancel(CancelReason::Shutdown);
+            held.reason().unwrap_or(CancelReason::Shutdown)
+        }
+        () = sleep_until(limit) => {
+            if held.cancel(CancelReason::Timeout) {
+                let reason = CancelReason::Timeout;
+                core.events.emit(Event::CancelRequested { job: &held.job, reason });
+            }
+            held.reason().unwrap_or(CancelReason::Timeout)
+        }
+    };
+    let grace = match reason {
+        CancelReason::LeaseLost => Duration::ZERO,
+        CancelReason::Shutdown => core.config.cancel,
+        CancelReason::Timeout | CancelReason::User => Config::GRACE,
+    };
+    tokio::select! {
+        biased;
+        ran = poll_fn(|cx| running.poll(cx)) => ran,
+        () = sleep(grace) => Ran::Dropped,
+        () = core.reached(Phase::Releasing) => Ran::Dropped,
+    }
+}
+
+/// The one place that maps how a handler came to its end to the end the store hears of.
+fn to_end(ran: Ran, held: &Held, job: &JobDescriptor) -> Option<End> {
+    let errors = held.job.errors + 1;
+    let backoff = || Retry::After(job.backoff().jittered(errors, entropy::unit()));
+    let failed = |failure| {
+        Some(End::Error {
+            failure,
+            retry: backoff(),
+        })
+    };
+    let reason = held.reason();
+    match (ran, reason) {
+        // Somebody else may have the job by now.
+        (_, Some(CancelReason::LeaseLost)) => None,
+        // Done is done, whoever asked for an end meanwhile.
+        (Ran::Returned(Outcome::Success(result)), _) => Some(End::Success(result)),
+        (Ran::Returned(Outcome::Snooze(delay)), _) => Some(End::Snooze(delay.min(limits::SPAN))),
+        (Ran::Panicked(message), _) => failed(Failure::new(FailureKind::Panic, message)),
+        (Ran::Returned(Outcome::Abort { failure, reason }), _) => Some(End::Error {
+            failure,
+            retry: Retry::Never(reason),
+        }),
+        // Cut off by the shutdown: no error of the job's.
+        (_, Some(CancelReason::Shutdown)) => Some(End::Release),
+        (_, Some(CancelReason::Timeout)) => failed(timed_out(held, job)),
+        (Ran::Dropped, _) => failed(Failure::new(FailureKind::Error, "cancelled")),
+        (Ran::Returned(Outcome::Retry { failure, after }), _) => {
+            let retry = after.map_or_else(backoff, |after| Retry::After(after.min(limits::SPAN)));
+            Some(End::Error { failure, retry })
+        }
+    }
+}
+
+/// The error of an attempt that took too long.
+pub(super) fn timed_out(held: &Held, job: &JobDescriptor) -> Failure {
+    let limit = time_limit(held, job);
+    let what = if limit < job.timeout() {
+        "deadline"
+    } else {
+        "timeout"
+    };
+    Failure::new(
+        FailureKind::Timeout,
+        format!("not done within its {what} ({limit:?})"),
+    )
+}
+
+fn verdict(end: Option<&End>) -> Verdict {
+    match end {
+        None => Verdict::Abandoned,
+        Some(End::Success(_)) => Verdict::Success,
+        Some(End::Release) => Verdict::Release,
+        Some(End::Snooze(_)) => Verdict::Snooze,
+        Some(End::Error {
+            retry: Retry::Never(reason),
+            ..
+        }) => Verdict::Abort(*reason),
+        Some(End::Error { failure, .. }) => Verdict::Error(failure.kind),
+    }
+}
+
+/// A handler at work. Its panics, also those of its start and its drop, stay inside.
+struct Running<'a> {
+    future: Option<Pin<Box<dyn Future<Output = Outcome<Json>> + Send + 'a>>>,
+    span: Span,
+    /// The message of a panic before the first poll.
+    stillborn: Option<String>,
+}
+
+impl<'a> Running<'a> {
+    fn start(job: &JobDescriptor, wrap: &'a [Arc<dyn Middleware>], held: &Arc<Held>) -> Self {
+        let span = Events::span(&held.job);
+        let context = JobContext::new(Arc::clone(held));
+        let start = || span.in_scope(|| Next::new(wrap, job.handler()).run(context));
+        match catch_unwind(AssertUnwindSafe(start)) {
+            Ok(future) => Self {
+                future: Some(future),
+                span,
+                stillborn: None,
+            },
+            Err(panic) => Self {
+                future: None,
+                span,
+                stillborn: Some(message(&*panic)),
+            },
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ran> {
+        if let Some(message) = self.stillborn.take() {
+            return Poll::Ready(Ran::Panicked(message));
+        }
+        let future = self
+            .future
+            .as_mut()
+            .expect("a handler is not polled after its end");
+        let poll = || self.span.in_scope(|| future.as_mut().poll(cx));
+        match catch_unwind(AssertUnwindSafe(poll)) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(outcome)) => Poll::Ready(Ran::Returned(outcome)),
+            Err(panic) => Poll::Ready(Ran::Panicked(message(&*panic))),
+        }
+    }
+
+    /// Drops the handler; the message of a panic in that, if there is one.
+    fn drop_quietly(mut self) -> Option<String> {
+        let future = self.future.take();
+        let drop = || self.span.in_scope(|| drop(future));
+        catch_unwind(AssertUnwindSafe(drop))
+            .err()
+            .map(|panic| message(&*panic))
+    }
+}
+
+/// What a panic said.
+fn message(panic: &(dyn Any + Send)) -> String {
+    const MAX: usize = 4096;
+    let text = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("panicked with a value that is no text");
+    text[..text.floor_char_boundary(MAX.min(text.len()))].to_owned()
+}

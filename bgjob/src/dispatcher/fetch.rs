@@ -1,0 +1,332 @@
+//! The fetch loop: records ends and claims what is ready, in batches, one call at a time.
+//!
+//! Whatever ends while a call is on its way goes with the next: full batches under load, no wait
+//! when idle. Where a queue is configured the loop only records, and repairs: when nothing is to
+//! be had from the queue it looks into the store itself.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::Pin,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    task::Poll,
+    time::Duration,
+};
+
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use super::core::{Config, Core, Phase};
+use crate::{
+    Error, ErrorKind, Result, entropy,
+    events::{Event, Via},
+    extract::Held,
+    job::{End, Failure, FailureKind, Grant, Retry, limits},
+    manager::push,
+    queue::Hint,
+    store::{Claimed, Ending, Finished, Want},
+};
+
+/// Where a store wakes, it is asked by itself this often all the same.
+const SAFETY: Duration = Duration::from_secs(5);
+/// How long a lost hint may go unseen by a dispatcher with nothing to do.
+const REPAIR: Duration = Duration::from_secs(1);
+
+type Wait = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
+
+pub(super) async fn run(core: Arc<Core>) {
+    Fetch::new(core).run().await;
+}
+
+struct Fetch {
+    core: Arc<Core>,
+    /// Where the store has work of its own to find: no queue, or repair beside one.
+    scans: bool,
+    /// A wait for new work that has begun already, so that nothing new is missed.
+    wait: Option<Wait>,
+    /// When dry queues are asked again, whoever wakes or not.
+    ask_at: Instant,
+    /// A claim whose answer was lost: it is repeated with the same token until it is answered.
+    in_doubt: Option<(Grant, Instant)>,
+    /// The last call of `finish` was not answered, so `Lost` may mean that it was applied.
+    repeated: bool,
+}
+
+impl Fetch {
+    fn new(core: Arc<Core>) -> Self {
+        let scans = core.store.capabilities().ready_scan;
+        let (wait, in_doubt, repeated) = (None, None, false);
+        Self {
+            core,
+            scans,
+            wait,
+            ask_at: Instant::now(),
+            in_doubt,
+            repeated,
+        }
+    }
+
+    async fn run(mut self) {
+        loop {
+            self.core.beats.beat(&self.core.beats.fetch);
+            let phase = self.core.phase();
+            if phase == Phase::Stopped {
+                return;
+            }
+            let ends = self.core.ends.take(limits::BATCH);
+            let want = if phase == Phase::Running {
+                self.want().await
+            } else {
+                Vec::new()
+            };
+            if ends.is_empty() && want.is_empty() {
+                self.idle().await;
+            } else if let Err(error) = self.call(ends, want).await {
+                let wait = self.core.store_state.failed(&error);
+                sleep(wait).await;
+            } else {
+                self.core.store_state.worked();
+            }
+        }
+    }
+
+    /// What to ask the store for now.
+    async fn want(&mut self) -> Vec<Want> {
+        if !self.scans {
+            return Vec::new();
+        }
+        let again = Instant::now() >= self.ask_at;
+        if self.core.queue.is_some() {
+            // The queue's turn, unless it has nothing and it is time to look for ourselves.
+            if !again || !self.core.hints_dry.load(Relaxed) {
+                return Vec::new();
+            }
+            return self.core.wants(true);
+        }
+        let want = self.core.wants(again);
+        if !want.is_empty() || self.wait.is_some() {
+            return want;
+        }
+        // All that are hungry are dry: begin to wait, then look once more before waiting.
+        self.begin_wait().await;
+        self.core.wants(true)
+    }
+
+    /// Begins a wait for new work; what comes after this is not missed.
+    async fn begin_wait(&mut self) {
+        let store = Arc::clone(&self.core.store);
+        let queues: Vec<_> = self
+            .core
+            .hands
+            .iter()
+            .map(|hand| Arc::clone(&hand.queue))
+            .collect();
+        let mut wait: Wait = Box::pin(async move { store.wait_ready(&queues).await });
+        let begun = poll_fn(|cx| Poll::Ready(wait.as_mut().poll(cx))).await;
+        self.wait = begun.is_pending().then_some(wait);
+    }
+
+    /// Sleeps until there is an end, room, new work, a due time or a new phase.
+    async fn idle(&mut self) {
+        let asks = self.scans && self.core.phase() == Phase::Running && self.has_room();
+        let ask_at = if asks {
+            self.ask_at
+        } else {
+            Instant::now() + SAFETY
+        };
+        tokio::select! {
+            biased;
+            () = self.core.wake.notified() => {}
+            answer = wait_for(&mut self.wait) => {
+                self.wait = None;
+                match answer {
+                    // New work: wait for the next before asking for this.
+                    Ok(()) => {
+                        self.begin_wait().await;
+                        self.ask_at = Instant::now();
+                    }
+                    Err(error) => sleep(self.core.store_state.failed(&error)).await,
+                }
+            }
+            () = sleep_until(ask_at) => {}
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.core.hands.iter().any(|hand| hand.has_room())
+    }
+
+    /// One call: ends, claims, or both.
+    async fn call(&mut self, ends: Vec<(Arc<Held>, End)>, want: Vec<Want>) -> Result<()> {
+        let (grant, sent) = match self.in_doubt {
+            Some((grant, sent)) => (
+                Grant {
+                    repeat: true,
+                    ..grant
+                },
+                sent,
+            ),
+            None => (self.core.grant(), Instant::now()),
+        };
+        let endings: Vec<_> = ends.iter().map(|(held, end)| ending(held, end)).collect();
+        let begun = Instant::now();
+        match bounded(Self::send(&self.core, &endings, &want, &grant)).await {
+            Ok((answers, claimed)) => {
+                self.core.tally.note_trip(begun.elapsed());
+                if let Some(claimed) = claimed {
+                    self.in_doubt = None;
+                    self.take_in(claimed, &want, sent);
+                }
+                self.settle(&ends, &answers).await;
+                Ok(())
+            }
+            Err(error) => {
+                if !want.is_empty() {
+                    self.in_doubt = Some((grant, sent));
+                }
+                self.repeated = !ends.is_empty();
+                if error.is_retryable() || ends.is_empty() {
+                    self.core.end_again(ends);
+                    return Err(error);
+                }
+                self.halve(ends, error).await
+            }
+        }
+    }
+
+    async fn send(
+        core: &Core,
+        endings: &[Ending],
+        want: &[Want],
+        grant: &Grant,
+    ) -> Result<(Vec<Finished>, Option<Claimed>)> {
+        let store = &core.store;
+        if want.is_empty() {
+            return Ok((store.finish(endings).await?, None));
+        }
+        let serves = core.serves();
+        if endings.is_empty() {
+            return Ok((
+                Vec::new(),
+                Some(store.claim_ready(want, grant, &serves).await?),
+            ));
+        }
+        let (finished, claimed) = store
+            .finish_and_claim(endings, want, grant, &serves)
+            .await?;
+        Ok((finished, Some(claimed)))
+    }
+
+    /// The store refuses a batch of ends for a lasting reason: half the batch at a time, until the
+    /// culprit stands alone. Its result is dropped then, and the attempt ends as an error.
+    async fn halve(&mut self, mut ends: Vec<(Arc<Held>, End)>, error: Error) -> Result<()> {
+        if let [(held, end)] = ends.as_mut_slice() {
+            if matches!(end, End::Success(_)) {
+                let text = format!("the store refuses the result: {error}");
+                let failure = Failure::new(FailureKind::Result, text);
+                let wait = self
+                    .core
+                    .registry
+                    .get(&held.job.spec.name)
+                    .map(|job| job.backoff().jittered(held.job.errors + 1, entropy::unit()));
+                *end = End::Error {
+                    failure,
+                    retry: Retry::After(wait.unwrap_or(REPAIR)),
+                };
+            }
+            self.core.end_again(ends);
+            return Err(error);
+        }
+        let tail = ends.split_off(ends.len() / 2);
+        let head = Box::pin(self.call(ends, Vec::new())).await;
+        Box::pin(self.call(tail, Vec::new())).await.and(head)
+    }
+
+    /// Takes in what was claimed, and notes which queues gave less than was wanted.
+    fn take_in(&mut self, claimed: Claimed, want: &[Want], sent: Instant) {
+        let now = Instant::now();
+        let usual = if self.core.queue.is_some() {
+            REPAIR
+        } else {
+            SAFETY
+        };
+        let usual = usual.mul_f64(0.75 + entropy::unit() / 2.0);
+        self.ask_at = now + claimed.next_due_in.map_or(usual, |due| due.min(usual));
+        for want in want {
+            let got = claimed
+                .jobs
+                .iter()
+                .filter(|job| job.spec.queue == want.queue)
+                .count();
+            if let Some(hand) = self.core.hand(&want.queue) {
+                hand.dry.store(got < want.max, Relaxed);
+            }
+        }
+        self.core.take_in(claimed.jobs, sent, Via::Store);
+    }
+
+    /// What the store answered to the ends.
+    async fn settle(&mut self, ends: &[(Arc<Held>, End)], answers: &[Finished]) {
+        assert_eq!(ends.len(), answers.len(), "a store answers each end");
+        let repeated = std::mem::take(&mut self.repeated);
+        for ((held, end), answer) in ends.iter().zip(answers) {
+            self.core.recorded(held, end, *answer, repeated);
+        }
+        Self::hint(&self.core, ends).await;
+    }
+
+    /// Says of what was given back that it is there, so that it need not wait for the sweeper.
+    async fn hint(core: &Core, ends: &[(Arc<Held>, End)]) {
+        let Some(queue) = &core.queue else {
+            return;
+        };
+        let given_back = ends.iter().filter(|(_, end)| matches!(end, End::Release));
+        let hints: Vec<_> = given_back
+            .map(|(held, _)| Hint {
+                id: held.job.id,
+                queue: Arc::clone(&held.job.spec.queue),
+                priority: held.job.spec.priority,
+            })
+            .collect();
+        push(queue.as_ref(), &hints, &core.events).await;
+    }
+}
+
+impl Core {
+    /// The end of an attempt is recorded, or lost: it is held no more.
+    pub(super) fn recorded(&self, held: &Held, end: &End, answer: Finished, repeated: bool) {
+        self.grants.release(held);
+        self.events.emit(Event::Recorded {
+            job: &held.job,
+            answer,
+            repeated,
+        });
+        if matches!(end, End::Release) {
+            self.tally.released.fetch_add(1, Relaxed);
+        } else if self.phase() >= Phase::Draining {
+            self.tally.drained.fetch_add(1, Relaxed);
+        }
+    }
+}
+
+fn ending(held: &Held, end: &End) -> Ending {
+    Ending {
+        id: held.job.id,
+        token: held.job.token,
+        end: end.clone(),
+    }
+}
+
+/// A call with an end: what is not answered in time may still have happened.
+pub(super) async fn bounded<T>(call: impl Future<Output = Result<T>>) -> Result<T> {
+    timeout(Config::CALL, call).await.unwrap_or_else(|_| {
+        let text = format!("no answer within {:?}", Config::CALL);
+        Err(Error::new(ErrorKind::Timeout, text))
+    })
+}
+
+/// The wait if one has begun, else for ever.
+async fn wait_for(wait: &mut Option<Wait>) -> Result<()> {
+    match wait {
+        Some(wait) => wait.await,
+        None => std::future::pending().await,
+    }
+}

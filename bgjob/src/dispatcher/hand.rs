@@ -1,0 +1,189 @@
+//! [`Hand`]: the claimed jobs of one queue that wait for a slot, and how many more are wanted.
+
+use std::{
+    collections::VecDeque,
+    pin::pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use tokio::sync::Notify;
+
+use crate::{extract::Held, job::limits};
+
+/// The jobs of one queue in this process's hands that no slot has taken up.
+#[derive(Debug)]
+pub(super) struct Hand {
+    pub(super) queue: Arc<str>,
+    pub(super) slots: usize,
+    line: Mutex<Line>,
+    /// Slots wait here for jobs.
+    filled: Notify,
+    /// Slots that run a job.
+    busy: AtomicUsize,
+    /// Moving average of how long attempts take, in nanoseconds. `u64::MAX`: none has ended yet.
+    run: AtomicU64,
+    /// A slot that leaves fewer jobs than this asks for more.
+    low: AtomicUsize,
+    /// The last claim gave less than was wanted: asking again at once is of no use.
+    pub(super) dry: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Line {
+    jobs: VecDeque<Arc<Held>>,
+    closed: bool,
+}
+
+impl Hand {
+    pub(super) fn new(queue: Arc<str>, slots: usize) -> Self {
+        Self {
+            queue,
+            slots,
+            line: Mutex::default(),
+            filled: Notify::new(),
+            busy: AtomicUsize::new(0),
+            run: AtomicU64::new(u64::MAX),
+            low: AtomicUsize::new(1),
+            dry: AtomicBool::new(false),
+        }
+    }
+
+    fn line(&self) -> MutexGuard<'_, Line> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes jobs in. A suspect goes first: it was claimed for a slot that is free.
+    /// Answers what came too late, because the hand has closed.
+    pub(super) fn add(&self, jobs: Vec<Arc<Held>>) -> Vec<Arc<Held>> {
+        let n = jobs.len();
+        {
+            let mut line = self.line();
+            if line.closed {
+                return jobs;
+            }
+            for job in jobs {
+                if job.job.crashes > 0 {
+                    line.jobs.push_front(job)
+                } else {
+                    line.jobs.push_back(job)
+                }
+            }
+        }
+        for _ in 0..n.min(self.free()) {
+            self.filled.notify_one();
+        }
+        Vec::new()
+    }
+
+    /// The next job for a slot, and whether more should be fetched. Waits; `None` when the hand
+    /// has closed.
+    pub(super) async fn next(&self) -> Option<(Arc<Held>, bool)> {
+        loop {
+            if let Some(answer) = self.try_next() {
+                return answer;
+            }
+            // In line before looking again, so that no wake-up between look and wait is missed.
+            let mut filled = pin!(self.filled.notified());
+            filled.as_mut().enable();
+            if let Some(answer) = self.try_next() {
+                return answer;
+            }
+            filled.await;
+        }
+    }
+
+    /// `None`: wait. `Some(None)`: closed.
+    fn try_next(&self) -> Option<Option<(Arc<Held>, bool)>> {
+        let mut line = self.line();
+        match line.jobs.pop_front() {
+            Some(job) => {
+                self.busy.fetch_add(1, Relaxed);
+                Some(Some((job, line.jobs.len() < self.low.load(Relaxed))))
+            }
+            None if line.closed => Some(None),
+            None => None,
+        }
+    }
+
+    /// A slot is free again; the attempt took so long.
+    pub(super) fn done(&self, ran: Duration) {
+        self.busy.fetch_sub(1, Relaxed);
+        let ran = u64::try_from(ran.as_nanos())
+            .unwrap_or(u64::MAX)
+            .min(u64::MAX / 16);
+        let old = self.run.load(Relaxed);
+        // A race between slots loses one sample of an average: no harm.
+        self.run.store(
+            if old == u64::MAX {
+                ran
+            } else {
+                old - old / 8 + ran / 8
+            },
+            Relaxed,
+        );
+    }
+
+    /// No more jobs for the slots; answers those that waited.
+    pub(super) fn close(&self) -> Vec<Arc<Held>> {
+        let mut line = self.line();
+        line.closed = true;
+        let left = line.jobs.drain(..).collect();
+        drop(line);
+        self.filled.notify_waiters();
+        left
+    }
+
+    pub(super) fn free(&self) -> usize {
+        self.slots.saturating_sub(self.busy.load(Relaxed))
+    }
+
+    pub(super) fn busy(&self) -> usize {
+        self.busy.load(Relaxed)
+    }
+
+    pub(super) fn waiting(&self) -> usize {
+        self.line().jobs.len()
+    }
+
+    /// Whether a slot is free that no waiting job will take.
+    pub(super) fn has_room(&self) -> bool {
+        self.free() > self.waiting()
+    }
+
+    /// How many jobs to ask for: the free slots, and what they will have run by the time the
+    /// next batch is here (slots ÷ run time × round trip). Jobs of microseconds are fetched a
+    /// thousand at a time; of jobs that take longer than a round trip none waits in hand.
+    /// Nothing until the hand is half empty, so that batches are worth their while.
+    pub(super) fn want(&self, round_trip: Duration) -> usize {
+        let ahead = self.ahead(round_trip);
+        self.low.store(ahead / 2 + 1, Relaxed);
+        let (free, waiting) = (self.free(), self.waiting());
+        if waiting >= free + ahead.div_ceil(2) {
+            return 0;
+        }
+        (free + ahead - waiting).min(limits::BATCH)
+    }
+
+    fn ahead(&self, round_trip: Duration) -> usize {
+        /// A batch can't be expected sooner than this, so short jobs are fetched some ahead.
+        const SOONEST: Duration = Duration::from_micros(200);
+        let run = self.run.load(Relaxed);
+        if run == u64::MAX {
+            return 0;
+        }
+        let trip = 2 * round_trip.max(SOONEST).as_nanos().min(u64::MAX as u128 / 4) as u64;
+        let ahead = trip.saturating_mul(self.slots as u64) / run.max(1);
+        usize::try_from(ahead)
+            .unwrap_or(usize::MAX)
+            .min(limits::BATCH)
+    }
+
+    /// Attempts take less than a second here: a slot is soon free.
+    pub(super) fn is_quick(&self) -> bool {
+        self.run.load(Relaxed) < 1_000_000_000
+    }
+}

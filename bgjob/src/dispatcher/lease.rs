@@ -1,0 +1,225 @@
+//! The lease loop: renews what this process holds, from a thread and runtime of its own, so that
+//! a job that blocks the others' threads does not cost them their leases.
+//!
+//! It also fences: without a good renewal a job is given up before its lease can end. And it ends
+//! what its slot can't, because the handler blocks.
+
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, timeout},
+};
+
+use super::{
+    core::{Config, Core, Phase},
+    execute::{time_limit, timed_out},
+    fetch::bounded,
+};
+use crate::{
+    CancelReason, entropy,
+    events::Event,
+    extract::Held,
+    job::{End, Retry, limits},
+    store::{Ending, Held as Renewal, Renewed},
+};
+
+/// A held job old enough to be renewed.
+struct Tracked {
+    held: Arc<Held>,
+    /// Before the last good renewal, or the claim, was sent.
+    good: Instant,
+    /// Its slot did not end it in time; nothing more is done for it.
+    given_up: bool,
+}
+
+/// Runs until the dispatcher has stopped; on a thread of its own unless time is simulated.
+/// The future returns when the loop has ended.
+pub(super) async fn run(core: Arc<Core>) {
+    if !core.config.lease_thread {
+        return looped(core).await;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(_) => return looped(core).await,
+    };
+    let (ended, mut over) = watch::channel(());
+    let thread = std::thread::Builder::new()
+        .name("bgjob-lease".to_owned())
+        .spawn({
+            let core = Arc::clone(&core);
+            move || {
+                // Dropped when the thread ends, however it ends.
+                let _ended = ended;
+                runtime.block_on(looped(core));
+            }
+        });
+    match thread {
+        Ok(_) => while over.changed().await.is_ok() {},
+        Err(_) => looped(core).await,
+    }
+}
+
+async fn looped(core: Arc<Core>) {
+    let mut tracked: Vec<Tracked> = Vec::new();
+    let mut cancels = core.manager.inner.cancels.subscribe();
+    let tick = (core.config.lease / 30).clamp(Duration::from_millis(50), Duration::from_secs(1));
+    loop {
+        let asked = tokio::select! {
+            biased;
+            () = core.reached(Phase::Stopped) => return,
+            changed = cancels.changed() => changed.is_ok(),
+            () = sleep(tick.mul_f64(0.9 + entropy::unit() / 5.0)) => false,
+        };
+        core.beats.beat(&core.beats.lease);
+        // A cancel made in this process is looked for at once, in young jobs too.
+        let age = if asked {
+            Duration::ZERO
+        } else {
+            core.config.renew_at()
+        };
+        let old = core.grants.take_older(age);
+        tracked.extend(old.into_iter().map(|held| {
+            let good = held.claimed;
+            Tracked {
+                held,
+                good,
+                given_up: false,
+            }
+        }));
+        tracked.retain(|job| !job.held.is_settled());
+        check_pulse(&core);
+        renew(&core, &mut tracked, age).await;
+        for job in &mut tracked {
+            fence(&core, job);
+            end_stuck(&core, job).await;
+        }
+    }
+}
+
+/// Renews what is due, a batch at a time. A call that fails is repeated at the next tick.
+async fn renew(core: &Core, tracked: &mut [Tracked], age: Duration) {
+    let mut due: Vec<_> = tracked
+        .iter_mut()
+        .filter(|job| !job.given_up && job.good.elapsed() >= age && !job.held.is_settled())
+        .collect();
+    for batch in due.chunks_mut(limits::BATCH) {
+        let renewals: Vec<_> = batch
+            .iter()
+            .map(|job| Renewal {
+                id: job.held.job.id,
+                token: job.held.job.token,
+                progress: job.held.take_progress(),
+            })
+            .collect();
+        let sent = Instant::now();
+        let call = core.store.renew(&renewals, core.config.lease);
+        match timeout(core.config.lease / 15, call).await {
+            Ok(Ok(answers)) => {
+                for (job, answer) in batch.iter_mut().zip(answers) {
+                    renewed(core, job, answer, sent);
+                }
+            }
+            Ok(Err(_)) | Err(_) => {
+                for (job, renewal) in batch.iter().zip(renewals) {
+                    if let Some(progress) = renewal.progress {
+                        job.held.give_back_progress(progress);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn renewed(core: &Core, job: &mut Tracked, answer: Renewed, sent: Instant) {
+    match answer {
+        Renewed::Renewed { cancel } => {
+            job.good = sent;
+            if cancel {
+                ask(core, &job.held, CancelReason::User);
+            }
+        }
+        // Its end was recorded while the renewal was on its way: all is well.
+        Renewed::Lost if job.held.is_decided() => {}
+        Renewed::Lost => {
+            job.given_up = true;
+            ask(core, &job.held, CancelReason::LeaseLost);
+        }
+    }
+}
+
+/// Gives up a job whose lease may soon end: nobody may run it beside another worker.
+fn fence(core: &Core, job: &mut Tracked) {
+    if !job.given_up && job.good.elapsed() >= core.config.fence_at() {
+        job.given_up = true;
+        ask(core, &job.held, CancelReason::LeaseLost);
+    }
+}
+
+fn ask(core: &Core, held: &Held, reason: CancelReason) {
+    if held.cancel(reason) {
+        core.events.emit(Event::CancelRequested {
+            job: &held.job,
+            reason,
+        });
+    }
+}
+
+/// A handler that blocks its thread can't see its time-out, and its slot can't either. Its end is
+/// recorded from here; the slot stays taken until it returns.
+async fn end_stuck(core: &Core, job: &mut Tracked) {
+    /// Beyond the time-out and its grace, for a slot that is only slow.
+    const PATIENCE: Duration = Duration::from_secs(2);
+    let held = &job.held;
+    let Some(described) = core.registry.get(&held.job.spec.name) else {
+        return;
+    };
+    let Some(started) = held.started.get() else {
+        return;
+    };
+    let limit = time_limit(held, described) + Config::GRACE + PATIENCE;
+    if job.given_up || started.elapsed() < limit || !held.decide() {
+        return;
+    }
+    job.given_up = true;
+    core.tally.stuck.fetch_add(1, Relaxed);
+    core.events.emit(Event::SlotStuck { job: &held.job });
+    let retry = described
+        .backoff()
+        .jittered(held.job.errors + 1, entropy::unit());
+    let end = End::Error {
+        failure: timed_out(held, described),
+        retry: Retry::After(retry),
+    };
+    let ending = Ending {
+        id: held.job.id,
+        token: held.job.token,
+        end: end.clone(),
+    };
+    match bounded(core.store.finish(&[ending])).await {
+        Ok(answers) => {
+            for answer in answers {
+                core.recorded(held, &end, answer, false);
+            }
+        }
+        // The fetch loop goes on trying, as soon as it gets a thread.
+        Err(_) => core.end(Arc::clone(held), end),
+    }
+}
+
+/// Says so when the runtime that runs the jobs has not come round for two leases.
+fn check_pulse(core: &Core) {
+    let silent = core.beats.age(&core.beats.pulse);
+    let limit = 2 * core.config.lease;
+    let tick = Duration::from_secs(1);
+    // Once: in the tick that passes the limit.
+    if silent >= limit && silent < limit + tick {
+        core.events.emit(Event::RuntimeStalled { silent });
+    }
+}

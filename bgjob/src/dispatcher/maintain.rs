@@ -1,0 +1,96 @@
+//! Upkeep, the same on every dispatcher and without a leader: compare-and-set arbitrates.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::sleep;
+
+use super::{
+    core::{Core, Phase},
+    fetch::bounded,
+};
+use crate::{
+    Result, entropy,
+    events::Event,
+    job::{limits, transition::SweepPolicy},
+    manager::push,
+    store::{ClockSource, Swept},
+};
+
+/// Batches of one kind in one pass; what is left waits for the next.
+const BATCHES: usize = 10;
+
+/// Sweeps and purges until the dispatcher drains. What others have left behind is found at once.
+pub(super) async fn run(core: Arc<Core>) {
+    let can = core.store.capabilities();
+    let policy = SweepPolicy {
+        margin: match can.clock {
+            ClockSource::Store => Duration::ZERO,
+            ClockSource::Client => SweepPolicy::default().margin,
+        },
+        touch: core.queue.as_ref().map(|_| SweepPolicy::TOUCH),
+        ..SweepPolicy::default()
+    };
+    while core.phase() == Phase::Running {
+        core.beats.beat(&core.beats.maintain);
+        let pause = match pass(&core, &policy).await {
+            // A quarter to either side, so that a hundred dispatchers don't sweep together.
+            Ok(()) => core.config.sweep.mul_f64(0.75 + entropy::unit() / 4.0),
+            Err(error) => core.store_state.failed(&error),
+        };
+        tokio::select! {
+            biased;
+            () = core.reached(Phase::Draining) => {}
+            () = sleep(pause) => {}
+        }
+    }
+}
+
+async fn pass(core: &Core, policy: &SweepPolicy) -> Result<()> {
+    for _ in 0..BATCHES {
+        let swept = bounded(core.store.sweep(limits::BATCH, policy)).await?;
+        let full = swept.len() >= limits::BATCH;
+        tell(core, swept).await;
+        if !full {
+            break;
+        }
+    }
+    for _ in 0..BATCHES {
+        let jobs = bounded(core.store.purge(limits::BATCH)).await?;
+        if jobs > 0 {
+            core.events.emit(Event::Purged { jobs });
+        }
+        if jobs < limits::BATCH {
+            break;
+        }
+    }
+    Ok(())
+}
+
+async fn tell(core: &Core, swept: Vec<Swept>) {
+    let mut hints = Vec::new();
+    for one in swept {
+        match one {
+            Swept::Revoked { id, state } => core.events.emit(Event::Revoked { id, state }),
+            Swept::Expired { id } => core.events.emit(Event::Expired { id }),
+            Swept::Touched(hint) => hints.push(hint),
+        }
+    }
+    if let Some(queue) = &core.queue
+        && !hints.is_empty()
+    {
+        core.events.emit(Event::Rehinted { hints: hints.len() });
+        push(queue.as_ref(), &hints, &core.events).await;
+    }
+}
+
+/// A bare timer on the runtime that runs the jobs: the lease thread watches whether it ticks.
+pub(super) async fn pulse(core: Arc<Core>) {
+    while core.phase() < Phase::Stopped {
+        core.beats.beat(&core.beats.pulse);
+        tokio::select! {
+            biased;
+            () = core.reached(Phase::Stopped) => {}
+            () = sleep(Duration::from_secs(1)) => {}
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! The consuming side: [`JobDispatcher`] claims jobs, runs them and records how they ended.
+//!
+//! One dispatcher is these loops around one [`Core`](core::Core), and nothing else:
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `fetch` | records ends and claims from the store, both in batches |
+//! | `receive` | takes hints from the queue, where there is one, and claims by them |
+//! | `slots` | run one job after the other; `execute` is one attempt |
+//! | `lease` | renews from a thread of its own, fences itself, ends what is stuck |
+//! | `maintain` | sweeps, purges, feels the runtime's pulse |
+//! | `shutdown` | signals, draining, giving back |
+
+mod builder;
+mod core;
+mod execute;
+mod fetch;
+mod grants;
+mod hand;
+mod lease;
+mod maintain;
+mod middleware;
+mod receive;
+mod running;
+mod shutdown;
+mod slots;
+
+pub use builder::DispatcherBuilder;
+pub use middleware::{Middleware, Next};
+pub use running::{Drained, Health, Running};
+
+use crate::JobManager;
+
+/// The consuming side. There is nothing to hold: [`builder`](Self::builder) leads to a running one.
+///
+/// ```
+/// use bgjob::prelude::*;
+///
+/// #[job(name = "greet")]
+/// async fn greet(name: String) -> Result<String, JobError> {
+///     Ok(format!("Hello, {name}!"))
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> bgjob::Result<()> {
+/// let jobs = JobManager::connect("memory:").await?;
+/// let running = JobDispatcher::builder(&jobs)
+///     .registry(bgjob::Registry::new().with::<greet>())
+///     .start()
+///     .await?;
+///
+/// let job = greet::enqueue(&jobs, "world".into()).await?;
+/// assert_eq!(job.result().await?, "Hello, world!");
+/// running.shutdown().await;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct JobDispatcher;
+
+impl JobDispatcher {
+    /// A dispatcher over this manager's store and queue.
+    pub fn builder(jobs: &JobManager) -> DispatcherBuilder {
+        DispatcherBuilder::new(jobs.clone())
+    }
+}

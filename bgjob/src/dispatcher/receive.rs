@@ -1,0 +1,119 @@
+//! The receive loop, where a queue is configured: receive hints → claim → acknowledge at once,
+//! whatever the answer → hand to the slots.
+
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+
+use tokio::time::{Instant, sleep};
+
+use super::{
+    core::{Core, Phase},
+    fetch::bounded,
+};
+use crate::{
+    JobQueue, Result, entropy,
+    events::{Event, Via},
+    job::Grant,
+    queue::{Delivery, Receipt},
+    store::Claim,
+};
+
+/// How long one receive waits for a hint.
+const WAIT: Duration = Duration::from_secs(1);
+/// How often a claim by hints is tried before the hints go back.
+const TRIES: u32 = 3;
+
+pub(super) async fn run(core: Arc<Core>) {
+    let Some(queue) = core.queue.clone() else {
+        return;
+    };
+    while core.phase() == Phase::Running {
+        match round(&core, queue.as_ref()).await {
+            Ok(()) => core.queue_state.worked(),
+            Err(error) => {
+                core.hints_dry.store(true, Relaxed);
+                sleep(core.queue_state.failed(&error)).await;
+                let names: Vec<_> = core.hands.iter().map(|h| Arc::clone(&h.queue)).collect();
+                // A queue that was wiped comes back with nothing: make what is needed again.
+                let _ = bounded(queue.ensure(&names)).await;
+            }
+        }
+    }
+}
+
+/// One round. Errors are the queue's; those of the store are dealt with inside.
+async fn round(core: &Core, queue: &dyn JobQueue) -> Result<()> {
+    let room = core.room.notified();
+    let want = core.wants(true);
+    if want.is_empty() {
+        room.await;
+        return Ok(());
+    }
+    let deliveries = tokio::select! {
+        biased;
+        answer = bounded(queue.receive(&want, WAIT)) => answer?,
+        () = core.reached(Phase::Draining) => return Ok(()),
+    };
+    core.hints_dry.store(deliveries.is_empty(), Relaxed);
+    if deliveries.is_empty() {
+        core.wake.notify_one();
+        return Ok(());
+    }
+    let receipts: Vec<_> = deliveries.iter().map(|d| d.receipt.clone()).collect();
+    if claim(core, &deliveries).await {
+        bounded(queue.ack(&receipts)).await
+    } else {
+        give_back(queue, &receipts).await
+    }
+}
+
+/// Claims by hints. Answers whether the store said anything: if not, the hints go back.
+async fn claim(core: &Core, deliveries: &[Delivery]) -> bool {
+    let ids: Vec<_> = deliveries.iter().map(|delivery| delivery.hint.id).collect();
+    let mut grant = core.grant();
+    let sent = Instant::now();
+    for _ in 0..TRIES {
+        match bounded(core.store.claim(&ids, &grant, &core.serves())).await {
+            Ok(answers) => {
+                core.store_state.worked();
+                take_in(core, answers, sent);
+                return true;
+            }
+            Err(error) => sleep(core.store_state.failed(&error)).await,
+        }
+        // What the lost answer granted is answered again.
+        grant = Grant {
+            repeat: true,
+            ..grant
+        };
+    }
+    false
+}
+
+fn take_in(core: &Core, answers: Vec<Claim>, sent: Instant) {
+    let hints = answers.len();
+    let jobs: Vec<_> = answers
+        .into_iter()
+        .filter_map(|answer| match answer {
+            Claim::Claimed(job) => Some(job),
+            // Nothing to do for this hint: the store finds the job again when its time comes.
+            Claim::NotDue | Claim::Busy | Claim::NotServed | Claim::Terminal | Claim::Missing => {
+                None
+            }
+        })
+        .collect();
+    if jobs.len() < hints {
+        core.events.emit(Event::HintsDropped {
+            hints: hints - jobs.len(),
+        });
+    }
+    core.take_in(jobs, sent, Via::Hint);
+}
+
+/// Only a store that fails sends hints back, spread out so that they don't return together.
+async fn give_back(queue: &dyn JobQueue, receipts: &[Receipt]) -> Result<()> {
+    let after = Duration::from_secs(1).mul_f64(0.5 + entropy::unit());
+    bounded(queue.nack(receipts, after)).await
+}

@@ -1,0 +1,166 @@
+//! [`Running`]: a dispatcher at work, [`Health`] and the final word, [`Drained`].
+
+use std::{
+    process::{ExitCode, Termination},
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+
+use tokio::task::JoinHandle;
+
+use super::{
+    core::{Core, Phase},
+    shutdown::{busy, signal},
+};
+
+/// A dispatcher at work. Dropping it lets the dispatcher go on; [`shutdown`](Self::shutdown) ends
+/// it.
+#[derive(Debug)]
+pub struct Running {
+    core: Arc<Core>,
+    lead: JoinHandle<Drained>,
+}
+
+impl Running {
+    pub(super) fn new(core: Arc<Core>, lead: JoinHandle<Drained>) -> Self {
+        Self { core, lead }
+    }
+
+    /// Ends it: claims no more, lets end what runs (20 s unless told otherwise), asks the rest to
+    /// end (3 s), gives back what is left, at no cost to the jobs.
+    pub async fn shutdown(self) -> Drained {
+        self.core.enter(Phase::Draining);
+        self.wait().await
+    }
+
+    /// Begins [`shutdown`](Self::shutdown) without waiting for it; called again it hurries: the
+    /// second time running jobs are asked to end at once, the third time they are given back.
+    pub fn begin_shutdown(&self) {
+        self.core.enter(match self.core.phase() {
+            Phase::Running => Phase::Draining,
+            Phase::Draining => Phase::Cancelling,
+            Phase::Cancelling | Phase::Releasing | Phase::Stopped => Phase::Releasing,
+        });
+    }
+
+    /// Waits until it has ended, whoever ended it.
+    pub async fn wait(self) -> Drained {
+        let core = self.core;
+        self.lead.await.unwrap_or_else(|_| Drained {
+            // The runtime is going down around it.
+            drained: core.tally.drained.load(Relaxed),
+            released: core.tally.released.load(Relaxed),
+            unknown: core.grants.held(),
+        })
+    }
+
+    /// How it is doing.
+    pub fn health(&self) -> Health {
+        let core = &self.core;
+        let beats = &core.beats;
+        let limit = 2 * core.config.lease;
+        let loops = [
+            ("fetch", &beats.fetch),
+            ("lease", &beats.lease),
+            ("maintain", &beats.maintain),
+            ("runtime", &beats.pulse),
+        ];
+        let at_work = core.phase() == Phase::Running;
+        let stalled = loops
+            .into_iter()
+            .filter(|(_, beat)| at_work && beats.age(beat) > limit);
+        Health {
+            draining: core.phase() > Phase::Running,
+            store_down_for: core.store_state.down_for(),
+            queue_down_for: core.queue_state.down_for(),
+            slots: core.hands.iter().map(|hand| hand.slots).sum(),
+            running: busy(core),
+            waiting: core.hands.iter().map(|hand| hand.waiting()).sum(),
+            unrecorded: core.ends.len(),
+            stuck: core.tally.stuck.load(Relaxed),
+            stalled: stalled.map(|(name, _)| name).collect(),
+        }
+    }
+
+    /// Runs until a SIGTERM or Ctrl-C, then shuts down; more signals hurry.
+    pub(super) async fn until_signal(self) -> crate::Result<Drained> {
+        tokio::select! {
+            biased;
+            answer = signal() => answer?,
+            () = self.core.reached(Phase::Stopped) => {}
+        }
+        self.begin_shutdown();
+        let core = Arc::clone(&self.core);
+        let hurry = async {
+            while signal().await.is_ok() {
+                let next = if core.phase() < Phase::Cancelling {
+                    Phase::Cancelling
+                } else {
+                    Phase::Releasing
+                };
+                core.enter(next);
+            }
+            std::future::pending().await
+        };
+        tokio::select! {
+            biased;
+            drained = self.wait() => Ok(drained),
+            () = hurry => unreachable!("it hurries for ever"),
+        }
+    }
+}
+
+/// How a dispatcher is doing. It follows progress, not the life of the process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Health {
+    /// It is being shut down: send no new work here.
+    pub draining: bool,
+    /// How long the store has not answered.
+    pub store_down_for: Option<Duration>,
+    /// How long the queue has not answered; jobs run all the same, somewhat later.
+    pub queue_down_for: Option<Duration>,
+    /// Slots in all.
+    pub slots: usize,
+    /// Slots that run a job.
+    pub running: usize,
+    /// Claimed jobs that wait for a slot.
+    pub waiting: usize,
+    /// Ended jobs the store has not confirmed yet.
+    pub unrecorded: usize,
+    /// Slots taken by handlers that can't be stopped.
+    pub stuck: usize,
+    /// Loops that have not come round for two leases.
+    pub stalled: Vec<&'static str>,
+}
+
+impl Health {
+    /// Whether it does its work: the store answers, no loop stalls, and fewer than a quarter of the
+    /// slots are stuck.
+    pub fn is_good(&self) -> bool {
+        self.store_down_for.is_none() && self.stalled.is_empty() && self.stuck * 4 < self.slots
+    }
+}
+
+/// What became of the jobs a dispatcher had in its hands when it was shut down. As the result of
+/// `main` it is exit code 0 if all of them ended, 10 if some were given back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub struct Drained {
+    /// Ended by themselves.
+    pub drained: usize,
+    /// Given back: they run elsewhere, or here later.
+    pub released: usize,
+    /// Ended, but the store did not confirm it in time: they may run again.
+    pub unknown: usize,
+}
+
+impl Termination for Drained {
+    fn report(self) -> ExitCode {
+        if self.released + self.unknown == 0 {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::from(10)
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! The way down: drain → cancel → release → stop. What triggers it is in [`signal`].
+
+use std::{future::Future, sync::Arc, sync::atomic::Ordering::Relaxed, time::Duration};
+
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep},
+};
+
+use super::{
+    core::{Core, Phase},
+    running::Drained,
+};
+use crate::events::Event;
+
+/// How long ends may take to be recorded once everything has ended.
+const FLUSH: Duration = Duration::from_secs(2);
+/// How long dropped handlers may take to go.
+const DROP: Duration = Duration::from_secs(1);
+
+/// Waits for the end to be asked for and leads the dispatcher there, step by step. The heartbeat
+/// stops last: what is not recorded yet is still held.
+pub(super) async fn lead(core: Arc<Core>, mut slots: JoinSet<()>, loops: JoinSet<()>) -> Drained {
+    core.reached(Phase::Draining).await;
+    core.events.emit(Event::Draining {
+        running: busy(&core),
+    });
+    // What was not started goes back first, at no cost.
+    for hand in &core.hands {
+        core.give_back(hand.close());
+    }
+    let steps = [
+        (core.config.drain, Phase::Cancelling),
+        (core.config.cancel, Phase::Releasing),
+        (DROP, Phase::Stopped),
+    ];
+    for (span, next) in steps {
+        let all = async { while slots.join_next().await.is_some() {} };
+        let done = tokio::select! {
+            biased;
+            () = all => true,
+            () = core.reached(next) => false,
+            () = sleep(span) => false,
+        };
+        if done || next == Phase::Stopped {
+            break;
+        }
+        core.enter(next);
+    }
+    flush(&core).await;
+    let drained = Drained {
+        drained: core.tally.drained.load(Relaxed),
+        released: core.tally.released.load(Relaxed),
+        unknown: core.grants.held(),
+    };
+    core.enter(Phase::Stopped);
+    let _ = loops.join_all().await;
+    let Drained {
+        drained: ended,
+        released,
+        unknown,
+    } = drained;
+    core.events.emit(Event::Stopped {
+        drained: ended,
+        released,
+        unknown,
+    });
+    drained
+}
+
+/// Waits until all ends are recorded; a store that does not answer by then is left behind.
+async fn flush(core: &Core) {
+    let begun = Instant::now();
+    while core.grants.held() > 0 && begun.elapsed() < FLUSH {
+        core.wake.notify_one();
+        sleep(Duration::from_millis(2)).await;
+    }
+}
+
+pub(super) fn busy(core: &Core) -> usize {
+    core.hands.iter().map(|hand| hand.busy()).sum()
+}
+
+/// Runs a loop; one that panics is a bug, is told, and is started again.
+pub(super) async fn keep<F>(core: Arc<Core>, name: &'static str, run: impl Fn(Arc<Core>) -> F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    while let Err(error) = tokio::spawn(run(Arc::clone(&core))).await {
+        if !error.is_panic() || core.phase() == Phase::Stopped {
+            return;
+        }
+        core.events.emit(Event::LoopFailed { name });
+        sleep(Duration::from_secs(1)).await;
+    }
+}
+
+/// Returns at the next SIGTERM or Ctrl-C.
+#[cfg(unix)]
+pub(super) async fn signal() -> crate::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let refused = |e: std::io::Error| {
+        crate::Error::new(crate::ErrorKind::Internal, "signals can't be listened to").because(e)
+    };
+    let mut terminate = signal(SignalKind::terminate()).map_err(refused)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(refused)?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+/// Returns at the next Ctrl-C.
+#[cfg(not(any(unix, target_family = "wasm")))]
+pub(super) async fn signal() -> crate::Result<()> {
+    tokio::signal::ctrl_c().await.map_err(|e| {
+        crate::Error::new(crate::ErrorKind::Internal, "signals can't be listened to").because(e)
+    })
+}
+
+/// There are no signals here: runs for ever.
+#[cfg(target_family = "wasm")]
+pub(super) async fn signal() -> crate::Result<()> {
+    std::future::pending().await
+}

@@ -1,0 +1,390 @@
+//! What bgjob decides, as typed events, and the one place that emits them.
+//!
+//! Listeners get every [`Event`]; `tracing` gets the same, under the target `bgjob`. Neither ever
+//! sees metadata or results.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tracing::{Level, Span, debug, error, info, warn};
+
+use crate::{
+    CancelReason, Error, JobId, JobState,
+    job::{ClaimedJob, DeadReason, FailureKind},
+    store::Finished,
+};
+
+/// One decision. Borrowed: a listener copies what it keeps.
+///
+/// ```
+/// use bgjob::Event;
+///
+/// fn count_dead(event: &Event<'_>) {
+///     if let Event::Revoked { id, .. } = event {
+///         println!("{id} lost its worker");
+///     }
+/// }
+/// # let _ = count_dead;
+/// ```
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// A dispatcher has started and serves these jobs.
+    Started {
+        /// Their names, in order.
+        jobs: &'a [&'a str],
+    },
+    /// This program aborts when something panics, so a panic of a handler is a crash: it ends the
+    /// process, and counts towards `max_crashes`.
+    PanicsAbort,
+    /// Jobs were stored.
+    Created {
+        /// How many.
+        jobs: usize,
+    },
+    /// Hints could not be pushed; the sweeper will give them.
+    PushFailed {
+        /// How many.
+        hints: usize,
+        /// Why.
+        error: &'a Error,
+    },
+    /// Jobs were claimed.
+    Claimed {
+        /// How many.
+        jobs: usize,
+        /// How they were found.
+        via: Via,
+    },
+    /// Hints led to nothing: the job is over, held, not due, or not served here.
+    HintsDropped {
+        /// How many.
+        hints: usize,
+    },
+    /// A slot took up a job.
+    AttemptStarted {
+        /// Which.
+        job: &'a ClaimedJob,
+    },
+    /// A handler ended, or was ended; the store does not know yet.
+    AttemptEnded {
+        /// Which.
+        job: &'a ClaimedJob,
+        /// How.
+        verdict: Verdict,
+        /// How long it ran.
+        ran: Duration,
+    },
+    /// The store has answered the end of an attempt.
+    Recorded {
+        /// Which.
+        job: &'a ClaimedJob,
+        /// Applied, with the state the job is in now; or lost, because the lease had gone.
+        answer: Finished,
+        /// The end was sent more than once, so `Lost` may mean that an earlier one was applied.
+        repeated: bool,
+    },
+    /// A running job was asked to end.
+    CancelRequested {
+        /// Which.
+        job: &'a ClaimedJob,
+        /// Why.
+        reason: CancelReason,
+    },
+    /// A handler can't be stopped, because it blocks its thread; its slot stays taken.
+    SlotStuck {
+        /// Which.
+        job: &'a ClaimedJob,
+    },
+    /// The sweeper took a job from a holder that no longer renewed.
+    Revoked {
+        /// Which.
+        id: JobId,
+        /// Where it stands now.
+        state: JobState,
+    },
+    /// The sweeper ended a job that was too late.
+    Expired {
+        /// Which.
+        id: JobId,
+    },
+    /// The sweeper hinted at jobs again.
+    Rehinted {
+        /// How many.
+        hints: usize,
+    },
+    /// Old jobs were forgotten.
+    Purged {
+        /// How many.
+        jobs: usize,
+    },
+    /// A store or queue failed; it is tried again for ever.
+    Down {
+        /// Which.
+        part: Part,
+        /// How.
+        error: &'a Error,
+    },
+    /// A store or queue is back.
+    Up {
+        /// Which.
+        part: Part,
+        /// How long it was away.
+        after: Duration,
+    },
+    /// The threads that run the jobs have not come round for this long: something blocks them.
+    RuntimeStalled {
+        /// How long.
+        silent: Duration,
+    },
+    /// A loop of the dispatcher panicked, which is a bug; it is started again.
+    LoopFailed {
+        /// Which.
+        name: &'static str,
+    },
+    /// The dispatcher claims no more and lets end what runs.
+    Draining {
+        /// How many jobs run.
+        running: usize,
+    },
+    /// The dispatcher has ended.
+    Stopped {
+        /// Jobs that ended while it drained.
+        drained: usize,
+        /// Jobs that were given back.
+        released: usize,
+        /// Jobs whose end the store never confirmed; the sweeper will find them.
+        unknown: usize,
+    },
+}
+
+/// How a job was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Via {
+    /// The store found it.
+    Store,
+    /// A hint of the queue.
+    Hint,
+}
+
+/// How an attempt ended, in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Verdict {
+    /// Well.
+    Success,
+    /// In an error of this kind.
+    Error(FailureKind),
+    /// In an error that ends the job.
+    Abort(DeadReason),
+    /// It wants to be run later.
+    Snooze,
+    /// Given back.
+    Release,
+    /// The lease was lost: nobody will hear how it ended.
+    Abandoned,
+}
+
+/// What can be down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Part {
+    /// The document store.
+    Store,
+    /// The queue service.
+    Queue,
+}
+
+type Listener = dyn Fn(&Event<'_>) + Send + Sync;
+
+/// Where decisions are told. Cheap to clone.
+#[derive(Clone, Default)]
+pub(crate) struct Events {
+    listeners: Vec<Arc<Listener>>,
+}
+
+impl Events {
+    pub(crate) fn add(&mut self, listener: impl Fn(&Event<'_>) + Send + Sync + 'static) {
+        self.listeners.push(Arc::new(listener));
+    }
+
+    pub(crate) fn emit(&self, event: Event<'_>) {
+        trace(&event);
+        for listener in &self.listeners {
+            listener(&event);
+        }
+    }
+
+    /// The span of one attempt; everything its handler logs is inside.
+    pub(crate) fn span(job: &ClaimedJob) -> Span {
+        tracing::info_span!(
+            target: "bgjob",
+            "job",
+            id = %job.id,
+            name = &*job.spec.name,
+            queue = &*job.spec.queue,
+            attempt = job.errors + 1,
+            fence = job.fence,
+        )
+    }
+}
+
+impl fmt::Debug for Events {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Events({} listeners)", self.listeners.len())
+    }
+}
+
+/// Tells `tracing`. One line an event; the level says how much it matters to whoever runs it.
+fn trace(event: &Event<'_>) {
+    if !tracing::enabled!(target: "bgjob", Level::ERROR) {
+        return;
+    }
+    match event {
+        Event::Started { jobs } => {
+            info!(target: "bgjob", count = jobs.len(), jobs = jobs.join(", "), "dispatcher started");
+        }
+        Event::PanicsAbort => {
+            warn!(target: "bgjob", "built with panic = \"abort\": a panic in a job ends the process");
+        }
+        Event::Created { jobs } => debug!(target: "bgjob", jobs, "jobs stored"),
+        Event::PushFailed { hints, error } => {
+            warn!(target: "bgjob", hints, %error, "hints not pushed; the sweeper will give them");
+        }
+        Event::Claimed { jobs, via } => debug!(target: "bgjob", jobs, ?via, "jobs claimed"),
+        Event::HintsDropped { hints } => debug!(target: "bgjob", hints, "hints dropped"),
+        Event::Rehinted { hints } => debug!(target: "bgjob", hints, "jobs hinted at again"),
+        Event::Purged { jobs } => debug!(target: "bgjob", jobs, "old jobs purged"),
+        Event::LoopFailed { name } => error!(target: "bgjob", name, "a loop panicked; restarting"),
+        Event::Draining { running } => info!(target: "bgjob", running, "draining"),
+        Event::Stopped {
+            drained,
+            released,
+            unknown,
+        } => {
+            info!(target: "bgjob", drained, released, unknown, "dispatcher stopped");
+        }
+        Event::Revoked { id, state } => {
+            warn!(target: "bgjob", %id, %state, "job revoked: its worker no longer renews");
+        }
+        Event::Expired { id } => warn!(target: "bgjob", %id, "job expired"),
+        Event::Down { part, error } => error!(target: "bgjob", ?part, %error, "down; trying again"),
+        Event::Up { part, after } => info!(target: "bgjob", ?part, ?after, "up again"),
+        Event::RuntimeStalled { silent } => {
+            error!(target: "bgjob", ?silent, "the runtime is blocked: use `blocking` jobs for blocking code");
+        }
+        Event::AttemptStarted { .. }
+        | Event::AttemptEnded { .. }
+        | Event::Recorded { .. }
+        | Event::CancelRequested { .. }
+        | Event::SlotStuck { .. } => trace_attempt(event),
+    }
+}
+
+fn trace_attempt(event: &Event<'_>) {
+    match event {
+        Event::AttemptStarted { job } => {
+            debug!(target: "bgjob", id = %job.id, name = &*job.spec.name, "job started");
+        }
+        Event::AttemptEnded { job, verdict, ran } => match verdict {
+            Verdict::Error(_) | Verdict::Abort(_) | Verdict::Abandoned => {
+                warn!(target: "bgjob", id = %job.id, name = &*job.spec.name, ?verdict, ?ran, "job ended");
+            }
+            Verdict::Success | Verdict::Snooze | Verdict::Release => {
+                debug!(target: "bgjob", id = %job.id, name = &*job.spec.name, ?verdict, ?ran, "job ended");
+            }
+        },
+        Event::Recorded {
+            job,
+            answer: Finished::Applied(JobState::Dead),
+            ..
+        } => {
+            error!(target: "bgjob", id = %job.id, name = &*job.spec.name, "job is dead");
+        }
+        Event::Recorded {
+            job,
+            answer,
+            repeated,
+        } => {
+            debug!(target: "bgjob", id = %job.id, ?answer, repeated, "end recorded");
+        }
+        Event::CancelRequested { job, reason } => {
+            info!(target: "bgjob", id = %job.id, name = &*job.spec.name, ?reason, "job asked to end");
+        }
+        Event::SlotStuck { job } => {
+            error!(target: "bgjob", id = %job.id, name = &*job.spec.name, "handler can't be stopped");
+        }
+        _ => {}
+    }
+}
+
+/// Whether a part works: says once that it is down, and once that it is up again.
+#[derive(Debug)]
+pub(crate) struct Breaker {
+    part: Part,
+    events: Events,
+    down: Mutex<Option<Down>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Down {
+    since: Instant,
+    failures: u32,
+}
+
+impl Breaker {
+    pub(crate) fn new(part: Part, events: Events) -> Self {
+        Self {
+            part,
+            events,
+            down: Mutex::new(None),
+        }
+    }
+
+    /// Notes a failure; answers how long to wait before the next try: 50 ms doubled up to 5 s,
+    /// jittered.
+    pub(crate) fn failed(&self, error: &Error) -> Duration {
+        let failures = {
+            let mut down = self.down.lock().unwrap_or_else(PoisonError::into_inner);
+            let down = down.get_or_insert(Down {
+                since: Instant::now(),
+                failures: 0,
+            });
+            down.failures = down.failures.saturating_add(1);
+            down.failures
+        };
+        if failures == 1 {
+            self.events.emit(Event::Down {
+                part: self.part,
+                error,
+            });
+        }
+        let wait = Duration::from_millis(50) * 2_u32.pow(failures.min(8) - 1);
+        wait.min(Duration::from_secs(5))
+            .mul_f64(0.5 + crate::entropy::unit() / 2.0)
+    }
+
+    /// Notes a success.
+    pub(crate) fn worked(&self) {
+        let down = self
+            .down
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(down) = down {
+            self.events.emit(Event::Up {
+                part: self.part,
+                after: down.since.elapsed(),
+            });
+        }
+    }
+
+    /// How long it has been down.
+    pub(crate) fn down_for(&self) -> Option<Duration> {
+        self.down
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .map(|down| down.since.elapsed())
+    }
+}

@@ -1,0 +1,59 @@
+//! [`Metadata`]: what a handler's first argument is decoded from.
+
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use super::JobContext;
+use crate::{
+    BoxError, Error, ErrorKind, Json, Outcome,
+    job::{DeadReason, Failure, FailureKind},
+    registry::JobDescriptor,
+};
+
+/// What a job can be told: any type that serde reads and writes and that owns all it has.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't be the metadata of a job",
+    label = "not a job's metadata",
+    note = "metadata is stored as JSON, so it is read and written: add \
+            `#[derive(Serialize, Deserialize)]` to the type; it must be `Send` and own its data \
+            (`String`, not `&str`)",
+    note = "where this is meant as an extractor: the metadata comes first, `_: ()` for none"
+)]
+pub trait Metadata: Serialize + DeserializeOwned + Send + 'static {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Serialize + DeserializeOwned + Send + 'static> Metadata for T {}
+
+/// Decodes a job's metadata, upgraded first where it is of an older version.
+///
+/// A job whose metadata can't be read is Dead at once and keeps it: trying again would not help,
+/// and an operator can edit and requeue it.
+pub(crate) fn decode<M: Metadata>(
+    ctx: &JobContext,
+    job: &JobDescriptor,
+) -> Result<M, Outcome<Json>> {
+    let spec = &ctx.held().job.spec;
+    let decoded = match job.upgrade() {
+        Some(upgrade) if spec.version < job.version() => {
+            upgraded(&spec.metadata, spec.version, upgrade)
+        }
+        _ => spec.metadata.decode().map_err(BoxError::from),
+    };
+    decoded.map_err(|error| Outcome::Abort {
+        failure: Failure::from_error(FailureKind::Decode, error.as_ref()),
+        reason: DeadReason::Decode,
+    })
+}
+
+fn upgraded<M: Metadata>(
+    stored: &Json,
+    version: u32,
+    upgrade: fn(Value, u32) -> Result<Value, BoxError>,
+) -> Result<M, BoxError> {
+    let value = upgrade(stored.decode()?, version)?;
+    // serde_json's own text may quote the value, and values are never logged.
+    serde_json::from_value(value).map_err(|_| {
+        let text = "the upgraded metadata does not fit the type";
+        Error::new(ErrorKind::InvalidInput, text).with("version", version).into()
+    })
+}

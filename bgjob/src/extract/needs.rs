@@ -1,0 +1,112 @@
+//! [`Needs`]: what the handlers of a dispatcher ask it for.
+
+use std::any::{Any, TypeId, type_name};
+
+use super::Services;
+
+/// What handlers ask a dispatcher for, gathered from
+/// [`FromContext::needs`](super::FromContext::needs) and checked at the start.
+#[derive(Debug, Default)]
+pub struct Needs(Vec<Need>);
+
+#[derive(Debug)]
+struct Need {
+    service: TypeId,
+    name: &'static str,
+}
+
+impl Needs {
+    /// A service of this type, as `.state(…)` gives it to the dispatcher.
+    pub fn service<T: Any + Send + Sync>(&mut self) {
+        let service = TypeId::of::<T>();
+        if !self.0.iter().any(|need| need.service == service) {
+            let name = type_name::<T>();
+            self.0.push(Need { service, name });
+        }
+    }
+
+    /// What is not among the services: "`State<Mailer>`: add `.state(mailer)`".
+    pub(crate) fn missing(&self, services: &Services) -> Vec<String> {
+        self.0
+            .iter()
+            .filter(|need| !services.contains_key(&need.service))
+            .map(|need| advice(need.name))
+            .collect()
+    }
+}
+
+/// What a missing service is called and how it is given.
+pub(super) fn advice(type_name: &str) -> String {
+    let short = without_paths(type_name);
+    let value = snake_case(short.split('<').next().unwrap_or_default());
+    format!("`State<{short}>`: add `.state({value})`")
+}
+
+/// `app::db::Pool<app::Pg>` → `Pool<Pg>`
+fn without_paths(type_name: &str) -> String {
+    let mut short = String::new();
+    for (place, part) in type_name.split("::").enumerate() {
+        // What was written before `::` was a path, back to where it began.
+        if place > 0 {
+            let end = short.trim_end_matches(|c: char| c.is_alphanumeric() || c == '_');
+            short.truncate(end.len());
+        }
+        short.push_str(part);
+    }
+    short
+}
+
+/// `HttpClient` → `http_client`; what is no plain name → `…`
+fn snake_case(name: &str) -> String {
+    if name.is_empty() || !name.chars().all(|c| c.is_alphanumeric() || c == '_') {
+        return "…".to_owned();
+    }
+    let mut snake = String::new();
+    for c in name.chars() {
+        if c.is_uppercase() && !snake.is_empty() && !snake.ends_with('_') {
+            snake.push('_');
+        }
+        snake.extend(c.to_lowercase());
+    }
+    snake
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(type_name: &str, expected: &str) {
+        assert_eq!(advice(type_name), expected);
+    }
+
+    #[test]
+    fn advice_is_short() {
+        check("Mailer", "`State<Mailer>`: add `.state(mailer)`");
+        check(
+            "app::web::HttpClient",
+            "`State<HttpClient>`: add `.state(http_client)`",
+        );
+        check(
+            "sqlx::Pool<sqlx::pg::Postgres>",
+            "`State<Pool<Postgres>>`: add `.state(pool)`",
+        );
+        check(
+            "(alloc::string::String, [u8; 4])",
+            "`State<(String, [u8; 4])>`: add `.state(…)`",
+        );
+        check(
+            "alloc::sync::Arc<dyn app::Clock>",
+            "`State<Arc<dyn Clock>>`: add `.state(arc)`",
+        );
+    }
+
+    #[test]
+    fn a_service_is_named_once() {
+        let mut needs = Needs::default();
+        needs.service::<u8>();
+        needs.service::<u8>();
+        needs.service::<u16>();
+        let services = Services::default();
+        assert_eq!(needs.missing(&services).len(), 2);
+    }
+}

@@ -1,0 +1,230 @@
+//! Natural batching of creates: what is enqueued while a batch is on its way goes with the next.
+//!
+//! There is no timer: a lone enqueue goes at once, and a thousand at a time share a few commits.
+
+use std::{
+    collections::VecDeque,
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{sync::oneshot, time::timeout};
+
+use crate::{
+    Error, ErrorKind, JobQueue, JobStore, Result,
+    events::{Event, Events},
+    job::{Due, NewJob, limits},
+    queue::Hint,
+    store::Created,
+};
+
+/// Longest a create may take before it is called unknown.
+const CREATE: Duration = Duration::from_secs(30);
+/// Longest an enqueue waits for the queue service; the sweeper gives the hint else.
+const PUSH: Duration = Duration::from_secs(2);
+/// Jobs that may wait for a batch; an enqueue beyond it waits at the door.
+const WAITING_MAX: usize = 16 * limits::BATCH;
+
+/// Where all of a manager's creates go through.
+#[derive(Debug)]
+pub(super) struct Creates {
+    pub(super) store: Arc<dyn JobStore>,
+    pub(super) queue: Option<Arc<dyn JobQueue>>,
+    pub(super) events: Events,
+    line: Mutex<Line>,
+    door: Arc<tokio::sync::Semaphore>,
+}
+
+#[derive(Debug, Default)]
+struct Line {
+    /// A batch is on its way; who made it takes the next ones along.
+    busy: bool,
+    waiting: VecDeque<(NewJob, oneshot::Sender<Result<Created>>)>,
+}
+
+impl Creates {
+    pub(super) fn new(
+        store: Arc<dyn JobStore>,
+        queue: Option<Arc<dyn JobQueue>>,
+        events: Events,
+    ) -> Self {
+        let door = Arc::new(tokio::sync::Semaphore::new(WAITING_MAX));
+        Self {
+            store,
+            queue,
+            events,
+            line: Mutex::default(),
+            door,
+        }
+    }
+
+    fn line(&self) -> MutexGuard<'_, Line> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Stores one job, together with whatever else comes at the same time.
+    ///
+    /// Dropping the future leaves the job stored or not, never half; its neighbours are not hurt.
+    pub(super) async fn one(self: &Arc<Self>, job: NewJob) -> Result<Created> {
+        // A store that answers at once would let a producer run without ever yielding.
+        tokio::task::consume_budget().await;
+        let alone = {
+            let mut line = self.line();
+            !mem::replace(&mut line.busy, true)
+        };
+        if alone {
+            // Nobody waits: no need for a task and its wake-up. The guard hands what has gathered
+            // meanwhile to a task of its own, also when this future is dropped half way.
+            let _guard = HandOn(Arc::clone(self));
+            let answers = self.create(std::slice::from_ref(&job)).await;
+            return answers.into_iter().next().expect("one answer a job");
+        }
+        let _place = self.door.acquire().await.map_err(|_| closed())?;
+        let (sender, answer) = oneshot::channel();
+        let idle = {
+            let mut line = self.line();
+            line.waiting.push_back((job, sender));
+            !mem::replace(&mut line.busy, true)
+        };
+        if idle {
+            // The batch that was on its way has just come home.
+            tokio::spawn(Arc::clone(self).flush());
+        }
+        answer.await.map_err(|_| closed())?
+    }
+
+    /// Stores many jobs, in as few batches as the limits allow. One answer a job, in order.
+    pub(super) async fn many(&self, jobs: &[NewJob]) -> Vec<Result<Created>> {
+        let mut answers = Vec::with_capacity(jobs.len());
+        let mut rest = jobs;
+        while !rest.is_empty() {
+            let (batch, later) = rest.split_at(fitting(rest.iter()));
+            answers.append(&mut self.create(batch).await);
+            rest = later;
+        }
+        answers
+    }
+
+    /// Sends what has gathered until nothing is left.
+    async fn flush(self: Arc<Self>) {
+        loop {
+            let (jobs, senders): (Vec<_>, Vec<_>) = {
+                let mut line = self.line();
+                if line.waiting.is_empty() {
+                    line.busy = false;
+                    return;
+                }
+                let n = fitting(line.waiting.iter().map(|(job, _)| job));
+                line.waiting.drain(..n).unzip()
+            };
+            for (sender, answer) in senders.into_iter().zip(self.create(&jobs).await) {
+                // Whoever dropped its future does not want to know.
+                let _ = sender.send(answer);
+            }
+        }
+    }
+
+    /// One batch: store, then hint. A batch that fails for a lasting reason is halved until the
+    /// culprit stands alone.
+    async fn create(&self, jobs: &[NewJob]) -> Vec<Result<Created>> {
+        let answer = match timeout(CREATE, self.store.create(jobs)).await {
+            Ok(Ok(answers)) => {
+                assert_eq!(answers.len(), jobs.len(), "a store answers each job");
+                self.hint(jobs, &answers).await;
+                return answers.into_iter().map(Ok).collect();
+            }
+            Ok(Err(error)) => error,
+            Err(_) => Error::new(ErrorKind::Timeout, "the store did not answer within 30 s"),
+        };
+        if answer.is_retryable() || jobs.len() == 1 {
+            return jobs
+                .iter()
+                .map(|job| Err(answer.share().about(job.id)))
+                .collect();
+        }
+        let (head, tail) = jobs.split_at(jobs.len() / 2);
+        let mut answers = Box::pin(self.create(head)).await;
+        answers.append(&mut Box::pin(self.create(tail)).await);
+        answers
+    }
+
+    /// Hints at what is due. A hint that can't be pushed is the sweeper's to give.
+    async fn hint(&self, jobs: &[NewJob], answers: &[Created]) {
+        let created = answers
+            .iter()
+            .filter(|answer| **answer == Created::Created)
+            .count();
+        if created > 0 {
+            self.events.emit(Event::Created { jobs: created });
+        }
+        let Some(queue) = &self.queue else { return };
+        // A repeated create hints again: the first try may have died before its push.
+        let stored = |answer: &Created| matches!(answer, Created::Created | Created::Exists);
+        let hints: Vec<_> = jobs
+            .iter()
+            .zip(answers)
+            .filter(|(job, answer)| stored(answer) && job.due == Due::Now)
+            .map(|(job, _)| Hint {
+                id: job.id,
+                queue: Arc::clone(&job.spec.queue),
+                priority: job.spec.priority,
+            })
+            .collect();
+        push(queue.as_ref(), &hints, &self.events).await;
+    }
+}
+
+/// Pushes hints within a bound of time; a failure is told, not returned.
+pub(crate) async fn push(queue: &dyn JobQueue, hints: &[Hint], events: &Events) {
+    if hints.is_empty() {
+        return;
+    }
+    let error = match timeout(PUSH, queue.push(hints)).await {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => error,
+        Err(_) => Error::new(
+            ErrorKind::Timeout,
+            "the queue did not take hints within 2 s",
+        ),
+    };
+    events.emit(Event::PushFailed {
+        hints: hints.len(),
+        error: &error,
+    });
+}
+
+/// How many of the first jobs fit into one batch; at least one.
+fn fitting<'a>(jobs: impl Iterator<Item = &'a NewJob>) -> usize {
+    let mut bytes = 0;
+    let fits = |job: &&NewJob| {
+        bytes += job.spec.metadata.len();
+        bytes <= limits::BATCH_BYTES
+    };
+    jobs.take(limits::BATCH).take_while(fits).count().max(1)
+}
+
+fn closed() -> Error {
+    Error::new(
+        ErrorKind::Closed,
+        "the runtime shut down while the job was on its way",
+    )
+}
+
+/// When the lone enqueue is over, what gathered behind it gets a task.
+struct HandOn(Arc<Creates>);
+
+impl Drop for HandOn {
+    fn drop(&mut self) {
+        let mut line = self.0.line();
+        if line.waiting.is_empty() {
+            line.busy = false;
+        } else if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(Arc::clone(&self.0).flush());
+        } else {
+            // Outside a runtime nobody can wait either: dropping the senders tells them.
+            line.waiting.clear();
+            line.busy = false;
+        }
+    }
+}

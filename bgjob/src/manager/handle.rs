@@ -1,0 +1,202 @@
+//! [`JobHandle`]: one job that was enqueued.
+
+use std::{fmt, future::poll_fn, marker::PhantomData, pin::pin, task::Poll, time::Duration};
+
+use serde::de::DeserializeOwned;
+use tokio::time::timeout;
+
+use super::JobManager;
+use crate::{
+    Error, ErrorKind, IntoOutcome, Job, JobId, JobState, Json, Result,
+    job::{Attempt, AttemptEnd, How, Phase},
+};
+
+/// Looked at again after this long, should a wake-up get lost.
+const SAFETY: Duration = Duration::from_secs(5);
+
+/// One job that was enqueued. `R` is what its function returns.
+///
+/// ```
+/// use bgjob::prelude::*;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> bgjob::Result<()> {
+/// let jobs = JobManager::connect("memory:").await?;
+/// let job = jobs.enqueue_raw("resize", 1).await?;
+/// assert!(!job.existing());
+/// assert_eq!(job.cancel().await?, JobState::Cancelled);
+/// # Ok(())
+/// # }
+/// ```
+pub struct JobHandle<R> {
+    manager: JobManager,
+    id: JobId,
+    existing: bool,
+    kept: bool,
+    result: PhantomData<fn() -> R>,
+}
+
+impl<R> JobHandle<R> {
+    pub(super) fn new(manager: JobManager, id: JobId, existing: bool, kept: bool) -> Self {
+        Self {
+            manager,
+            id,
+            existing,
+            kept,
+            result: PhantomData,
+        }
+    }
+
+    /// The job's id.
+    pub fn id(&self) -> JobId {
+        self.id
+    }
+
+    /// Whether the enqueue found the job there already: by its id, or by its unique key.
+    pub fn existing(&self) -> bool {
+        self.existing
+    }
+
+    /// Where it stands.
+    ///
+    /// # Errors
+    /// `NotFound` if it is gone (purged, deleted, or kept for no time), else what the store says.
+    pub async fn status(&self) -> Result<JobState> {
+        Ok(self.job().await?.state())
+    }
+
+    /// The whole job as it is stored.
+    ///
+    /// # Errors
+    /// As for [`status`](Self::status).
+    pub async fn job(&self) -> Result<Job> {
+        self.manager
+            .get(self.id)
+            .await?
+            .ok_or_else(|| gone(self.id))
+    }
+
+    /// Ends it: at once if it waits. If it runs, its handler is asked to end, and is dropped if it
+    /// has not within five seconds; until then it is [`JobState::Running`].
+    ///
+    /// # Errors
+    /// `Conflict` if it is over in another way already; as for [`status`](Self::status).
+    pub async fn cancel(&self) -> Result<JobState> {
+        self.manager.cancel(self.id).await
+    }
+
+    /// Waits until the job has ended.
+    ///
+    /// # Errors
+    /// As for [`status`](Self::status). The end of a job kept for no time is not to be seen:
+    /// `NotFound`.
+    ///
+    /// # Cancel safety
+    /// Safe: nothing is lost by dropping it.
+    pub async fn ended(&self) -> Result<Job> {
+        loop {
+            let mut wait = pin!(self.manager.store().wait_ended(self.id));
+            // The wait begins with its first poll; what ends after that wakes it.
+            let begun = poll_fn(|cx| Poll::Ready(wait.as_mut().poll(cx))).await;
+            let job = self.job().await?;
+            if job.state().is_terminal() {
+                return Ok(job);
+            }
+            match begun {
+                Poll::Ready(answer) => answer?,
+                Poll::Pending => {
+                    if let Ok(answer) = timeout(SAFETY, wait).await {
+                        answer?;
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl<R: IntoOutcome<Output: DeserializeOwned>> JobHandle<R> {
+    /// Waits for the job to end well and returns what its function returned. It is woken by the
+    /// store; nothing is polled where the store can wake.
+    ///
+    /// # Errors
+    /// `JobDead` with the last error, `JobCancelled`, `Unsupported` at once if the job is not kept
+    /// after it succeeds (`retain = "0s"`), `InvalidInput` if the stored result does not fit the
+    /// type; as for [`status`](Self::status).
+    ///
+    /// # Cancel safety
+    /// Safe: nothing is lost by dropping it.
+    pub async fn result(&self) -> Result<R::Output> {
+        if !self.kept {
+            let message = "this job is deleted when it succeeds (`retain = \"0s\"`), so it has no \
+                           result to wait for: let it be retained";
+            return Err(Error::new(ErrorKind::Unsupported, message).about(self.id));
+        }
+        let job = self.ended().await?;
+        let json = success(&job)?;
+        json.decode().map_err(|error| error.about(self.id))
+    }
+
+    /// [`result`](Self::result), for at most this long.
+    ///
+    /// # Errors
+    /// `Timeout` if the job has not ended by then; as for `result`.
+    pub async fn result_within(&self, wait: Duration) -> Result<R::Output> {
+        let late = |_| {
+            let message = format!("the job has not ended within {wait:?}");
+            Error::new(ErrorKind::Timeout, message).about(self.id)
+        };
+        timeout(wait, self.result()).await.map_err(late)?
+    }
+}
+
+/// The result of a job that has ended.
+fn success(job: &Job) -> Result<&Json> {
+    let Phase::Ended(end) = &job.phase else {
+        unreachable!("only ended jobs are asked for their result")
+    };
+    match end.how {
+        How::Succeeded(ref result) => Ok(result),
+        How::Cancelled => {
+            Err(Error::new(ErrorKind::JobCancelled, "the job was cancelled").about(job.id))
+        }
+        How::Dead(reason) => {
+            let last = job.history.iter().rev().find_map(last_message);
+            let error = Error::new(ErrorKind::JobDead, format!("the job is dead ({reason})"));
+            let error = match last {
+                Some(text) => error.because(text.to_owned()),
+                None => error,
+            };
+            Err(error.about(job.id))
+        }
+    }
+}
+
+fn last_message(attempt: &Attempt) -> Option<&str> {
+    match &attempt.end {
+        AttemptEnd::Failed(failure) => Some(failure.message()),
+        AttemptEnd::Crashed { .. } => None,
+    }
+}
+
+pub(super) fn gone(id: JobId) -> Error {
+    Error::new(ErrorKind::NotFound, "there is no such job (any more)").about(id)
+}
+
+impl<R> Clone for JobHandle<R> {
+    fn clone(&self) -> Self {
+        Self {
+            manager: self.manager.clone(),
+            result: PhantomData,
+            ..*self
+        }
+    }
+}
+
+impl<R> fmt::Debug for JobHandle<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JobHandle")
+            .field("id", &self.id)
+            .field("existing", &self.existing)
+            .finish_non_exhaustive()
+    }
+}

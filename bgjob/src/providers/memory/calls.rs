@@ -1,0 +1,182 @@
+//! The calls on one job each, and the ones that only look.
+
+use std::{ops::Bound, sync::Arc, time::Duration};
+
+use tokio::sync::Notify;
+
+use super::{
+    slab::{Entry, Slot},
+    table::{Counted, GONE, Table},
+    waits::{On, Wait},
+};
+use crate::{
+    Job, JobId, Timestamp,
+    job::{
+        NewJob, State, limits,
+        transition::{self, Operated, Operation},
+    },
+    store::{Created, Ending, Filter, Finished, Held, QueueCount, Renewed},
+};
+
+impl Table {
+    pub(super) fn create(&mut self, new: &NewJob, now: Timestamp) -> Created {
+        self.forget_ids(now);
+        match self.ids.get(&new.id) {
+            // Its content is gone, so the id has to do as proof of a repeat.
+            Some(&GONE) => return Created::Exists,
+            Some(&slot) if transition::is_repeat(&self.slab.at(slot).job, new) => {
+                return Created::Exists;
+            }
+            Some(_) => return Created::IdTaken,
+            None => {}
+        }
+        if let Some(holder) = self.key_holder(new.spec.unique_key.as_ref()) {
+            return Created::KeyTaken(holder);
+        }
+        if let Some(reason) = self.refuses(new) {
+            return Created::Rejected(reason);
+        }
+        let entry = Entry {
+            lane: self
+                .lanes
+                .of(&new.spec.queue, &new.spec.name, new.spec.version),
+            job: transition::create(new, now),
+        };
+        let (place, lane) = (entry.place(), entry.lane);
+        let slot = self.slab.insert(entry);
+        self.ids.insert(new.id, slot);
+        self.live.jobs += 1;
+        self.lanes.count(lane, None, Some(State::Ready));
+        self.put_in(place, slot, now);
+        Created::Created
+    }
+
+    pub(super) fn finish(&mut self, ending: &Ending, now: Timestamp) -> Finished {
+        let finish = |job: &mut Job| transition::finish(job, ending.token, &ending.end, now);
+        match self.slot(ending.id) {
+            Some(slot) => self
+                .change(slot, now, finish)
+                .map_or(Finished::Lost, Finished::Applied),
+            None => Finished::Lost,
+        }
+    }
+
+    pub(super) fn renew(&mut self, held: &Held, lease: Duration, now: Timestamp) -> Renewed {
+        let Some(slot) = self.slot(held.id) else {
+            return Renewed::Lost;
+        };
+        // Its place stays: a hand's lease is where the sweeper looks, not what it goes by.
+        let job = &mut self.slab.at(slot).job;
+        match transition::renew(job, held.token, held.progress.as_ref(), lease, now) {
+            Some(cancel) => Renewed::Renewed { cancel },
+            None => Renewed::Lost,
+        }
+    }
+
+    pub(super) fn operate(&mut self, id: JobId, op: &Operation, now: Timestamp) -> Operated {
+        let Some(slot) = self.slot(id) else {
+            return Operated::Missing;
+        };
+        let job = &self.slab.at(slot).job;
+        if matches!(op, Operation::Requeue(_)) && job.state().is_terminal() {
+            let key = job.spec.unique_key.clone();
+            if let Some(holder) = self.key_holder(key.as_ref()) {
+                return Operated::KeyTaken(holder);
+            }
+        }
+        let done = match op {
+            Operation::Edit { version, .. } => self.edit(slot, *version, op, now),
+            _ => self.change(slot, now, |job| transition::operate(job, op, now)),
+        };
+        if matches!((op, done), (Operation::Delete, Operated::Done(_))) {
+            self.delete(slot);
+        }
+        done
+    }
+
+    pub(super) fn get(&mut self, id: JobId) -> Option<&Job> {
+        let slot = self.slot(id)?;
+        Some(&self.slab.at(slot).job)
+    }
+
+    /// Looks at the next `step` jobs after `after`. Answers where to go on, if there may be more.
+    pub(super) fn list_step(
+        &mut self,
+        filter: &Filter,
+        after: Option<JobId>,
+        limit: usize,
+        step: usize,
+        found: &mut Vec<Job>,
+    ) -> Option<JobId> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let until = found.len() + limit;
+        let mut seen = 0;
+        for (id, slot) in self.ids.range((from, Bound::Unbounded)) {
+            seen += 1;
+            if *slot != GONE {
+                let job = &self.slab.at(*slot).job;
+                if filter.fits(job) {
+                    found.push(job.clone());
+                }
+            }
+            if seen == step || found.len() == until {
+                return Some(*id);
+            }
+        }
+        None
+    }
+
+    pub(super) fn counts(&self) -> Vec<QueueCount> {
+        self.lanes.counts().collect()
+    }
+
+    pub(super) fn join_ready(&mut self, queues: &[Arc<str>]) -> Wait {
+        let numbers = queues.iter().map(|queue| self.lanes.queue(queue)).collect();
+        self.waits.join(On::Ready(numbers))
+    }
+
+    /// Nobody waits for the end of what is over.
+    pub(super) fn join_ended(&mut self, id: JobId) -> Option<Wait> {
+        let live = !self.get(id)?.state().is_terminal();
+        live.then(|| self.waits.join(On::Ended(id)))
+    }
+
+    pub(super) fn leave(&mut self, wait: &Wait) {
+        self.waits.leave(wait);
+    }
+
+    pub(super) fn take_woken(&mut self) -> Vec<Arc<Notify>> {
+        self.waits.take_woken()
+    }
+
+    /// An edit may change the version, and so the lane.
+    fn edit(&mut self, slot: Slot, version: u32, op: &Operation, now: Timestamp) -> Operated {
+        let spec = Arc::clone(&self.slab.at(slot).job.spec);
+        let lane = self.lanes.of(&spec.queue, &spec.name, version);
+        self.change_entry(slot, now, true, |entry| {
+            let done = transition::operate(&mut entry.job, op, now);
+            if let Operated::Done(_) = done {
+                entry.lane = lane;
+            }
+            done
+        })
+    }
+
+    /// Why this job can never be stored here.
+    fn refuses(&self, new: &NewJob) -> Option<String> {
+        let size = new.spec.metadata.len();
+        if size > limits::METADATA_HARD {
+            let max = limits::METADATA_HARD;
+            return Some(format!(
+                "metadata is {size} bytes, more than the {max} a job can have"
+            ));
+        }
+        let Counted { jobs, max } = self.live;
+        (jobs >= max).then(|| {
+            format!(
+                "the memory store is full: {max} jobs wait or run; run more dispatchers, raise \
+                 `max_jobs`, or use a store on disk"
+            )
+        })
+    }
+}

@@ -1,0 +1,119 @@
+//! Claims, by id and of what is ready.
+
+use std::collections::HashSet;
+
+use super::{
+    slab::Slot,
+    table::{Place, Table},
+};
+use crate::{
+    JobId, Timestamp,
+    job::{
+        ClaimedJob, Grant, Phase, Serves, Token,
+        transition::{self, Refusal},
+    },
+    store::{Claim, Claimed, Want},
+};
+
+impl Table {
+    pub(super) fn claim(
+        &mut self,
+        ids: &[JobId],
+        grant: &Grant,
+        serves: &Serves,
+        now: Timestamp,
+    ) -> Vec<Claim> {
+        let mut serves = serves.clone();
+        serves.suspect &= !self.holds_suspect(grant.token);
+        let mut claim = |id: &JobId| {
+            let Some(slot) = self.slot(*id) else {
+                return Claim::Missing;
+            };
+            match self.change(slot, now, |job| transition::claim(job, grant, &serves, now)) {
+                Ok(job) => {
+                    serves.suspect &= job.crashes == 0;
+                    Claim::Claimed(job)
+                }
+                Err(Refusal::NotDue) => Claim::NotDue,
+                Err(Refusal::Busy) => Claim::Busy,
+                Err(Refusal::NotServed) => Claim::NotServed,
+                Err(Refusal::Terminal) => Claim::Terminal,
+            }
+        };
+        ids.iter().map(&mut claim).collect()
+    }
+
+    pub(super) fn claim_ready(
+        &mut self,
+        want: &[Want],
+        grant: &Grant,
+        serves: &Serves,
+        now: Timestamp,
+    ) -> Claimed {
+        let mut jobs = Vec::new();
+        if grant.repeat {
+            jobs = self.held_by(grant.token);
+        }
+        let mut suspect = serves.suspect && !self.holds_suspect(grant.token);
+        let (mut more, mut next) = (false, None);
+        for Want { queue, max } in want {
+            let held = jobs.iter().filter(|job| job.spec.queue == *queue).count();
+            let full = jobs.len() + max.saturating_sub(held);
+            let mut merge = self.lanes.merge(queue, serves, now);
+            while jobs.len() < full
+                && let Some(slot) = self.lanes.pop(&mut merge, suspect)
+            {
+                if let Some(job) = self.take(slot, grant, serves, now) {
+                    suspect &= job.crashes == 0;
+                    jobs.push(job);
+                }
+            }
+            let (left, due_at) = self.lanes.rest(&merge);
+            more |= left;
+            next = next.into_iter().chain(due_at).min();
+        }
+        let next_due_in = next.filter(|_| !more).map(|due_at| due_at.since(now));
+        Claimed { jobs, next_due_in }
+    }
+
+    /// Claims a job that was taken out of its lane.
+    fn take(
+        &mut self,
+        slot: Slot,
+        grant: &Grant,
+        serves: &Serves,
+        now: Timestamp,
+    ) -> Option<ClaimedJob> {
+        let claimed = self.change_entry(slot, now, false, |entry| {
+            transition::claim(&mut entry.job, grant, serves, now)
+        });
+        if let Err(Refusal::NotDue) = claimed {
+            // Too late, and then the sweeper finds it by its limit; or the clock went back.
+            let entry = self.slab.at(slot);
+            if let Place::Ready { waiting, .. } = entry.place()
+                && waiting.due_at > now
+            {
+                self.lanes.insert(waiting, entry.job.id, slot, now);
+            }
+        }
+        claimed.ok()
+    }
+
+    /// What this token holds, in the order it was claimed.
+    fn held_by(&mut self, token: Token) -> Vec<ClaimedJob> {
+        let mut seen = HashSet::new();
+        let slots = self.grants.slots(token).iter();
+        let held = slots.filter(|slot| seen.insert(**slot)).filter_map(|slot| {
+            let job = &self.slab.get(*slot)?.job;
+            match &job.phase {
+                Phase::Running(hold) if hold.token == token => Some(transition::claimed(job, hold)),
+                _ => None,
+            }
+        });
+        held.collect()
+    }
+
+    fn holds_suspect(&mut self, token: Token) -> bool {
+        self.held_by(token).iter().any(|job| job.crashes > 0)
+    }
+}

@@ -1,0 +1,56 @@
+//! What is over: jobs by the time of their purge, and the ids of those that vanished.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::slab::Slot;
+use crate::{JobId, Timestamp, job::transition::REMEMBERED};
+
+/// Jobs are kept in heaps of those that are purged in the same second: a job that ends costs no
+/// ordered insert. A slot stays in its heap when an operator takes the job out of it, and is
+/// skipped when its turn comes.
+#[derive(Default)]
+pub(super) struct Ended {
+    by_second: BTreeMap<i64, Vec<Slot>>,
+    /// Ids of jobs that were deleted at their end, and until when they are remembered.
+    vanished: VecDeque<(Timestamp, JobId)>,
+}
+
+/// The heap a job of this `purge_at` lies in.
+pub(super) const fn second(purge_at: Timestamp) -> i64 {
+    purge_at.as_millis() / 1000
+}
+
+impl Ended {
+    pub(super) fn push(&mut self, purge_at: Timestamp, slot: Slot) {
+        self.by_second
+            .entry(second(purge_at))
+            .or_default()
+            .push(slot);
+    }
+
+    /// The heap that is purged first, if that is not after `until`; to be put back if anything is
+    /// left of it.
+    pub(super) fn take_heap(&mut self, until: Timestamp) -> Option<(i64, Vec<Slot>)> {
+        let heap = self.by_second.first_entry()?;
+        (*heap.key() <= second(until)).then(|| heap.remove_entry())
+    }
+
+    pub(super) fn put_back(&mut self, second: i64, slots: Vec<Slot>) {
+        if !slots.is_empty() {
+            self.by_second.insert(second, slots);
+        }
+    }
+
+    pub(super) fn remember(&mut self, id: JobId, now: Timestamp) {
+        self.vanished.push_back((now + REMEMBERED, id));
+    }
+
+    /// The next id that need not be remembered any more.
+    pub(super) fn forget(&mut self, now: Timestamp) -> Option<JobId> {
+        let (until, _) = self.vanished.front()?;
+        if *until > now {
+            return None;
+        }
+        self.vanished.pop_front().map(|(_, id)| id)
+    }
+}

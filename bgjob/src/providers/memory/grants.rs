@@ -1,0 +1,81 @@
+//! Who holds what until when: one entry a claim call, not one a job.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::slab::Slot;
+use crate::{Timestamp, job::Token};
+
+/// What one token holds.
+struct Hand {
+    /// Jobs it was given. Some may have left it since: their phase tells.
+    slots: Vec<Slot>,
+    /// How many of them it still holds.
+    held: usize,
+    /// No lease in it ends before.
+    lease_until: Timestamp,
+}
+
+#[derive(Default)]
+pub(super) struct Grants {
+    hands: HashMap<Token, Hand>,
+    /// Every hand by its `lease_until`.
+    leases: BTreeSet<(Timestamp, [u8; 16])>,
+}
+
+impl Grants {
+    pub(super) fn join(&mut self, token: Token, slot: Slot, lease_until: Timestamp) {
+        let leases = &mut self.leases;
+        let hand = self.hands.entry(token).or_insert_with(|| {
+            leases.insert((lease_until, *token.as_bytes()));
+            Hand {
+                slots: Vec::new(),
+                held: 0,
+                lease_until,
+            }
+        });
+        hand.slots.push(slot);
+        hand.held += 1;
+        if lease_until < hand.lease_until {
+            self.leases.remove(&(hand.lease_until, *token.as_bytes()));
+            self.leases.insert((lease_until, *token.as_bytes()));
+            hand.lease_until = lease_until;
+        }
+    }
+
+    pub(super) fn leave(&mut self, token: Token) {
+        let hand = self
+            .hands
+            .get_mut(&token)
+            .expect("whoever runs is in a hand");
+        hand.held -= 1;
+        if hand.held == 0 {
+            self.leases.remove(&(hand.lease_until, *token.as_bytes()));
+            self.hands.remove(&token);
+        }
+    }
+
+    /// Slots this token was given; those that left it are among them, some more than once.
+    pub(super) fn slots(&self, token: Token) -> &[Slot] {
+        self.hands.get(&token).map_or(&[], |hand| &hand.slots)
+    }
+
+    /// The hand whose lease may end first, and when.
+    pub(super) fn first(&self) -> Option<(Timestamp, Token)> {
+        let (lease_until, token) = self.leases.first()?;
+        Some((*lease_until, Token::from_bytes(*token)))
+    }
+
+    /// Notes what the hand was found to hold: these slots, with no lease that ends before.
+    pub(super) fn looked_at(&mut self, token: Token, slots: Vec<Slot>, lease_until: Timestamp) {
+        let Some(hand) = self.hands.get_mut(&token) else {
+            return;
+        };
+        self.leases.remove(&(hand.lease_until, *token.as_bytes()));
+        self.leases.insert((lease_until, *token.as_bytes()));
+        *hand = Hand {
+            held: slots.len(),
+            slots,
+            lease_until,
+        };
+    }
+}

@@ -1,0 +1,248 @@
+//! The order of what waits.
+//!
+//! Jobs of one queue, name and version wait in one lane, suspects on a side of their own. So a claim
+//! merges the lanes that are served and never walks over a job it can't have; and what is not due
+//! yet waits apart, at no cost to the others.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BinaryHeap, HashMap},
+    sync::Arc,
+};
+
+use super::slab::Slot;
+use crate::{
+    JobId, Priority, Timestamp,
+    job::{Serves, State},
+    store::QueueCount,
+};
+
+/// Most urgent, then longest due, then by id.
+type Place = (u8, Timestamp, JobId);
+
+#[derive(Default)]
+pub(super) struct Lanes {
+    queues: Vec<Queue>,
+    by_queue: HashMap<Arc<str>, u32>,
+    lanes: Vec<Lane>,
+}
+
+struct Queue {
+    name: Arc<str>,
+    lanes: Vec<u32>,
+    by_name: HashMap<Arc<str>, Vec<u32>>,
+    /// Jobs by state.
+    jobs: [u64; State::ALL.len()],
+}
+
+struct Lane {
+    queue: u32,
+    name: Arc<str>,
+    version: u32,
+    /// Those nobody suspects, and the suspects.
+    sides: [Side; 2],
+}
+
+#[derive(Default)]
+struct Side {
+    ready: BTreeMap<Place, Slot>,
+    /// Not due yet when they were put here.
+    later: BTreeMap<(Timestamp, JobId), (Slot, Priority)>,
+}
+
+/// A ready job's place among the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Waiting {
+    pub(super) lane: u32,
+    pub(super) suspect: bool,
+    pub(super) priority: Priority,
+    pub(super) due_at: Timestamp,
+}
+
+/// A side of a lane, while a claim takes from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Source {
+    lane: u32,
+    suspect: bool,
+}
+
+/// The served lanes of one queue, merged.
+pub(super) struct Merge {
+    sources: Vec<Source>,
+    heads: BinaryHeap<Reverse<(Place, Source)>>,
+}
+
+impl Lanes {
+    /// The number of this queue; a new one where it is not known.
+    pub(super) fn queue(&mut self, name: &Arc<str>) -> u32 {
+        if let Some(number) = self.by_queue.get(name) {
+            return *number;
+        }
+        let number = self.queues.len() as u32;
+        self.by_queue.insert(Arc::clone(name), number);
+        self.queues.push(Queue {
+            name: Arc::clone(name),
+            lanes: Vec::new(),
+            by_name: HashMap::new(),
+            jobs: [0; State::ALL.len()],
+        });
+        number
+    }
+
+    /// The lane such jobs wait in.
+    pub(super) fn of(&mut self, queue: &Arc<str>, name: &Arc<str>, version: u32) -> u32 {
+        let number = self.queue(queue);
+        let queue = &mut self.queues[number as usize];
+        if let Some(versions) = queue.by_name.get(name) {
+            let same = |lane: &&u32| self.lanes[**lane as usize].version == version;
+            if let Some(lane) = versions.iter().find(same) {
+                return *lane;
+            }
+        }
+        let lane = self.lanes.len() as u32;
+        let versions = queue.by_name.entry(Arc::clone(name)).or_default();
+        versions.push(lane);
+        queue.lanes.push(lane);
+        self.lanes.push(Lane {
+            queue: number,
+            name: Arc::clone(name),
+            version,
+            sides: Default::default(),
+        });
+        lane
+    }
+
+    pub(super) fn queue_of(&self, lane: u32) -> u32 {
+        self.lanes[lane as usize].queue
+    }
+
+    /// Puts a ready job in its place. Answers whether a claimer that sleeps should hear of it.
+    pub(super) fn insert(&mut self, w: Waiting, id: JobId, slot: Slot, now: Timestamp) -> bool {
+        let side = &mut self.lanes[w.lane as usize].sides[usize::from(w.suspect)];
+        if w.due_at <= now {
+            side.ready.insert((w.priority.rank(), w.due_at, id), slot);
+            return true;
+        }
+        let place = (w.due_at, id);
+        side.later.insert(place, (slot, w.priority));
+        // Who sleeps until the next one is due has to learn that this one is sooner.
+        side.later
+            .first_key_value()
+            .is_some_and(|(first, _)| *first == place)
+    }
+
+    pub(super) fn remove(&mut self, w: Waiting, id: JobId) {
+        let side = &mut self.lanes[w.lane as usize].sides[usize::from(w.suspect)];
+        if side.later.remove(&(w.due_at, id)).is_none() {
+            side.ready.remove(&(w.priority.rank(), w.due_at, id));
+        }
+    }
+
+    /// Opens what is served of a queue for a claim.
+    pub(super) fn merge(&mut self, queue: &str, serves: &Serves, now: Timestamp) -> Merge {
+        let mut merge = Merge {
+            sources: Vec::new(),
+            heads: BinaryHeap::new(),
+        };
+        let Some(number) = self.by_queue.get(queue) else {
+            return merge;
+        };
+        for &lane in &self.queues[*number as usize].lanes {
+            let Lane {
+                name,
+                version,
+                sides,
+                ..
+            } = &mut self.lanes[lane as usize];
+            if !serves.can_run(name, *version) {
+                continue;
+            }
+            for (suspect, side) in [false, true].into_iter().zip(sides) {
+                if suspect && !serves.suspect {
+                    continue;
+                }
+                side.promote(now);
+                let source = Source { lane, suspect };
+                merge.sources.push(source);
+                merge.heads.extend(side.head(source));
+            }
+        }
+        merge
+    }
+
+    /// Takes the next job out of its lane.
+    pub(super) fn pop(&mut self, merge: &mut Merge, suspect: bool) -> Option<Slot> {
+        loop {
+            let Reverse((_, source)) = merge.heads.pop()?;
+            if source.suspect && !suspect {
+                continue;
+            }
+            let side = self.side(source);
+            let (_, slot) = side
+                .ready
+                .pop_first()
+                .expect("a head is the first of its side");
+            let head = side.head(source);
+            merge.heads.extend(head);
+            return Some(slot);
+        }
+    }
+
+    /// Whether a claim left ready jobs behind, and when the next one is due.
+    pub(super) fn rest(&mut self, merge: &Merge) -> (bool, Option<Timestamp>) {
+        let mut ready = false;
+        let mut next = None;
+        for source in &merge.sources {
+            let side = self.side(*source);
+            ready |= !side.ready.is_empty();
+            if let Some((&(due_at, _), _)) = side.later.first_key_value() {
+                next = Some(next.map_or(due_at, |next: Timestamp| next.min(due_at)));
+            }
+        }
+        (ready, next)
+    }
+
+    /// Notes that a job of this lane went from one state to another.
+    pub(super) fn count(&mut self, lane: u32, from: Option<State>, to: Option<State>) {
+        let queue = self.queue_of(lane);
+        let jobs = &mut self.queues[queue as usize].jobs;
+        if let Some(state) = from {
+            jobs[state as usize] -= 1;
+        }
+        if let Some(state) = to {
+            jobs[state as usize] += 1;
+        }
+    }
+
+    pub(super) fn counts(&self) -> impl Iterator<Item = QueueCount> {
+        let of = |queue: &Queue, state: State| QueueCount {
+            queue: Arc::clone(&queue.name),
+            state,
+            jobs: queue.jobs[state as usize],
+        };
+        self.queues
+            .iter()
+            .flat_map(move |queue| State::ALL.map(|state| of(queue, state)))
+            .filter(|count| count.jobs > 0)
+    }
+
+    fn side(&mut self, source: Source) -> &mut Side {
+        &mut self.lanes[source.lane as usize].sides[usize::from(source.suspect)]
+    }
+}
+
+impl Side {
+    fn promote(&mut self, now: Timestamp) {
+        while let Some(first) = self.later.first_entry()
+            && first.key().0 <= now
+        {
+            let ((due_at, id), (slot, priority)) = first.remove_entry();
+            self.ready.insert((priority.rank(), due_at, id), slot);
+        }
+    }
+
+    fn head(&self, source: Source) -> Option<Reverse<(Place, Source)>> {
+        let (place, _) = self.ready.first_key_value()?;
+        Some(Reverse((*place, source)))
+    }
+}

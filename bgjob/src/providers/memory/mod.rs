@@ -1,0 +1,274 @@
+//! [`MemoryStore`]: jobs in this process's memory, the reference of what every call means.
+//!
+//! | | |
+//! |---|---|
+//! | durability | `Volatile`: it is gone with the process |
+//! | who sees it | every clone of its `Arc`, no other process |
+//! | order | most urgent first, then longest due, then by id |
+//! | needs a queue | no; its waits are woken |
+//! | limits | 10 million live jobs, 1 million ended ones, 1 MiB of metadata each |
+
+mod calls;
+mod claim;
+mod ended;
+mod grants;
+mod lanes;
+mod slab;
+mod sweep;
+mod table;
+mod waits;
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+
+use self::{table::Table, waits::Wait};
+use crate::{
+    Clock, Job, JobId, Result, SystemClock, Timestamp,
+    job::{
+        Grant, NewJob, Serves,
+        transition::{Operated, Operation, SweepPolicy},
+    },
+    store::{
+        Claim, Claimed, Created, Durability, Ending, Filter, Finished, Held, JobStore, QueueCount,
+        Renewed, StoreCapabilities, Swept, Want,
+    },
+};
+
+/// Keeps jobs in this process's memory: for tests, for trying out, and for work that may be lost
+/// with the process.
+///
+/// It keeps typed jobs and applies the pure [transitions](crate::job::transition) under one mutex.
+///
+/// ```
+/// use bgjob::{JobStore, providers::memory::MemoryStore};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> bgjob::Result<()> {
+/// let store = MemoryStore::new();
+/// assert!(store.counts().await?.is_empty());
+/// # Ok(()) }
+/// ```
+pub struct MemoryStore {
+    clock: Arc<dyn Clock>,
+    /// Held for the length of one call (a page of a `list`), never across an await.
+    table: Mutex<Table>,
+}
+
+/// How large a [`MemoryStore`] may grow.
+///
+/// ```
+/// let store = bgjob::providers::memory::MemoryStore::builder()
+///     .max_jobs(10_000)
+///     .max_ended(1_000)
+///     .build();
+/// # drop(store);
+/// ```
+#[derive(Debug, Clone)]
+pub struct MemoryStoreBuilder {
+    clock: Arc<dyn Clock>,
+    max_jobs: usize,
+    max_ended: usize,
+}
+
+impl MemoryStoreBuilder {
+    /// At most so many jobs that wait or run (10 million by default). Beyond that a create is
+    /// rejected: whoever enqueues hears at once that nobody keeps up. Memory that is not there
+    /// would be no help, and a retry that waits for it would hang.
+    #[must_use]
+    pub fn max_jobs(mut self, jobs: usize) -> Self {
+        self.max_jobs = jobs.min(slab::MAX);
+        self
+    }
+
+    /// At most so many jobs that have ended (one million by default). Beyond that those nearest to
+    /// their purge are forgotten before it, so that the history of a busy process stays bounded.
+    #[must_use]
+    pub fn max_ended(mut self, jobs: usize) -> Self {
+        self.max_ended = jobs.min(slab::MAX);
+        self
+    }
+
+    /// Goes by this clock instead of the host's.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// The store.
+    pub fn build(self) -> MemoryStore {
+        MemoryStore {
+            clock: self.clock,
+            table: Mutex::new(Table::new(self.max_jobs, self.max_ended)),
+        }
+    }
+}
+
+impl MemoryStore {
+    /// Jobs one step of a `list` looks at while it keeps everybody else waiting.
+    const LIST_STEP: usize = 2048;
+
+    /// An empty store that goes by the host's clock.
+    pub fn new() -> Self {
+        Self::builder().build()
+    }
+
+    /// An empty store that goes by this clock.
+    pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
+        Self::builder().clock(clock).build()
+    }
+
+    /// A store with limits of your own.
+    pub fn builder() -> MemoryStoreBuilder {
+        MemoryStoreBuilder {
+            clock: Arc::new(SystemClock),
+            max_jobs: 10_000_000,
+            max_ended: 1_000_000,
+        }
+    }
+
+    /// Runs one call on the table, then wakes those it has news for, out of the lock.
+    fn with<R>(&self, call: impl FnOnce(&mut Table, Timestamp) -> R) -> R {
+        let now = self.clock.now();
+        // A panic in a transition is a bug; the others should still get their jobs.
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        let answer = call(&mut table, now);
+        let woken = table.take_woken();
+        drop(table);
+        for waiter in woken {
+            waiter.notify_one();
+        }
+        answer
+    }
+
+    /// Waits under the registration that `join` makes and `leave` undoes.
+    async fn wait(&self, join: impl FnOnce(&mut Table) -> Option<Wait>) {
+        struct Leave<'a>(&'a MemoryStore, Wait);
+        impl Drop for Leave<'_> {
+            fn drop(&mut self) {
+                self.0.with(|table, _| table.leave(&self.1));
+            }
+        }
+        if let Some(wait) = self.with(|table, _| join(table)) {
+            let leave = Leave(self, wait);
+            leave.1.notify.notified().await;
+        }
+    }
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryStore")
+            .field("clock", &self.clock)
+            .finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl JobStore for MemoryStore {
+    fn capabilities(&self) -> StoreCapabilities {
+        StoreCapabilities::new("memory", Durability::Volatile)
+    }
+
+    async fn create(&self, jobs: &[NewJob]) -> Result<Vec<Created>> {
+        Ok(self.with(|table, now| jobs.iter().map(|job| table.create(job, now)).collect()))
+    }
+
+    async fn claim(&self, ids: &[JobId], grant: &Grant, serves: &Serves) -> Result<Vec<Claim>> {
+        Ok(self.with(|table, now| table.claim(ids, grant, serves, now)))
+    }
+
+    async fn claim_ready(&self, want: &[Want], grant: &Grant, serves: &Serves) -> Result<Claimed> {
+        Ok(self.with(|table, now| table.claim_ready(want, grant, serves, now)))
+    }
+
+    async fn finish(&self, ends: &[Ending]) -> Result<Vec<Finished>> {
+        Ok(self.with(|table, now| ends.iter().map(|end| table.finish(end, now)).collect()))
+    }
+
+    async fn finish_and_claim(
+        &self,
+        ends: &[Ending],
+        want: &[Want],
+        grant: &Grant,
+        serves: &Serves,
+    ) -> Result<(Vec<Finished>, Claimed)> {
+        Ok(self.with(|table, now| {
+            let finished = ends.iter().map(|end| table.finish(end, now)).collect();
+            (finished, table.claim_ready(want, grant, serves, now))
+        }))
+    }
+
+    async fn renew(&self, held: &[Held], lease: Duration) -> Result<Vec<Renewed>> {
+        let renew = |table: &mut Table, now| {
+            let each = held.iter().map(|held| table.renew(held, lease, now));
+            each.collect()
+        };
+        Ok(self.with(renew))
+    }
+
+    async fn sweep(&self, limit: usize, policy: &SweepPolicy) -> Result<Vec<Swept>> {
+        Ok(self.with(|table, now| table.sweep(limit, policy, now)))
+    }
+
+    async fn operate(&self, id: JobId, operation: &Operation) -> Result<Operated> {
+        Ok(self.with(|table, now| table.operate(id, operation, now)))
+    }
+
+    async fn get(&self, ids: &[JobId]) -> Result<Vec<Option<Job>>> {
+        Ok(self.with(|table, _| ids.iter().map(|id| table.get(*id).cloned()).collect()))
+    }
+
+    async fn list(
+        &self,
+        filter: &Filter,
+        mut after: Option<JobId>,
+        limit: usize,
+    ) -> Result<Vec<Job>> {
+        let mut found = Vec::new();
+        // In steps, so that a rare thing looked for among millions holds nobody up.
+        while found.len() < limit {
+            let left = limit - found.len();
+            let step = |table: &mut Table, _| {
+                table.list_step(filter, after, left, Self::LIST_STEP, &mut found)
+            };
+            after = self.with(step);
+            if after.is_none() {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    async fn counts(&self) -> Result<Vec<QueueCount>> {
+        Ok(self.with(|table, _| table.counts()))
+    }
+
+    async fn purge(&self, limit: usize) -> Result<usize> {
+        Ok(self.with(|table, now| table.purge(limit, now)))
+    }
+
+    async fn now(&self) -> Result<Timestamp> {
+        Ok(self.clock.now())
+    }
+
+    async fn wait_ready(&self, queues: &[Arc<str>]) -> Result<()> {
+        self.wait(|table| Some(table.join_ready(queues))).await;
+        Ok(())
+    }
+
+    async fn wait_ended(&self, id: JobId) -> Result<()> {
+        self.wait(|table| table.join_ended(id)).await;
+        Ok(())
+    }
+}

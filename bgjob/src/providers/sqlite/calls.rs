@@ -1,0 +1,241 @@
+//! The calls that change jobs, but for claims.
+
+use std::time::Duration;
+
+use rusqlite::{OptionalExtension, Result, params};
+
+use crate::{
+    JobId, Timestamp,
+    job::{
+        End, Json, NewJob, State,
+        transition::{self, Operated, Operation, SweepPolicy},
+    },
+    queue::Hint,
+    store::{Created, Ending, Finished, Held, Renewed, Swept},
+};
+
+use super::{
+    CAPABILITIES,
+    gone::Gone,
+    rows::{encode, millis},
+    tx::Tx,
+};
+
+impl Tx<'_> {
+    /// T1.
+    pub(super) fn create(&mut self, jobs: &[NewJob]) -> Result<Vec<Created>> {
+        jobs.iter().map(|job| self.create_one(job)).collect()
+    }
+
+    fn create_one(&mut self, new: &NewJob) -> Result<Created> {
+        if self.gone.holds(self.db, new.id, self.now)? {
+            // Its content is gone, so the id has to do as proof of a repeat.
+            return Ok(Created::Exists);
+        }
+        let size = new.spec.metadata.len();
+        if size > CAPABILITIES.max_document {
+            let max = CAPABILITIES.max_document;
+            return Ok(Created::Rejected(format!(
+                "metadata is {size} bytes, more than the {max} a job can have"
+            )));
+        }
+        if self.insert(&transition::create(new, self.now))? {
+            return Ok(Created::Created);
+        }
+        if let Some(existing) = self.load(new.id)? {
+            let repeat = transition::is_repeat(&existing, new);
+            return Ok(if repeat { Created::Exists } else { Created::IdTaken });
+        }
+        let holder = self.key_holder(new.spec.unique_key.as_deref())?;
+        Ok(Created::KeyTaken(holder.expect("only the id and the key of a job can be taken")))
+    }
+
+    /// The live job with this unique key.
+    fn key_holder(&self, key: Option<&str>) -> Result<Option<JobId>> {
+        let Some(key) = key else {
+            return Ok(None);
+        };
+        self.db
+            .prepare_cached("SELECT id FROM bgjob_jobs WHERE unique_key = ?1 AND ended IS NULL")?
+            .query_row([key], |row| row.get(0))
+            .optional()
+    }
+
+    /// T4, T5, T6.
+    pub(super) fn finish(&mut self, ends: &[Ending]) -> Result<Vec<Finished>> {
+        ends.iter().map(|ending| self.finish_one(ending)).collect()
+    }
+
+    fn finish_one(&mut self, ending: &Ending) -> Result<Finished> {
+        if let End::Success(result) = &ending.end {
+            return self.succeed(ending, result);
+        }
+        let Some(mut job) = self.load(ending.id)? else {
+            return Ok(Finished::Lost);
+        };
+        let before = job.clone();
+        match transition::finish(&mut job, ending.token, &ending.end, self.now) {
+            Some(state) => {
+                self.save(&before, &job)?;
+                Ok(Finished::Applied(state))
+            }
+            None => Ok(Finished::Lost),
+        }
+    }
+
+    /// T4 in SQL. A job that is not kept is the common case and pays for no look at its row.
+    fn succeed(&mut self, ending: &Ending, result: &Json) -> Result<Finished> {
+        let held = self
+            .db
+            .prepare_cached("DELETE FROM bgjob_held WHERE id = ?1 AND token = ?2")?
+            .execute((ending.id, ending.token))?;
+        if held == 0 {
+            return Ok(Finished::Lost);
+        }
+        let deleted = self
+            .db
+            .prepare_cached("DELETE FROM bgjob_jobs WHERE id = ?1 AND retain = 0")?
+            .execute([ending.id])?;
+        if deleted == 1 {
+            Gone::remember(self.db, ending.id, self.now)?;
+        } else {
+            self.db
+                .prepare_cached(
+                    "UPDATE bgjob_jobs SET ended = 'succeeded', fence = fence + 1, ended_at = ?2,
+                         purge_at = ?2 + retain, result = ?3 WHERE id = ?1",
+                )?
+                .execute((ending.id, self.now, result.as_str()))?;
+        }
+        self.news.ended.push(ending.id);
+        Ok(Finished::Applied(State::Succeeded))
+    }
+
+    /// T3.
+    pub(super) fn renew(&mut self, held: &[Held], lease: Duration) -> Result<Vec<Renewed>> {
+        let lease_until = self.now + lease;
+        let mut answers = Vec::with_capacity(held.len());
+        for job in held {
+            let cancel = self
+                .db
+                .prepare_cached(
+                    "UPDATE bgjob_held SET lease_until = max(lease_until, ?3)
+                     WHERE id = ?1 AND token = ?2 RETURNING cancel",
+                )?
+                .query_row((job.id, job.token, lease_until), |row| row.get(0))
+                .optional()?;
+            if let (Some(_), Some(progress)) = (cancel, &job.progress) {
+                self.db
+                    .prepare_cached("UPDATE bgjob_jobs SET progress = ?2 WHERE id = ?1")?
+                    .execute((job.id, encode(progress)))?;
+            }
+            answers.push(cancel.map_or(Renewed::Lost, |cancel| Renewed::Renewed { cancel }));
+        }
+        Ok(answers)
+    }
+
+    /// T7, T11, T8.
+    pub(super) fn sweep(&mut self, limit: usize, policy: &SweepPolicy) -> Result<Vec<Swept>> {
+        let mut swept = Vec::new();
+        let overdue = self.now.as_millis() - millis(policy.margin);
+        let expired = "SELECT id FROM bgjob_held WHERE lease_until < ?1 LIMIT ?2";
+        for id in self.ids(expired, overdue, limit)? {
+            if let Some(state) = self.change(id, |job, now| {
+                transition::revoke(job, policy, now).then(|| job.state())
+            })? {
+                swept.push(Swept::Revoked { id, state });
+            }
+        }
+        let late = "SELECT id FROM bgjob_ready WHERE until <= ?1 ORDER BY until LIMIT ?2";
+        for id in self.ids(late, self.now.as_millis(), limit - swept.len())? {
+            if self.change(id, |job, now| transition::expire(job, now).then_some(()))?.is_some() {
+                swept.push(Swept::Expired { id });
+            }
+        }
+        if policy.touch.is_some() {
+            self.touch(limit - swept.len(), policy, &mut swept)?;
+        }
+        Ok(swept)
+    }
+
+    /// T8. The index is made by the first sweep on behalf of a queue: a database without one
+    /// should not pay for it with each job.
+    fn touch(
+        &mut self,
+        limit: usize,
+        policy: &SweepPolicy,
+        swept: &mut Vec<Swept>,
+    ) -> Result<()> {
+        self.db
+            .prepare_cached("CREATE INDEX IF NOT EXISTS bgjob_ready_touch ON bgjob_ready(touch_at)")?
+            .execute([])?;
+        let untouched = "SELECT id FROM bgjob_ready WHERE touch_at <= ?1 ORDER BY touch_at LIMIT ?2";
+        for id in self.ids(untouched, self.now.as_millis(), limit)? {
+            let hint = self.change(id, |job, now| {
+                transition::touch(job, policy, now).then(|| Hint {
+                    id,
+                    queue: job.spec.queue.clone(),
+                    priority: job.spec.priority,
+                })
+            })?;
+            swept.extend(hint.map(Swept::Touched));
+        }
+        Ok(())
+    }
+
+    /// Applies a transition to a job, if there is one and the transition answers something.
+    fn change<T>(
+        &mut self,
+        id: JobId,
+        transition: impl FnOnce(&mut crate::Job, Timestamp) -> Option<T>,
+    ) -> Result<Option<T>> {
+        let Some(mut job) = self.load(id)? else {
+            return Ok(None);
+        };
+        let before = job.clone();
+        let answer = transition(&mut job, self.now);
+        if answer.is_some() {
+            self.save(&before, &job)?;
+        }
+        Ok(answer)
+    }
+
+    /// T9, T10, and the operator's half of T12.
+    pub(super) fn operate(&mut self, id: JobId, operation: &Operation) -> Result<Operated> {
+        let Some(mut job) = self.load(id)? else {
+            return Ok(Operated::Missing);
+        };
+        let before = job.clone();
+        if matches!(operation, Operation::Requeue(_))
+            && job.state().is_terminal()
+            && let Some(holder) = self.key_holder(job.spec.unique_key.as_deref())?
+        {
+            return Ok(Operated::KeyTaken(holder));
+        }
+        let operated = transition::operate(&mut job, operation, self.now);
+        match (operation, operated) {
+            (Operation::Delete, Operated::Done(_)) => {
+                self.db.prepare_cached("DELETE FROM bgjob_jobs WHERE id = ?1")?.execute([id])?;
+            }
+            (_, Operated::Done(_)) => self.save(&before, &job)?,
+            _ => {}
+        }
+        Ok(operated)
+    }
+
+    /// T12.
+    pub(super) fn purge(&mut self, limit: usize) -> Result<usize> {
+        Gone::clear(self.db, self.now)?;
+        self.db
+            .prepare_cached(
+                "DELETE FROM bgjob_jobs WHERE id IN (
+                     SELECT id FROM bgjob_jobs WHERE purge_at <= ?1 ORDER BY purge_at LIMIT ?2)",
+            )?
+            .execute(params![self.now, limit as i64])
+    }
+
+    /// The ids a query answers for a time and a limit.
+    fn ids(&self, query: &str, time: i64, limit: usize) -> Result<Vec<JobId>> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.db.prepare_cached(query)?.query_map((time, limit), |row| row.get(0))?.collect()
+    }
+}

@@ -1,0 +1,126 @@
+//! Opening a database, and noticing when its file is gone.
+
+use std::{path::Path, time::Duration};
+
+use rusqlite::{Connection, OpenFlags};
+
+use crate::{Error, ErrorKind, Result};
+
+use super::{
+    error::translate,
+    lanes::Lanes,
+    options::{SqliteOptions, Sync},
+};
+
+/// How long a statement waits for another process's transaction.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// The oldest SQLite without the bug that damages databases in WAL mode when two connections write
+/// and checkpoint at once. The bundled one is younger; a program can be linked with another.
+const OLDEST: i32 = 3_051_003;
+
+/// A connection, with what it knows.
+#[derive(Debug)]
+pub(super) struct Db {
+    pub(super) db: Connection,
+    pub(super) lanes: Lanes,
+    file: FileId,
+}
+
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Use {
+    /// The first one: makes the file if there is none.
+    Create,
+    /// Writes to a file that was there before.
+    Write,
+    /// Only reads.
+    Read,
+}
+
+impl Db {
+    /// Opens a database.
+    pub(super) fn open(options: &SqliteOptions, purpose: Use) -> Result<Self> {
+        if rusqlite::version_number() < OLDEST {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "this program is linked with an SQLite older than 3.51.3, which can damage \
+                 databases that several connections write to: use the bundled one",
+            )
+            .with("version", rusqlite::version()));
+        }
+        let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        flags.set(OpenFlags::SQLITE_OPEN_CREATE, purpose == Use::Create);
+        let path = options.path.as_path();
+        let db = Connection::open_with_flags(path, flags).map_err(translate)?;
+        let file = FileId::of(path).ok_or_else(gone)?;
+        set_up(&db, options, purpose).map_err(translate)?;
+        if db.is_readonly(rusqlite::MAIN_DB).map_err(translate)? {
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                "the database can only be read: give this process the right to write to the file",
+            ));
+        }
+        Ok(Self { db, lanes: Lanes::default(), file })
+    }
+
+    /// Refuses where the file was deleted or replaced since it was opened. SQLite itself would go
+    /// on writing to what nobody can open again.
+    pub(super) fn check(&self, path: &Path) -> Result<()> {
+        if FileId::of(path).as_ref() == Some(&self.file) { Ok(()) } else { Err(gone()) }
+    }
+}
+
+fn gone() -> Error {
+    Error::new(
+        ErrorKind::Unavailable,
+        "the database file was moved or deleted: put it back, and its `-wal` with it",
+    )
+}
+
+fn set_up(db: &Connection, options: &SqliteOptions, purpose: Use) -> rusqlite::Result<()> {
+    db.busy_timeout(BUSY)?;
+    db.set_prepared_statement_cache_capacity(64);
+    if purpose == Use::Read {
+        return db.execute_batch("PRAGMA query_only = ON");
+    }
+    db.busy_handler(Some(wait))?;
+    db.pragma_update(None, "journal_mode", "WAL")?;
+    let sync = match options.sync {
+        Sync::Full => "FULL",
+        Sync::Normal => "NORMAL",
+    };
+    db.pragma_update(None, "synchronous", sync)?;
+    db.execute_batch(
+        "PRAGMA cache_size = -16384; PRAGMA mmap_size = 0; PRAGMA temp_store = MEMORY;
+         PRAGMA wal_autocheckpoint = 4000; PRAGMA journal_size_limit = 67108864;",
+    )
+}
+
+/// SQLite's own handler comes to sleep 100 ms between two looks, and a busy neighbour takes the
+/// lock in between again and again. Looking each millisecond gets a turn.
+fn wait(turn: i32) -> bool {
+    std::thread::sleep(Duration::from_millis(1));
+    Duration::from_millis(u64::try_from(turn).unwrap_or(0)) < BUSY
+}
+
+/// Which file a path leads to.
+#[derive(Debug, PartialEq, Eq)]
+struct FileId(u64, u64);
+
+impl FileId {
+    fn of(path: &Path) -> Option<Self> {
+        let data = std::fs::metadata(path).ok()?;
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::MetadataExt;
+            Some(Self(data.dev(), data.ino()))
+        }
+        // An open file can't be deleted there.
+        #[cfg(not(unix))]
+        {
+            let _ = data;
+            Some(Self(0, 0))
+        }
+    }
+}

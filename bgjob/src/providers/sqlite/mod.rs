@@ -1,0 +1,224 @@
+//! Jobs in one SQLite file: the embedded default, for any number of processes on one host.
+//!
+//! | | |
+//! |---|---|
+//! | durability | a crash of the machine; of the process with `?sync=normal` |
+//! | order | the most urgent first, then the longest due, across all processes |
+//! | wake-up | at once within the process, within 25 ms across processes |
+//! | clock | the host's, which all processes share |
+//! | limits | 1 MiB of metadata a job; one host, no network file system |
+//!
+//! Writes go to one thread that commits all calls that have gathered since its last commit, so that
+//! a thousand tasks share a handful of commits. Reads have a thread and a connection of their own.
+
+mod calls;
+mod claim;
+mod connect;
+mod error;
+mod gone;
+mod lanes;
+mod options;
+mod reader;
+mod rows;
+mod schema;
+mod tx;
+mod wake;
+mod writer;
+
+use std::{future::Future, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+
+use crate::{
+    Clock, Durability, Job, JobId, JobStore, Result, Timestamp,
+    job::{
+        Grant, NewJob, Serves,
+        transition::{Operated, Operation, SweepPolicy},
+    },
+    store::{
+        Claim, Claimed, Created, Ending, Filter, Finished, Held, QueueCount, Renewed,
+        StoreCapabilities, Swept, Want,
+    },
+};
+
+pub use options::{SqliteOptions, Sync};
+
+use reader::Reader;
+use wake::{Wait, Wake};
+use writer::Writer;
+
+/// A store in one SQLite file.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// # let folder = std::env::temp_dir().join(bgjob::JobId::new().to_string());
+/// # std::fs::create_dir(&folder).unwrap();
+/// use bgjob::{JobStore, providers::sqlite::SqliteStore};
+///
+/// let store = SqliteStore::open(folder.join("jobs.db")).await?;
+/// assert_eq!(store.capabilities().name, "sqlite");
+/// # drop(store);
+/// # std::fs::remove_dir_all(&folder).unwrap();
+/// # Ok::<(), bgjob::Error>(()) }).unwrap();
+/// ```
+#[derive(Debug)]
+pub struct SqliteStore {
+    writer: Writer,
+    reader: Reader,
+    wake: Arc<Wake>,
+    clock: Arc<dyn Clock>,
+    capabilities: StoreCapabilities,
+}
+
+/// What it can do at its best. Its clock is that of the host, which is one for all its clients, as
+/// they all have to be on that host: nobody has to wait out differences.
+const CAPABILITIES: StoreCapabilities = StoreCapabilities::new("sqlite", Durability::OsCrash);
+
+impl SqliteStore {
+    /// Opens the database at this path, and makes it if there is none.
+    ///
+    /// # Errors
+    /// `Unavailable` where it can't be opened (just now), `InvalidInput` where the file is something
+    /// else or can only be read, `Unsupported` where a newer version made it.
+    pub async fn open(path: impl Into<PathBuf>) -> Result<Self> {
+        SqliteOptions::new(path).open().await
+    }
+
+    /// Opens the database of a URL; see [`SqliteOptions::from_url`].
+    ///
+    /// # Errors
+    /// As [`open`](Self::open) and [`SqliteOptions::from_url`].
+    pub async fn open_url(url: &str) -> Result<Self> {
+        SqliteOptions::from_url(url)?.open().await
+    }
+
+    async fn start(options: SqliteOptions) -> Result<Self> {
+        let clock = Arc::clone(&options.clock);
+        let mut capabilities = CAPABILITIES;
+        if options.sync == Sync::Normal {
+            capabilities.durability = Durability::ProcessCrash;
+        }
+        let wake = Arc::<Wake>::default();
+        let writer = Writer::start(options.clone(), Arc::clone(&wake)).await?;
+        let reader = Reader::start(options)?;
+        Ok(Self { writer, reader, wake, clock, capabilities })
+    }
+
+    /// The writer sleeps as long as nobody waits, and has to be told of the first one.
+    fn wait(&self, wait: Wait) -> impl Future<Output = Result<()>> + Send + use<> {
+        self.writer.waiting();
+        async move {
+            wait.woken().await;
+            Ok(())
+        }
+    }
+}
+
+#[async_trait]
+impl JobStore for SqliteStore {
+    fn capabilities(&self) -> StoreCapabilities {
+        self.capabilities.clone()
+    }
+
+    async fn create(&self, jobs: &[NewJob]) -> Result<Vec<Created>> {
+        let jobs = jobs.to_vec();
+        self.writer.call(jobs.len(), move |tx| tx.create(&jobs)).await
+    }
+
+    async fn claim(&self, ids: &[JobId], grant: &Grant, serves: &Serves) -> Result<Vec<Claim>> {
+        let (ids, grant, serves) = (ids.to_vec(), *grant, serves.clone());
+        self.writer.call(ids.len(), move |tx| tx.claim(&ids, &grant, &serves)).await
+    }
+
+    async fn claim_ready(&self, want: &[Want], grant: &Grant, serves: &Serves) -> Result<Claimed> {
+        let (want, grant, serves) = (want.to_vec(), *grant, serves.clone());
+        self.writer.call(wanted(&want), move |tx| tx.claim_ready(&want, &grant, &serves)).await
+    }
+
+    async fn finish(&self, ends: &[Ending]) -> Result<Vec<Finished>> {
+        let ends = ends.to_vec();
+        self.writer.call(ends.len(), move |tx| tx.finish(&ends)).await
+    }
+
+    async fn finish_and_claim(
+        &self,
+        ends: &[Ending],
+        want: &[Want],
+        grant: &Grant,
+        serves: &Serves,
+    ) -> Result<(Vec<Finished>, Claimed)> {
+        let (ends, want, grant, serves) = (ends.to_vec(), want.to_vec(), *grant, serves.clone());
+        let jobs = wanted(&want).saturating_add(ends.len());
+        let both = move |tx: &mut tx::Tx<'_>| {
+            let finished = tx.finish(&ends)?;
+            Ok((finished, tx.claim_ready(&want, &grant, &serves)?))
+        };
+        self.writer.call(jobs, both).await
+    }
+
+    async fn renew(&self, held: &[Held], lease: Duration) -> Result<Vec<Renewed>> {
+        let held = held.to_vec();
+        self.writer.urgent(held.len(), move |tx| tx.renew(&held, lease)).await
+    }
+
+    async fn sweep(&self, limit: usize, policy: &SweepPolicy) -> Result<Vec<Swept>> {
+        let policy = policy.clone();
+        self.writer.call(limit, move |tx| tx.sweep(limit, &policy)).await
+    }
+
+    async fn operate(&self, id: JobId, operation: &Operation) -> Result<Operated> {
+        let operation = operation.clone();
+        self.writer.call(1, move |tx| tx.operate(id, &operation)).await
+    }
+
+    async fn get(&self, ids: &[JobId]) -> Result<Vec<Option<Job>>> {
+        let ids = ids.to_vec();
+        self.reader.call(move |db| db.get(&ids)).await
+    }
+
+    async fn list(&self, filter: &Filter, after: Option<JobId>, limit: usize) -> Result<Vec<Job>> {
+        let filter = filter.clone();
+        self.reader.call(move |db| db.list(&filter, after, limit)).await
+    }
+
+    async fn counts(&self) -> Result<Vec<QueueCount>> {
+        self.reader.call(|db| db.counts()).await
+    }
+
+    async fn purge(&self, limit: usize) -> Result<usize> {
+        self.writer.call(limit, move |tx| tx.purge(limit)).await
+    }
+
+    async fn now(&self) -> Result<Timestamp> {
+        Ok(self.clock.now())
+    }
+
+    // Written out, as the wait has to begin with the call, not when its future is first polled.
+    fn wait_ready<'life0, 'life1, 'async_trait>(
+        &'life0 self,
+        queues: &'life1 [Arc<str>],
+    ) -> Pin<Box<dyn Future<Output = Result<()>> + Send + 'async_trait>>
+    where
+        'life0: 'async_trait,
+        'life1: 'async_trait,
+        Self: 'async_trait,
+    {
+        Box::pin(self.wait(self.wake.ready(queues)))
+    }
+
+    fn wait_ended<'life0, 'async_trait>(
+        &'life0 self,
+        id: JobId,
+    ) -> Pin<Box<dyn Future<Output = Result<()>> + Send + 'async_trait>>
+    where
+        'life0: 'async_trait,
+        Self: 'async_trait,
+    {
+        Box::pin(self.wait(self.wake.ended(id)))
+    }
+}
+
+/// How many jobs a claim may be about.
+fn wanted(want: &[Want]) -> usize {
+    want.iter().map(|want| want.max).fold(0, usize::saturating_add)
+}

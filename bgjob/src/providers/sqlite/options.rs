@@ -1,0 +1,127 @@
+//! How a database is opened.
+
+use std::{path::PathBuf, sync::Arc};
+
+use crate::{Clock, Error, Result, SystemClock};
+
+use super::SqliteStore;
+
+/// When SQLite writes through to the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Sync {
+    /// At each commit: what was acknowledged survives a power failure.
+    #[default]
+    Full,
+    /// Now and then: a power failure may take the last commits, a crash of the process does not.
+    Normal,
+}
+
+/// How a database is opened.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// # let folder = std::env::temp_dir().join(bgjob::JobId::new().to_string());
+/// # std::fs::create_dir(&folder).unwrap();
+/// use bgjob::providers::sqlite::{SqliteOptions, Sync};
+///
+/// let options = SqliteOptions::new(folder.join("jobs.db")).sync(Sync::Normal);
+/// let store = options.open().await?;
+/// # drop(store);
+/// # std::fs::remove_dir_all(&folder).unwrap();
+/// # Ok::<(), bgjob::Error>(()) }).unwrap();
+/// ```
+#[derive(Debug, Clone)]
+pub struct SqliteOptions {
+    pub(super) path: PathBuf,
+    pub(super) sync: Sync,
+    pub(super) clock: Arc<dyn Clock>,
+}
+
+impl SqliteOptions {
+    /// The database at this path, which is made if there is none; its folder must be there.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            sync: Sync::default(),
+            clock: Arc::new(SystemClock),
+        }
+    }
+
+    /// From a URL: `sqlite:path`, `sqlite:path?sync=normal`. The path is taken as it stands, up to
+    /// the first `?`.
+    ///
+    /// # Errors
+    /// `InvalidInput` for what is no such URL, `Unsupported` for a database in memory.
+    pub fn from_url(url: &str) -> Result<Self> {
+        let rest = url
+            .strip_prefix("sqlite:")
+            .ok_or_else(|| Error::invalid("the URL of an SQLite database is `sqlite:path`"))?;
+        let rest = rest.strip_prefix("//").unwrap_or(rest);
+        let (path, options) = rest.split_once('?').unwrap_or((rest, ""));
+        if path == ":memory:" {
+            return Err(Error::new(
+                crate::ErrorKind::Unsupported,
+                "SQLite in memory is not offered: `memory:` is a store made for that",
+            ));
+        }
+        if path.is_empty() {
+            return Err(Error::invalid("the URL names no file: it is `sqlite:path/to/jobs.db`"));
+        }
+        options.split('&').filter(|option| !option.is_empty()).try_fold(
+            Self::new(path),
+            |this, option| match option.split_once('=').unwrap_or((option, "")) {
+                ("sync", "full") => Ok(this.sync(Sync::Full)),
+                ("sync", "normal") => Ok(this.sync(Sync::Normal)),
+                ("sync", _) => Err(Error::invalid("`sync` is `full` or `normal`")),
+                (unknown, _) => Err(Error::invalid("a `sqlite:` URL has one option, `sync`")
+                    .with("option", unknown.escape_debug())),
+            },
+        )
+    }
+
+    /// When it is written through to the disk.
+    #[must_use]
+    pub const fn sync(mut self, sync: Sync) -> Self {
+        self.sync = sync;
+        self
+    }
+
+    /// Where the time comes from: the host's clock, unless a test wants another.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Opens it.
+    ///
+    /// # Errors
+    /// As [`SqliteStore::open`].
+    pub async fn open(self) -> Result<SqliteStore> {
+        SqliteStore::start(self).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(url: &str, says: &str) {
+        let error = SqliteOptions::from_url(url).expect_err(url);
+        assert!(error.to_string().contains(says), "{url}: {error}");
+    }
+
+    #[test]
+    fn urls() {
+        let options = SqliteOptions::from_url("sqlite:a b/jobs.db?sync=normal").unwrap();
+        assert_eq!((options.path, options.sync), ("a b/jobs.db".into(), Sync::Normal));
+        let options = SqliteOptions::from_url("sqlite:///var/jobs.db").unwrap();
+        assert_eq!((options.path, options.sync), ("/var/jobs.db".into(), Sync::Full));
+        check("postgres://x", "sqlite:path");
+        check("sqlite:", "names no file");
+        check("sqlite:?sync=full", "names no file");
+        check("sqlite::memory:", "`memory:`");
+        check("sqlite:jobs.db?sync=off", "`full` or `normal`");
+        check("sqlite:jobs.db?mode=ro", "one option, `sync` (option: mode)");
+    }
+}

@@ -1,0 +1,219 @@
+//! One call within the writer's transaction, and the steps all calls share.
+
+use std::sync::Arc;
+
+use rusqlite::{Connection, Result, params};
+
+use crate::{
+    JobId, Timestamp,
+    job::{How, Job, Phase, transition},
+};
+
+use super::{
+    gone::Gone,
+    lanes::Lanes,
+    rows::{self, encode, millis},
+};
+
+/// What a transaction changed that someone may wait for.
+#[derive(Debug, Default)]
+pub(super) struct News {
+    /// Queues that have work they did not have.
+    pub(super) ready: Vec<Arc<str>>,
+    /// Jobs that are over. Noted whether or not anyone waits: who begins to wait after the note and
+    /// before the commit would be forgotten.
+    pub(super) ended: Vec<JobId>,
+}
+
+impl News {
+    fn ready(&mut self, queue: &Arc<str>) {
+        // Batches mostly have one queue, so that the last one is worth a look.
+        if self.ready.last() != Some(queue) && !self.ready.contains(queue) {
+            self.ready.push(Arc::clone(queue));
+        }
+    }
+}
+
+/// The writer's connection within a transaction.
+pub(super) struct Tx<'a> {
+    pub(super) db: &'a Connection,
+    pub(super) lanes: &'a mut Lanes,
+    pub(super) news: &'a mut News,
+    /// Ids that are remembered; what it knows is true for one call.
+    pub(super) gone: Gone,
+    pub(super) now: Timestamp,
+}
+
+impl Tx<'_> {
+    /// The job with this id.
+    pub(super) fn load(&mut self, id: JobId) -> Result<Option<Job>> {
+        rows::load(self.db, self.lanes, id)
+    }
+
+    /// Stores a new job's row. Answers `false` where its id or its unique key is taken.
+    pub(super) fn insert(&mut self, job: &Job) -> Result<bool> {
+        let spec = &job.spec;
+        let lane = self.lanes.intern(self.db, spec)?;
+        let rows = self
+            .db
+            .prepare_cached(
+                "INSERT OR IGNORE INTO bgjob_jobs(id, lane, rank, created_at, due_at,
+                     max_attempts, max_crashes, retain, expires, deadline, expires_at, deadline_at,
+                     unique_key, extra, metadata)
+                 VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+            )?
+            .execute(params![
+                job.id,
+                lane,
+                spec.priority.rank(),
+                job.created_at,
+                job.due_at,
+                spec.max_attempts,
+                spec.max_crashes,
+                millis(spec.retain),
+                spec.expires.map(millis),
+                spec.deadline.map(millis),
+                job.expires_at,
+                job.deadline_at,
+                spec.unique_key,
+                rows::extra(spec),
+                spec.metadata.as_str(),
+            ])?;
+        if rows == 0 {
+            return Ok(false);
+        }
+        self.enter(job)?;
+        Ok(true)
+    }
+
+    /// Replaces what `before` was by what a transition made of it. Never for a job that was just
+    /// claimed or renewed: those have statements of their own.
+    pub(super) fn save(&mut self, before: &Job, after: &Job) -> Result<()> {
+        self.leave(before)?;
+        if transition::vanishes(after) {
+            self.news.ended.push(after.id);
+            return self.vanish(after.id);
+        }
+        self.update(after)?;
+        if !Arc::ptr_eq(&before.spec, &after.spec) {
+            let lane = self.lanes.intern(self.db, &after.spec)?;
+            self.db
+                .prepare_cached("UPDATE bgjob_jobs SET lane = ?2, metadata = ?3 WHERE id = ?1")?
+                .execute(params![after.id, lane, after.spec.metadata.as_str()])?;
+        }
+        self.enter(after)
+    }
+
+    /// Deletes a job whose end nobody is to see, and remembers its id.
+    fn vanish(&mut self, id: JobId) -> Result<()> {
+        self.db.prepare_cached("DELETE FROM bgjob_jobs WHERE id = ?1")?.execute([id])?;
+        Gone::remember(self.db, id, self.now)
+    }
+
+    /// All of the row that transitions change, but for the spec.
+    fn update(&mut self, job: &Job) -> Result<()> {
+        let end = match &job.phase {
+            Phase::Ended(end) => Some(end),
+            Phase::Ready { .. } | Phase::Running(_) => None,
+        };
+        let (reason, result) = match end.map(|end| &end.how) {
+            Some(How::Dead(reason)) => (Some(reason.as_str()), None),
+            Some(How::Succeeded(result)) => (None, Some(result.as_str())),
+            Some(How::Cancelled) | None => (None, None),
+        };
+        let held = u64::from(matches!(job.phase, Phase::Running(_)));
+        self.db
+            .prepare_cached(
+                "UPDATE bgjob_jobs SET due_at = ?2, expires_at = ?3, deadline_at = ?4, ver = ?5,
+                     fence = ?6, epoch = ?7, errors = ?8, crashes = ?9, ended = ?10, reason = ?11,
+                     ended_at = ?12, purge_at = ?13, progress = ?14, history = ?15, result = ?16
+                 WHERE id = ?1",
+            )?
+            .execute(params![
+                job.id,
+                job.due_at,
+                job.expires_at,
+                job.deadline_at,
+                job.ver,
+                job.fence - held,
+                job.epoch,
+                job.errors,
+                job.crashes,
+                end.map(|_| job.state().as_str()),
+                reason,
+                end.map(|end| end.at),
+                end.map(|end| end.purge_at),
+                job.progress.as_ref().map(encode),
+                (!job.history.is_empty()).then(|| encode(&job.history)),
+                result,
+            ])?;
+        Ok(())
+    }
+
+    /// Takes a job's entry out of the table of its phase.
+    pub(super) fn leave(&mut self, job: &Job) -> Result<()> {
+        match &job.phase {
+            Phase::Ready { .. } => {
+                let lane = self.lanes.intern(self.db, &job.spec)?;
+                self.db
+                    .prepare_cached(
+                        "DELETE FROM bgjob_ready WHERE lane = ?1 AND suspect = ?2 AND rank = ?3
+                             AND due_at = ?4 AND id = ?5",
+                    )?
+                    .execute(params![
+                        lane,
+                        job.is_suspect(),
+                        job.spec.priority.rank(),
+                        job.due_at,
+                        job.id
+                    ])?;
+            }
+            Phase::Running(_) => {
+                self.db.prepare_cached("DELETE FROM bgjob_held WHERE id = ?1")?.execute([job.id])?;
+            }
+            Phase::Ended(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Gives a job its entry in the table of its phase.
+    pub(super) fn enter(&mut self, job: &Job) -> Result<()> {
+        match &job.phase {
+            Phase::Ready { touch_at } => {
+                self.news.ready(&job.spec.queue);
+                let lane = self.lanes.intern(self.db, &job.spec)?;
+                self.db
+                    .prepare_cached(
+                        "INSERT INTO bgjob_ready(lane, suspect, rank, due_at, id, touch_at, until)
+                         VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                    )?
+                    .execute(params![
+                        lane,
+                        job.is_suspect(),
+                        job.spec.priority.rank(),
+                        job.due_at,
+                        job.id,
+                        touch_at,
+                        job.expires_at.into_iter().chain(job.deadline_at).min(),
+                    ])?;
+            }
+            Phase::Running(hold) => {
+                self.db
+                    .prepare_cached(
+                        "INSERT INTO bgjob_held(id, token, owner, since, lease_until, cancel)
+                         VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
+                    )?
+                    .execute(params![
+                        job.id,
+                        hold.token,
+                        hold.owner,
+                        hold.since,
+                        hold.lease_until,
+                        hold.cancel
+                    ])?;
+            }
+            Phase::Ended(_) => self.news.ended.push(job.id),
+        }
+        Ok(())
+    }
+}

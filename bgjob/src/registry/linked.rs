@@ -1,0 +1,82 @@
+//! Jobs collected by the linker: the only file that knows `linkme`.
+//!
+//! Each `#[job]` ends in `register!`, which puts a reference to its descriptor into one section of
+//! the binary. Nothing runs before `main`. Where the linker can't do that (WebAssembly, Miri,
+//! feature `macros` off) the macro expands to nothing.
+
+use super::Registry;
+use crate::{Error, ErrorKind, Result};
+
+pub use section::*;
+
+#[cfg(all(feature = "macros", not(target_family = "wasm"), not(miri)))]
+mod section {
+    use crate::registry::JobDescriptor;
+
+    pub use linkme;
+
+    /// Named for the version that shares its layout: two of bgjob may live in one program.
+    #[linkme::distributed_slice]
+    pub static BGJOB_V0_1_JOBS: [&'static JobDescriptor];
+
+    pub(super) fn jobs() -> Option<&'static [&'static JobDescriptor]> {
+        Some(&BGJOB_V0_1_JOBS)
+    }
+
+    // bgjob's own unit tests list their jobs: `forbid(unsafe_code)` lets a section be named by
+    // another crate's macro only.
+    #[cfg(not(test))]
+    #[doc(hidden)]
+    #[macro_export]
+    macro_rules! __register {
+        ($descriptor:expr) => {
+            #[$crate::__private::linkme::distributed_slice($crate::__private::BGJOB_V0_1_JOBS)]
+            #[linkme(crate = $crate::__private::linkme)]
+            static __LINKED: &$crate::registry::JobDescriptor = $descriptor;
+        };
+    }
+}
+
+#[cfg(not(all(feature = "macros", not(target_family = "wasm"), not(miri))))]
+mod section {
+    use crate::registry::JobDescriptor;
+
+    pub(super) fn jobs() -> Option<&'static [&'static JobDescriptor]> {
+        None
+    }
+}
+
+#[cfg(any(test, miri, target_family = "wasm", not(feature = "macros")))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __register {
+    ($descriptor:expr) => {};
+}
+
+impl Registry {
+    /// All jobs that are linked into this program.
+    ///
+    /// A crate of jobs is linked only if the program names it: `use that_crate as _;` does.
+    ///
+    /// # Errors
+    /// `InvalidInput` where there are none, or where two have one name; `Unsupported` where jobs
+    /// can't be collected by the linker (WebAssembly, Miri, feature `macros` off).
+    pub fn linked() -> Result<Self> {
+        let jobs = section::jobs().ok_or_else(|| {
+            Error::new(
+                ErrorKind::Unsupported,
+                "this build can't collect its jobs at link time (WebAssembly, Miri, or bgjob \
+                 without its feature `macros`): list them with `Registry::new().with::<my_job>()`",
+            )
+        })?;
+        if jobs.is_empty() {
+            return Err(Error::invalid(
+                "no job is linked into this program: annotate an async fn with `#[job]`; where the \
+                 jobs live in another crate, name it once: `use that_crate as _;`",
+            ));
+        }
+        let registry = Self::of(jobs.iter().copied());
+        registry.check()?;
+        Ok(registry)
+    }
+}

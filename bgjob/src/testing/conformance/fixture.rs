@@ -1,0 +1,115 @@
+//! What a suite needs of a provider under test: a fresh one, and a way to let time pass.
+
+use std::{any::Any, fmt, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+
+use crate::{JobQueue, JobStore, testing::ManualClock};
+
+/// A store under test. One is made for each case; what it holds on to (a folder, a database of its
+/// own) goes with it.
+#[async_trait]
+pub trait StoreFixture: Send + Sync {
+    /// The store, the same at each call, empty at first.
+    fn store(&self) -> Arc<dyn JobStore>;
+
+    /// Lets at least this much of the store's time pass. Where the store goes by a clock that is
+    /// given to it, that is moved; a server's clock is best shifted by an offset in the store under
+    /// test. Really waiting is right too, but cases let days pass.
+    async fn advance(&self, by: Duration);
+}
+
+/// A store that goes by a [`ManualClock`].
+pub struct Clocked {
+    store: Arc<dyn JobStore>,
+    clock: ManualClock,
+    keep: Vec<Box<dyn Any + Send + Sync>>,
+}
+
+impl Clocked {
+    /// A store, and the clock it was given.
+    pub fn new(store: impl JobStore + 'static, clock: ManualClock) -> Self {
+        Self {
+            store: Arc::new(store),
+            clock,
+            keep: Vec::new(),
+        }
+    }
+
+    /// Drops this after the store: the folder it lies in, say.
+    #[must_use]
+    pub fn keep(mut self, what: impl Any + Send + Sync) -> Self {
+        self.keep.push(Box::new(what));
+        self
+    }
+}
+
+impl fmt::Debug for Clocked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Clocked")
+            .field("store", &self.store)
+            .field("clock", &self.clock)
+            .finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl StoreFixture for Clocked {
+    fn store(&self) -> Arc<dyn JobStore> {
+        Arc::clone(&self.store)
+    }
+
+    async fn advance(&self, by: Duration) {
+        self.clock.advance(by);
+    }
+}
+
+/// A queue under test. One is made for each case.
+#[async_trait]
+pub trait QueueFixture: Send + Sync {
+    /// The queue, the same at each call, empty at first.
+    fn queue(&self) -> Arc<dyn JobQueue>;
+
+    /// Lets at least this much of the queue's time pass.
+    async fn advance(&self, by: Duration);
+
+    /// After so long a delivery that nobody acknowledged is made again, at the latest.
+    fn redelivery(&self) -> Duration;
+}
+
+/// A queue within this process that goes by tokio's time, which stands still but for
+/// [`advance`](QueueFixture::advance) and while everything waits.
+#[derive(Debug)]
+pub struct Timed {
+    queue: Arc<dyn JobQueue>,
+    redelivery: Duration,
+}
+
+impl Timed {
+    /// A queue, and when it makes a delivery again that nobody acknowledged.
+    ///
+    /// # Panics
+    /// Outside of a suite: it stops tokio's time.
+    pub fn new(queue: impl JobQueue + 'static, redelivery: Duration) -> Self {
+        tokio::time::pause();
+        Self {
+            queue: Arc::new(queue),
+            redelivery,
+        }
+    }
+}
+
+#[async_trait]
+impl QueueFixture for Timed {
+    fn queue(&self) -> Arc<dyn JobQueue> {
+        Arc::clone(&self.queue)
+    }
+
+    async fn advance(&self, by: Duration) {
+        tokio::time::advance(by).await;
+    }
+
+    fn redelivery(&self) -> Duration {
+        self.redelivery
+    }
+}

@@ -1,0 +1,35 @@
+//! The suites that every provider must pass: what the contracts say, a named test a case.
+//!
+//! Give [`store_conformance!`](crate::store_conformance) or
+//! [`queue_conformance!`](crate::queue_conformance) a function that makes a fresh provider:
+//!
+//! ```
+//! use std::sync::Arc;
+//! use bgjob::{providers::memory::MemoryStore, testing::{ManualClock, conformance::Clocked}};
+//!
+//! async fn fresh() -> Clocked {
+//!     let clock = ManualClock::new();
+//!     Clocked::new(MemoryStore::with_clock(Arc::new(clock.clone())), clock)
+//! }
+//!
+//! bgjob::store_conformance!(memory_store, fresh);
+//! # fn main() {}
+//! ```
+//!
+//! Each case becomes a test of its own (`memory_store::claim::a_job_is_never_early`) on a store of
+//! its own. What a provider declares that it can't do is left out, but not in silence: the macro
+//! is told what that is (`without = [Unique]`), a test holds it to what the provider declares, and
+//! the cases left out say so.
+
+pub mod queue;
+pub mod store;
+
+mod fixture;
+mod run;
+
+pub use fixture::{Clocked, QueueFixture, StoreFixture, Timed};
+pub use queue::{QUEUE_CASES, QueueCapability, QueueCase};
+pub use store::{STORE_CASES, StoreCapability, StoreCase};
+
+#[doc(hidden)]
+pub use run::{check_queue_lacks, check_store_lacks, run_queue_case, run_store_case};

@@ -1,0 +1,7 @@
+//! Tools for tests: clocks that move when told to, and the suites that every store and queue must
+//! pass.
+
+mod clock;
+pub mod conformance;
+
+pub use clock::{ManualClock, TokioClock};

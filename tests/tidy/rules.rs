@@ -1,0 +1,196 @@
+//! The limits and lists of the house rules. A limit is raised by an entry in a table of
+//! exceptions, with its reason, in the change that needs it.
+
+use super::source::{Code, File};
+
+// ---- sizes ----
+
+pub(crate) const FILE_LINES: usize = 500;
+pub(crate) const FUNCTION_LINES: usize = 70;
+pub(crate) const COLUMNS: usize = 100;
+
+/// Files that may be longer: path, limit, reason.
+pub(crate) const LONGER_FILES: &[(&str, usize, &str)] = &[];
+/// Functions that may be longer: `path::name`, limit, reason.
+pub(crate) const LONGER_FUNCTIONS: &[(&str, usize, &str)] = &[];
+
+// ---- direction ----
+
+/// What each module of bgjob may use: itself, and these. Arrows point down only.
+pub(crate) const LAYERS: &[(&str, &[&str])] = &[
+    ("entropy", &[]),
+    ("error", &["job"]), // an error says which job it is about
+    ("clock", &["error"]),
+    ("job", &["clock", "entropy", "error"]),
+    // The contracts are one layer: a sweep tells which hints to push.
+    ("store", &["clock", "entropy", "error", "job", "queue"]),
+    ("queue", &["clock", "entropy", "error", "job", "store"]),
+    (
+        "providers",
+        &["clock", "entropy", "error", "job", "store", "queue"],
+    ),
+    (
+        "events",
+        &["clock", "entropy", "error", "extract", "job", "store"],
+    ),
+    ("extract", &["clock", "error", "job"]),
+    ("registry", &["error", "job", "extract"]),
+    (
+        "manager",
+        &[
+            "clock",
+            "entropy",
+            "error",
+            "job",
+            "store",
+            "queue",
+            "events",
+            "registry",
+            "providers", // in `connect` alone, see `only_connect_opens_providers`
+        ],
+    ),
+    (
+        "dispatcher",
+        &[
+            "clock", "entropy", "error", "job", "store", "queue", "events", "extract", "registry",
+            "manager",
+        ],
+    ),
+];
+/// Modules that may use every other one.
+pub(crate) const ABOVE_ALL: &[&str] = &["lib", "prelude", "private", "testing"];
+
+// ---- words ----
+
+pub(crate) struct Ban {
+    /// Tokens, separated by spaces.
+    pub(crate) words: &'static [&'static str],
+    /// Folders and files it holds in, by how their path begins.
+    pub(crate) within: &'static [&'static str],
+    /// And those it does not hold in.
+    pub(crate) except: &'static [&'static str],
+    /// Which code it holds for.
+    pub(crate) code: Part,
+    pub(crate) remedy: &'static str,
+}
+
+#[derive(PartialEq)]
+pub(crate) enum Part {
+    ForUsers,
+    ForTests,
+    All,
+}
+
+impl Ban {
+    /// Whether it holds in this file.
+    pub(crate) fn holds_in(&self, path: &str) -> bool {
+        let among = |list: &[&str]| list.iter().any(|start| path.starts_with(start));
+        among(self.within) && !among(self.except)
+    }
+
+    /// The code of the file that it holds for.
+    pub(crate) fn part_of(&self, file: &File) -> Code {
+        let code = file.code();
+        let whole_file = file.path.contains("tests/") || file.path.ends_with("tests.rs");
+        if self.code == Part::All || (whole_file && self.code == Part::ForTests) {
+            return code;
+        }
+        let (users, tests) = code.split_tests();
+        if self.code == Part::ForUsers {
+            users
+        } else {
+            tests
+        }
+    }
+}
+
+pub(crate) const BANS: &[Ban] = &[
+    Ban {
+        words: &[
+            "await",
+            "async",
+            "tokio",
+            "std :: fs",
+            "std :: net",
+            "std :: process",
+            "std :: thread",
+            "File",
+        ],
+        within: &["bgjob/src/job/"],
+        except: &[],
+        code: Part::ForUsers,
+        remedy: "job/ is pure: it awaits nothing and does no I/O",
+    },
+    Ban {
+        words: &["tracing", "println !", "eprintln !"],
+        within: &["bgjob/src/"],
+        except: &["bgjob/src/events.rs"],
+        code: Part::ForUsers,
+        remedy: "only events.rs logs: emit an event there; a provider returns an error instead",
+    },
+    Ban {
+        words: &["linkme"],
+        within: &["bgjob/src/"],
+        // private.rs hands it on to the macro of linked.rs.
+        except: &["bgjob/src/registry/linked.rs", "bgjob/src/private.rs"],
+        code: Part::All,
+        remedy: "only registry/linked.rs knows linkme",
+    },
+    Ban {
+        words: &["SystemTime :: now"],
+        within: &["bgjob/src/"],
+        except: &["bgjob/src/clock.rs"],
+        code: Part::All,
+        remedy: "take the time from the `Clock` that is given",
+    },
+    Ban {
+        words: &["# [ ignore", "should_panic"],
+        within: &[""],
+        except: &[],
+        code: Part::All,
+        remedy: "a test runs, and asserts what it expects: remove the attribute",
+    },
+    Ban {
+        words: &["sleep (", "sleep_until ("],
+        within: &[""],
+        except: &[],
+        code: Part::ForTests,
+        remedy: "tests don't sleep: advance paused time or a manual clock, or wait for an event",
+    },
+    Ban {
+        words: &["todo !", "unimplemented !"],
+        within: &[""],
+        except: &[],
+        code: Part::All,
+        remedy: "finish it, or leave it out",
+    },
+];
+
+// ---- the top of the house ----
+
+pub(crate) const TOP_LEVEL: &[&str] = &[
+    ".ci",
+    ".git",
+    ".gitignore",
+    "ARCHITECTURE.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "Cargo.lock",
+    "Cargo.toml",
+    "LICENSE-APACHE",
+    "LICENSE-MIT",
+    "README.md",
+    "benches",
+    "bgjob",
+    "bgjob-macros",
+    "deny.toml",
+    "docs",
+    "examples",
+    "rustfmt.toml",
+    "target",
+    "tests",
+];
+/// The example whose output depends on the directory it is given.
+pub(crate) const NO_FIXED_OUTPUT: &str = "quickstart";
+/// Files in providers/ that are no provider.
+pub(crate) const NO_PROVIDERS: &[&str] = &["mod", "open", "url"];
