@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
-use syn::{ext::IdentExt, spanned::Spanned};
+use syn::{Type, ext::IdentExt, spanned::Spanned};
 
 use crate::{
     literal::{Backoff, Shape},
@@ -130,10 +130,10 @@ fn methods(job: &Job, descriptor: &TokenStream) -> TokenStream {
 }
 
 /// The handler: decode → extract → run → outcome. Every bound on a type of the user's is required
-/// here and nowhere else, in tokens that carry the type's span, so that a mistake is one error.
+/// here in tokens that stand where the type does, so that a mistake is one error, in its place.
 fn run(job: &Job) -> TokenStream {
-    let Job { krate, ident, metadata, arguments, options, .. } = job;
-    let decode = quote_spanned! {metadata.span()=>
+    let Job { krate, ident, metadata, arguments, returns, options, .. } = job;
+    let decode = quote_spanned! {place_of(metadata)=>
         let __metadata = match #krate::__private::metadata::<#metadata>(&__ctx, &__JOB) {
             ::core::result::Result::Ok(__value) => __value,
             ::core::result::Result::Err(__outcome) => return __outcome,
@@ -143,10 +143,12 @@ fn run(job: &Job) -> TokenStream {
         .map(|place| format_ident!("__argument_{place}"))
         .collect();
     let extract = arguments.iter().zip(&names).map(|(ty, name)| {
-        quote_spanned! {ty.span()=>
-            let #name = match #krate::__private::argument::<#ty>(&__ctx).await {
+        quote_spanned! {place_of(ty)=>
+            let #name = match <#ty as #krate::FromContext>::from_context(&__ctx).await {
                 ::core::result::Result::Ok(__value) => __value,
-                ::core::result::Result::Err(__outcome) => return __outcome,
+                ::core::result::Result::Err(__error) => {
+                    return #krate::__private::not_extracted(__error);
+                }
             };
         }
     });
@@ -155,8 +157,8 @@ fn run(job: &Job) -> TokenStream {
         Some(_) => quote!(#krate::__private::blocking(move || #call).await),
         None => quote!(#call.await),
     };
-    let outcome = quote_spanned! {job.returns_span=>
-        #krate::__private::outcome(__returned)
+    let outcome = quote_spanned! {place_of(returns)=>
+        #krate::__private::outcome::<#returns>(__returned)
     };
     quote! {
         fn __run(__ctx: #krate::JobContext) -> #krate::registry::HandlerFuture {
@@ -174,7 +176,7 @@ fn run(job: &Job) -> TokenStream {
 fn needs(job: &Job) -> TokenStream {
     let Job { krate, arguments, .. } = job;
     let needs = arguments.iter().map(|ty| {
-        quote_spanned! {ty.span()=>
+        quote_spanned! {place_of(ty)=>
             <#ty as #krate::FromContext>::needs(__needs);
         }
     });
@@ -183,6 +185,11 @@ fn needs(job: &Job) -> TokenStream {
             #(#needs)*
         }
     }
+}
+
+/// Where a type stands, for errors; its names are still those of the macro.
+fn place_of(ty: &Type) -> Span {
+    ty.span().resolved_at(Span::call_site())
 }
 
 /// `static __JOB`: what was given, and nothing else; the defaults are the runtime's.
@@ -222,10 +229,9 @@ fn descriptor(job: &Job) -> TokenStream {
         let backoff = backoff(job, wait);
         with.extend(quote!(.with_backoff(#backoff)));
     }
-    let mut upgrade = TokenStream::new();
     if let Some(version) = options.version {
-        let some = upgrade_shim(job, &mut upgrade);
-        with.extend(quote!(.with_version(#version, #some)));
+        let upgrade = upgrade(job);
+        with.extend(quote!(.with_version(#version, #upgrade)));
     }
     if options.blocking.is_some() {
         with.extend(quote!(.with_blocking(true)));
@@ -234,30 +240,22 @@ fn descriptor(job: &Job) -> TokenStream {
         with.extend(quote!(.with_needs(__needs)));
     }
     quote! {
-        #upgrade
         static __JOB: #krate::registry::JobDescriptor =
             #krate::registry::JobDescriptor::new(#name, __run) #with;
     }
 }
 
-/// `upgrade = path` → `Some(__upgrade)`, a function that boxes the error.
-fn upgrade_shim(job: &Job, shim: &mut TokenStream) -> TokenStream {
+/// `upgrade = path` → a function that boxes the error.
+fn upgrade(job: &Job) -> TokenStream {
     let Job { krate, options, .. } = job;
     let Some(path) = &options.upgrade else {
         return quote!(::core::option::Option::None);
     };
-    *shim = quote_spanned! {path.span()=>
-        fn __upgrade(
-            __value: #krate::__private::Value,
-            __version: ::core::primitive::u32,
-        ) -> ::core::result::Result<#krate::__private::Value, #krate::BoxError> {
-            ::core::result::Result::map_err(
-                #path(__value, __version),
-                ::core::convert::Into::into,
-            )
-        }
-    };
-    quote!(::core::option::Option::Some(__upgrade))
+    quote! {
+        ::core::option::Option::Some(|__value, __version| {
+            #krate::__private::upgrade(#path, __value, __version)
+        })
+    }
 }
 
 fn backoff(job: &Job, wait: &Wait) -> TokenStream {

@@ -12,6 +12,8 @@ mod literal;
 mod model;
 mod nearest;
 mod options;
+#[cfg(test)]
+mod tests;
 
 use proc_macro2::TokenStream;
 

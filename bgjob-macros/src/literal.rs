@@ -105,6 +105,10 @@ fn quantity(text: &str, number: &str, unit: &str) -> Result<Duration, Mistake> {
             let message = format!("`{number}` has no unit: write `{number}s`, or use ms, m, h or d");
             return Err(Mistake::new(text, number, message));
         }
+        _ if unit.starts_with('.') => {
+            let message = "only whole numbers: write `1h 30m`, not `1.5h`";
+            return Err(Mistake::new(text, unit, message));
+        }
         _ => {
             let message = format!("`{unit}` is no unit of time: use ms, s, m, h or d");
             return Err(Mistake::new(text, unit, message));
@@ -161,6 +165,9 @@ impl<'a> List<'a> {
             inner,
             ..Self::default()
         };
+        if inner.trim().is_empty() {
+            return Ok(list);
+        }
         for part in inner.split(',').map(str::trim) {
             let repeated = if part.split_whitespace().eq(["no", "jitter"]) {
                 std::mem::replace(&mut list.no_jitter, true)
@@ -287,5 +294,186 @@ fn name(
         0 => Err(Mistake::new(text, text, format!("{rule}; this one is empty"))),
         len if len > max => Err(Mistake::new(text, text, format!("{rule}; this one has {len}"))),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::*;
+
+    #[test]
+    fn durations() {
+        let check = |text, millis| {
+            let span = duration(text).unwrap_or_else(|m| panic!("{}", m.draw(text)));
+            assert_eq!(span, Duration::from_millis(millis), "{text}");
+        };
+        check("100ms", 100);
+        check("30s", 30_000);
+        check("5m", 300_000);
+        check("1h", 3_600_000);
+        check("2d", 172_800_000);
+        check("1h 30m", 5_400_000);
+        check(" 1h30m  5s ", 5_405_000);
+        check("0s", 0);
+        check("3650d", 315_360_000_000);
+    }
+
+    fn mistake(text: &str, expected: &Expect) {
+        let mistake = duration(text).expect_err(text);
+        expected.assert_eq(&mistake.draw(text));
+    }
+
+    #[test]
+    fn mistakes_in_durations() {
+        mistake("30", &expect!["`30` has no unit: write `30s`, or use ms, m, h or d"]);
+        mistake(
+            "1h 5",
+            &expect![[r#"
+                `5` has no unit: write `5s`, or use ms, m, h or d
+                  1h 5
+                     ^"#]],
+        );
+        mistake(
+            "1h 5 m",
+            &expect![[r#"
+                `5` has no unit: write `5s`, or use ms, m, h or d
+                  1h 5 m
+                     ^"#]],
+        );
+        mistake(
+            "5min",
+            &expect![[r#"
+                `min` is no unit of time: use ms, s, m, h or d
+                  5min
+                   ^^^"#]],
+        );
+        mistake(
+            "1.5h",
+            &expect![[r#"
+                only whole numbers: write `1h 30m`, not `1.5h`
+                  1.5h
+                   ^"#]],
+        );
+        mistake("soon", &expect!["expected a whole number with a unit, such as `30s`"]);
+        mistake("", &expect!["expected a time such as `30s` or `1h 30m`"]);
+        mistake("  ", &expect![[r#"
+            expected a time such as `30s` or `1h 30m`
+    
+              ^"#]]);
+        mistake("3651d", &expect!["at most ten years (`3650d`) are allowed"]);
+        mistake(
+            "99999999999999999999999d",
+            &expect!["at most ten years (`3650d`) are allowed"],
+        );
+        mistake(
+            "5µs",
+            &expect![[r#"
+                `µs` is no unit of time: use ms, s, m, h or d
+                  5µs
+                   ^^"#]],
+        );
+    }
+
+    fn check(text: &str, expected: &Expect) {
+        let said = match backoff(text) {
+            Ok(Backoff { shape, jitter }) => format!("{shape:?}, jitter {jitter}"),
+            Err(mistake) => mistake.draw(text),
+        };
+        expected.assert_eq(&said);
+    }
+
+    #[test]
+    fn backoffs() {
+        check(
+            "exponential(5s, max 1h)",
+            &expect!["Exponential(5s, 3600s), jitter true"],
+        );
+        check("exponential( 5s )", &expect!["Exponential(5s, 3600s), jitter true"]);
+        check(
+            "exponential(no jitter, max  2d, 2h)",
+            &expect!["Exponential(7200s, 172800s), jitter false"],
+        );
+        check("linear(1s, max 1s)", &expect!["Linear(1s, 1s), jitter true"]);
+        check("constant(0s)", &expect!["Constant(0ns), jitter true"]);
+        check(
+            "steps(1s, 10s, 1m 30s, no  jitter)",
+            &expect!["Steps([1s, 10s, 90s]), jitter false"],
+        );
+    }
+
+    #[test]
+    fn mistakes_in_backoffs() {
+        check(
+            "fibonacci(1s)",
+            &expect![[r#"
+                no backoff `fibonacci`: use exponential, linear, constant or steps
+                  fibonacci(1s)
+                  ^^^^^^^^^"#]],
+        );
+        check(
+            "lineer(1s)",
+            &expect![[r#"
+                no backoff `lineer`: use exponential, linear, constant or steps; did you mean `linear`?
+                  lineer(1s)
+                  ^^^^^^"#]],
+        );
+        check(
+            "linear(1h, max 59m)",
+            &expect![[r#"
+                `max` is below the first wait of 1h
+                  linear(1h, max 59m)
+                                 ^^^"#]],
+        );
+        check(
+            "linear(2h)",
+            &expect![[r#"
+                a first wait above 1h needs a `max`: `linear(2h, max 7d)`
+                  linear(2h)
+                         ^^"#]],
+        );
+        check(
+            "linear(1s, max 1m, max 2m)",
+            &expect![[r#"
+                `max 2m` is said twice
+                  linear(1s, max 1m, max 2m)
+                                     ^^^^^^"#]],
+        );
+        check(
+            "steps(1s, max 1m)",
+            &expect![[r#"
+                `steps` doesn't grow, so it has no `max`
+                  steps(1s, max 1m)
+                                ^^"#]],
+        );
+        check(
+            "steps(1s,)",
+            &expect![[r#"
+                expected a time such as `30s` or `1h 30m`
+                  steps(1s,)
+                           ^"#]],
+        );
+        check(
+            "constant(5)",
+            &expect![[r#"
+                `5` has no unit: write `5s`, or use ms, m, h or d
+                  constant(5)
+                           ^"#]],
+        );
+        check("constant(5s", &expect!["a backoff ends in `)`"]);
+        check("constant(5s) or so", &expect!["a backoff ends in `)`"]);
+        check("", &expect!["expected `exponential(5s, max 1h)`, `linear(5s, max 1h)`, `constant(30s)` or `steps(1s, 10s, 1m)`; the path of a function goes without quotes"]);
+    }
+
+    #[test]
+    fn names() {
+        assert!(job_name("app:send-mail.v2_X").is_ok());
+        assert!(job_name(&"a".repeat(128)).is_ok());
+        assert!(job_name(&"a".repeat(129)).is_err());
+        assert!(job_name("a/b").is_err() && job_name("é").is_err() && job_name("").is_err());
+        assert!(queue_name("0mail.out-2").is_ok() && queue_name(&"q".repeat(64)).is_ok());
+        assert!(queue_name(&"q".repeat(65)).is_err() && queue_name("").is_err());
+        assert!(queue_name("-a").is_err() && queue_name("A").is_err());
     }
 }

@@ -1,10 +1,10 @@
 //! [`Options`] and [`JobFn`] → [`Job`]: the only place that rejects a function.
 
-use proc_macro2::{Ident, Span, TokenStream, TokenTree};
+use proc_macro2::{Ident, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
 use syn::{
     Attribute, Expr, ExprLit, FnArg, Lit, Meta, Path, ReturnType, Signature, Type, Visibility,
-    ext::IdentExt, parse_quote, spanned::Spanned,
+    ext::IdentExt, parse_quote,
 };
 
 use crate::{
@@ -30,8 +30,6 @@ pub(crate) struct Job {
     pub(crate) metadata: Type,
     pub(crate) arguments: Vec<Type>,
     pub(crate) returns: Type,
-    /// Where to complain about what the function returns.
-    pub(crate) returns_span: Span,
     pub(crate) options: Options,
 }
 
@@ -48,9 +46,9 @@ impl Job {
             errors.append(unfit);
             return None;
         }
-        let (returns, returns_span) = match sig.output {
-            ReturnType::Default => (parse_quote!(()), sig.ident.span()),
-            ReturnType::Type(_, returns) => (*returns.clone(), returns.span()),
+        let returns = match sig.output {
+            ReturnType::Default => parse_quote!(()),
+            ReturnType::Type(_, returns) => *returns,
         };
         let mut types = types.into_iter();
         Some(Self {
@@ -67,7 +65,6 @@ impl Job {
             metadata: types.next()?,
             arguments: types.collect(),
             returns,
-            returns_span,
             options,
         })
     }
@@ -156,15 +153,14 @@ fn argument_types(sig: &Signature, errors: &mut Errors) -> Vec<Type> {
 /// Each type must be a concrete one that borrows nothing.
 fn check_types(types: &[Type], output: &ReturnType, errors: &mut Errors) {
     for (place, ty) in types.iter().enumerate() {
-        let (what, verb) = match place {
-            0 => ("metadata", "is decoded"),
-            _ => ("extractor", "is made"),
+        let (what, made) = match place {
+            0 => ("metadata", "metadata is decoded"),
+            _ => ("extractor", "an extractor is made"),
         };
         if says_impl(ty.to_token_stream()) {
             errors.on(ty, format!("name a concrete {what} type instead of `impl Trait`"));
         } else if borrows(ty.to_token_stream()) {
-            let message = format!("{what} {verb} anew for each run, so take it by value");
-            errors.on(ty, message);
+            errors.on(ty, format!("{made} anew for each run, so take it by value"));
         }
     }
     if let ReturnType::Type(_, ty) = output

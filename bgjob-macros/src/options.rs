@@ -219,7 +219,6 @@ impl Reader<'_> {
         let key: &Ident = &arg.key;
         if let Some(value) = &arg.value {
             self.0.on(value, format!("`{key}` takes no value: write `{key}` alone"));
-            return None;
         }
         Some(key.span())
     }

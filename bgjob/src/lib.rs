@@ -7,6 +7,8 @@ pub mod providers;
 pub mod queue;
 pub mod registry;
 pub mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 mod clock;
 mod dispatcher;

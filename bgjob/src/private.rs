@@ -5,13 +5,15 @@
 
 use std::panic::resume_unwind;
 
-pub use serde_json::Value;
+use serde_json::Value;
+
+
 
 pub use crate::__register as register;
 #[allow(unused_imports, reason = "empty where jobs are not collected by the linker")]
 pub use crate::registry::linked::*;
 use crate::{
-    BoxError, FromContext, IntoOutcome, JobContext, Json, Metadata, Outcome, extract,
+    BoxError, IntoOutcome, JobContext, Json, Metadata, Outcome, extract,
     job::FailureKind, registry::JobDescriptor,
 };
 
@@ -21,17 +23,24 @@ pub fn metadata<M: Metadata>(ctx: &JobContext, job: &JobDescriptor) -> Result<M,
     extract::decode(ctx, job)
 }
 
-/// A further argument.
+/// A further argument failed. A `JobError` says what is to be done, as it does for a handler.
 #[doc(hidden)]
-pub async fn argument<T: FromContext>(ctx: &JobContext) -> Result<T, Outcome<Json>> {
-    T::from_context(ctx).await.map_err(|error| {
-        let error: BoxError = error.into();
-        let mut outcome = Outcome::from_error(error.as_ref());
-        if let Outcome::Retry { failure, .. } | Outcome::Abort { failure, .. } = &mut outcome {
-            failure.kind = FailureKind::Extract;
-        }
-        outcome
-    })
+pub fn not_extracted(error: impl Into<BoxError>) -> Outcome<Json> {
+    let mut outcome = Outcome::from_error(error.into().as_ref());
+    if let Outcome::Retry { failure, .. } | Outcome::Abort { failure, .. } = &mut outcome {
+        failure.kind = FailureKind::Extract;
+    }
+    outcome
+}
+
+/// Calls `upgrade = …` and boxes its error.
+#[doc(hidden)]
+pub fn upgrade<E: Into<BoxError>>(
+    upgrade: fn(Value, u32) -> Result<Value, E>,
+    value: Value,
+    version: u32,
+) -> Result<Value, BoxError> {
+    upgrade(value, version).map_err(Into::into)
 }
 
 /// What the function returned, in the dispatcher's words.
@@ -61,7 +70,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        JobId, JobItem, Owner, Timestamp,
+        JobId, JobItem, Timestamp,
         extract::{Attempts, Fence, Headers, Held, Services, State, Tags},
         job::{ClaimedJob, DeadReason, Token},
         prelude::*,

@@ -2,15 +2,17 @@
 
 use std::{
     collections::HashMap,
+    fmt,
     hash::{BuildHasherDefault, Hasher},
     time::{Duration, Instant},
 };
 
 use super::{
-    Model,
     action::{Action, Fair},
+    config::Model,
     judge::{Notes, Rule},
-    world::{Key, World},
+    key::Key,
+    world::World,
 };
 
 /// What an exploration found.
@@ -26,6 +28,35 @@ pub struct Report {
     /// From how many worlds nothing fair leads to an end: with everything, without the queue,
     /// without the scan.
     pub stuck: [usize; 3],
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            states,
+            steps,
+            depth,
+            took,
+            stuck,
+            ..
+        } = self;
+        write!(
+            f,
+            "{states} states, {steps} steps, depth {depth}, {took:.1?}, "
+        )?;
+        write!(
+            f,
+            "stuck {}/{}/{}, {} broken",
+            stuck[0],
+            stuck[1],
+            stuck[2],
+            self.broken.len()
+        )?;
+        for (rule, path) in &self.broken {
+            write!(f, "\n  {rule:?} after {path:?}")?;
+        }
+        Ok(())
+    }
 }
 
 /// How far to go.
@@ -170,15 +201,13 @@ impl Explorer<'_> {
 struct Mix(u64);
 
 impl Hasher for Mix {
-    fn write(&mut self, bytes: &[u8]) {
-        for word in bytes.chunks_exact(8) {
-            let word = u64::from_le_bytes(word.try_into().expect("chunks of eight"));
-            self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        }
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("keys are words")
     }
 
-    /// The length of an array that always has the same.
-    fn write_usize(&mut self, _: usize) {}
+    fn write_u64(&mut self, word: u64) {
+        self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
 
     fn finish(&self) -> u64 {
         self.0 ^ self.0 >> 32

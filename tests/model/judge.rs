@@ -1,11 +1,13 @@
 //! The invariants of the protocol, judged from what was before a step and what is after it.
 
-use bgjob::{Job, job::DeadReason};
+use bgjob::{
+    Job,
+    job::{DeadReason, Ended, How, Phase},
+};
 
 use super::{
-    Model,
     action::Action,
-    step::{cancelled, died},
+    config::Model,
     world::{Act, Hand, Late, Outcome, Place, Slot, Time, World},
 };
 
@@ -77,19 +79,18 @@ impl Notes {
 
     /// Notes how a job ended, if it did.
     pub fn saw_end(&mut self, job: &Job) {
-        for (reason, event) in [
-            (DeadReason::Errors, Event::DeadByErrors),
-            (DeadReason::Crashes, Event::DeadByCrashes),
-            (DeadReason::Aborted, Event::DeadByAbort),
-            (DeadReason::Expired, Event::DeadByExpiry),
-            (DeadReason::Deadline, Event::DeadByDeadline),
-        ] {
-            if died(job, reason) {
-                self.saw(event);
-            }
-        }
-        if cancelled(job) {
-            self.saw(Event::Cancelled);
+        let Phase::Ended(Ended { how, .. }) = &job.phase else {
+            return;
+        };
+        match how {
+            How::Succeeded(_) => {}
+            How::Cancelled => self.saw(Event::Cancelled),
+            How::Dead(DeadReason::Errors) => self.saw(Event::DeadByErrors),
+            How::Dead(DeadReason::Crashes) => self.saw(Event::DeadByCrashes),
+            How::Dead(DeadReason::Aborted) => self.saw(Event::DeadByAbort),
+            How::Dead(DeadReason::Expired) => self.saw(Event::DeadByExpiry),
+            How::Dead(DeadReason::Deadline) => self.saw(Event::DeadByDeadline),
+            How::Dead(other) => unreachable!("no handler here ends in {other}"),
         }
     }
 }
@@ -111,11 +112,18 @@ impl Model {
         };
         let jobs = &after.jobs[..self.jobs];
         if self.budgets.rollbacks == 0 {
-            broken(Rule::Kept, jobs.iter().all(|s| !s.acked || s.doc.place != Place::Absent));
+            broken(
+                Rule::Kept,
+                jobs.iter()
+                    .all(|s| !s.acked || s.doc.place != Place::Absent),
+            );
             let live = jobs.iter().filter(|s| s.doc.place.is_live()).count();
             broken(Rule::UniqueKey, !self.unique || live <= 1);
         }
-        broken(Rule::Findable, jobs.iter().all(|s| !s.doc.place.is_live() || s.doc.indexed));
+        broken(
+            Rule::Findable,
+            jobs.iter().all(|s| !s.doc.place.is_live() || s.doc.indexed),
+        );
         if jobs.iter().all(|s| s.succeeded) {
             notes.saw(Event::AllSucceeded);
         }
@@ -153,7 +161,10 @@ impl Model {
             let ended = over || was == Place::Gone;
             broken(Rule::NoStartAfterEnd, !ended);
             let late = [old.doc.expires, old.doc.deadline].contains(&Time::Passed);
-            broken(Rule::NeverEarly, ended || old.doc.due == Time::Passed && !late);
+            broken(
+                Rule::NeverEarly,
+                ended || old.doc.due == Time::Passed && !late,
+            );
         }
         if let Some((hand, outcome)) = ender {
             let holds = was == Place::Running && old.doc.nonce == hand.nonce;
@@ -167,7 +178,10 @@ impl Model {
             }
         }
         let bound = self.specs[0].max_attempts + self.specs[0].max_crashes - 1;
-        broken(Rule::BoundedStarts, restores || u32::from(new.starts) <= bound);
+        broken(
+            Rule::BoundedStarts,
+            restores || u32::from(new.starts) <= bound,
+        );
         if matches!(action, Action::Requeue(_)) {
             (new.succeeded, new.starts) = (false, 0);
         } else if !is.is_live() {
@@ -177,7 +191,9 @@ impl Model {
 
     /// Whether nothing is left to do: what the liveness pass walks back from.
     pub fn is_over(&self, world: &World) -> bool {
-        world.jobs[..self.jobs].iter().all(|slot| !slot.doc.place.is_live())
+        world.jobs[..self.jobs]
+            .iter()
+            .all(|slot| !slot.doc.place.is_live())
     }
 }
 

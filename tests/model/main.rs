@@ -5,157 +5,25 @@
 //! environment the budgets for faults are larger.
 
 mod action;
+mod config;
+mod enabled;
 mod explore;
 mod judge;
+mod key;
+mod maintain;
 mod mutant;
+mod projection;
 mod step;
+mod surround;
 mod world;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::time::Duration;
 
-use bgjob::{
-    JobSpec, Json,
-    job::{DeadReason, Due, End, Failure, FailureKind, Grant, Retry, Serves, Token, transition},
-};
-
-use explore::{Report, Until};
-use judge::{Event, Notes, Rule};
+use config::Model;
+use explore::Until;
+use judge::{Event, Rule};
 use mutant::Mutant;
-use transition::SweepPolicy;
-use world::{Budgets, Life, Outcome, World};
-
-/// One configuration.
-pub struct Model {
-    jobs: usize,
-    workers: usize,
-    /// Hints of one job that a queue holds at most; none where there is no queue.
-    hints: u8,
-    budgets: Budgets,
-    due: Due,
-    /// Both jobs have the same unique key.
-    unique: bool,
-    /// Workers hold several jobs at once, and claim them with one token.
-    batches: bool,
-    liveness: bool,
-    mutant: Mutant,
-    policy: SweepPolicy,
-    /// As it was enqueued, and as an operator edits it.
-    specs: [Arc<JobSpec>; 2],
-    served: Arc<BTreeMap<Arc<str>, u32>>,
-    ends: [End; 5],
-}
-
-impl Model {
-    const LEASE: Duration = Duration::from_secs(30);
-    const LATER: Duration = Duration::from_secs(60);
-
-    fn new(jobs: usize, workers: usize, budgets: Budgets) -> Self {
-        let name: Arc<str> = "job".into();
-        let mut model = Self {
-            jobs,
-            workers,
-            hints: 2,
-            budgets,
-            due: Due::Now,
-            unique: false,
-            batches: false,
-            liveness: true,
-            mutant: Mutant::None,
-            policy: SweepPolicy {
-                touch: Some(SweepPolicy::TOUCH),
-                ..SweepPolicy::default()
-            },
-            specs: [Json::null(), world::edited()].map(|metadata| {
-                let mut spec = JobSpec::new(Arc::clone(&name), metadata);
-                (spec.max_attempts, spec.max_crashes) = (2, 2);
-                Arc::new(spec)
-            }),
-            served: Arc::new(BTreeMap::from([(name, 0)])),
-            ends: ends(),
-        };
-        if jobs > 1 {
-            model.hints = 1;
-        }
-        model
-    }
-
-    /// Changes what was asked for.
-    fn spec(mut self, change: impl Fn(&mut JobSpec)) -> Self {
-        for spec in &mut self.specs {
-            change(Arc::make_mut(spec));
-        }
-        self
-    }
-
-    fn without_queue(mut self) -> Self {
-        self.hints = 0;
-        self.policy.touch = None;
-        self
-    }
-
-    fn mutated(mut self, mutant: Mutant) -> Self {
-        self.mutant = mutant;
-        self
-    }
-
-    fn start(&self) -> World {
-        let mut world = World {
-            left: self.budgets,
-            ..World::default()
-        };
-        for worker in &mut world.workers[..self.workers] {
-            worker.life = Life::Up;
-        }
-        for slot in &mut world.jobs[self.jobs..] {
-            slot.client = world::Client::Done;
-        }
-        world.canonical()
-    }
-
-    fn keeps_fence(&self) -> bool {
-        self.mutant == Mutant::CounterToken
-    }
-
-    fn later(&self) -> Due {
-        Due::After(Self::LATER)
-    }
-
-    fn serves(&self, suspect: bool) -> Serves {
-        let jobs = Arc::clone(&self.served);
-        Serves { jobs, suspect }
-    }
-
-    fn grant(&self, token: Token) -> Grant {
-        Grant {
-            token,
-            owner: world::owner(),
-            lease: Self::LEASE,
-            repeat: false,
-        }
-    }
-
-    fn end(&self, outcome: Outcome) -> End {
-        self.ends[outcome as usize].clone()
-    }
-}
-
-/// The ends of an attempt, in the order of [`Outcome`].
-fn ends() -> [End; 5] {
-    let error = |retry| End::Error {
-        failure: Failure {
-            kind: FailureKind::Error,
-            messages: Vec::new(),
-        },
-        retry,
-    };
-    [
-        End::Success(Json::null()),
-        error(Retry::After(Duration::from_secs(1))),
-        error(Retry::Never(DeadReason::Aborted)),
-        End::Release,
-        End::Snooze(Model::LATER),
-    ]
-}
+use world::Budgets;
 
 const FAULTS: Budgets = Budgets {
     crashes: 2,
@@ -167,21 +35,217 @@ const FAULTS: Budgets = Budgets {
     rollbacks: 0,
 };
 
-fn holds(name: &str, model: &Model, events: &[Event]) -> Report {
+/// Explores a configuration to its end: nothing broken, nothing stuck, every event seen.
+#[track_caller]
+fn holds(name: &str, model: &Model, events: &[Event]) {
     let report = model.explore(Until::Exhausted);
+    println!("{name}: {report}");
     let missing: Vec<_> = events.iter().filter(|e| !report.notes.has(**e)).collect();
-    println!(
-        "{name}: {} states, {} steps, depth {}, {:.1?}, broken {:?}, stuck {:?}, missing {missing:?}",
-        report.states, report.steps, report.depth, report.took, report.broken, report.stuck,
+    assert!(
+        report.broken.is_empty() && report.stuck == [0; 3],
+        "{name}: {report}"
     );
-    report
+    assert!(missing.is_empty(), "{name}: never saw {missing:?}");
+}
+
+/// Explores a mistake until the model catches it by this rule.
+#[track_caller]
+fn caught(mutant: Mutant, rule: Rule, model: Model) {
+    let report = model.mutated(mutant).explore(Until::Broken);
+    let found = report.broken.iter().any(|(broken, _)| *broken == rule);
+    let stuck = rule == Rule::CanEnd && report.stuck != [0; 3];
+    println!("{mutant:?}: caught by {rule:?}: {report}");
+    assert!(found || stuck, "{mutant:?} got away: {report}");
+}
+
+/// More of everything, where there is time for it.
+fn long(model: Model) -> Model {
+    model.extended(std::env::var("BGJOB_MODEL").is_ok_and(|form| form == "long"))
 }
 
 #[test]
-fn one_job_two_workers() {
-    holds("one job, two workers", &Model::new(1, 2, FAULTS), &[Event::Zombie]);
+fn one_job_with_a_queue() {
+    let model = long(Model::new(1, 2, FAULTS));
+    let events = [
+        Event::Zombie,
+        Event::LateFinish,
+        Event::ClaimRepeated,
+        Event::SameClaimAnswered,
+        Event::CreateRepeated,
+        Event::CancelSeen,
+        Event::Cancelled,
+        Event::Requeued,
+        Event::AllSucceeded,
+        Event::DeadByErrors,
+        Event::DeadByCrashes,
+        Event::DeadByAbort,
+        Event::Purged,
+    ];
+    holds("one job, two workers, a queue", &model, &events);
 }
+
 #[test]
-fn one_job_two_workers_nq() {
-    holds("one job, two workers, no queue", &Model::new(1, 2, FAULTS).without_queue(), &[Event::Zombie]);
+fn one_job_without_a_queue() {
+    let budgets = Budgets {
+        operations: 2,
+        ..FAULTS
+    };
+    let model = long(Model::new(1, 3, budgets).without_queue());
+    holds("one job, three workers, no queue", &model, &[Event::Zombie]);
+}
+
+#[test]
+fn one_job_three_workers() {
+    let mut model = long(Model::new(1, 3, FAULTS));
+    model.hints = 1;
+    holds("one job, three workers, a queue", &model, &[Event::Zombie]);
+}
+
+#[test]
+fn deleted_at_success() {
+    let budgets = Budgets {
+        crashes: 1,
+        ..FAULTS
+    };
+    let model = long(
+        Model::new(1, 2, budgets)
+            .without_queue()
+            .spec(|s| s.retain = Duration::ZERO),
+    );
+    let events = [
+        Event::Vanished,
+        Event::CreateRemembered,
+        Event::AllSucceeded,
+        Event::Cancelled,
+    ];
+    holds("one job, deleted at success", &model, &events);
+}
+
+#[test]
+fn delayed_with_limits() {
+    let budgets = Budgets {
+        crashes: 1,
+        doubts: 1,
+        ..FAULTS
+    };
+    let mut model = long(Model::new(1, 2, budgets).spec(|s| {
+        (s.expires, s.deadline) = (Some(Model::LATER), Some(10 * Model::LATER));
+    }));
+    model.due = model.later();
+    let events = [Event::DeadByExpiry, Event::DeadByDeadline, Event::Requeued];
+    holds(
+        "one delayed job that expires and has a deadline",
+        &model,
+        &events,
+    );
+}
+
+#[test]
+fn two_jobs_in_one_grant() {
+    let budgets = Budgets {
+        crashes: 1,
+        doubts: 1,
+        doubled: 0,
+        frees: 0,
+        operations: 0,
+        ..FAULTS
+    };
+    let mut model = long(Model::new(2, 2, budgets).without_queue());
+    model.batches = true;
+    holds(
+        "two jobs, claimed together",
+        &model,
+        &[Event::Batch, Event::Zombie, Event::AllSucceeded],
+    );
+}
+
+#[test]
+fn one_unique_key() {
+    let budgets = Budgets {
+        crashes: 1,
+        doubts: 1,
+        doubled: 0,
+        frees: 0,
+        operations: 2,
+        ..FAULTS
+    };
+    let mut model = long(Model::new(2, 1, budgets).without_queue());
+    model.unique = true;
+    holds(
+        "two jobs with one unique key",
+        &model,
+        &[Event::KeyTaken, Event::Requeued],
+    );
+}
+
+#[test]
+fn messages_that_come_late() {
+    let budgets = Budgets {
+        late: 1,
+        doubts: 1,
+        doubled: 0,
+        operations: 0,
+        ..FAULTS
+    };
+    let model = long(Model::new(1, 2, budgets).without_queue());
+    holds(
+        "one job, a message comes late",
+        &model,
+        &[Event::LateClaim, Event::Zombie],
+    );
+}
+
+#[test]
+fn a_store_that_loses_its_last_commits() {
+    let budgets = Budgets {
+        rollbacks: 1,
+        doubled: 0,
+        operations: 0,
+        frees: 0,
+        crashes: 1,
+        ..FAULTS
+    };
+    let model = long(Model::new(1, 2, budgets).without_queue());
+    holds("one job, the store rolls back", &model, &[Event::Zombie]);
+}
+
+#[test]
+fn every_mistake_is_caught() {
+    let small = || Model::new(1, 2, FAULTS);
+    let alone = || small().without_queue();
+    caught(Mutant::BlindFinish, Rule::OnlyHolderEnds, small());
+    caught(Mutant::FinishByState, Rule::OnlyHolderEnds, small());
+    caught(Mutant::ClaimsTerminal, Rule::NoStartAfterEnd, small());
+    caught(Mutant::NoSweeper, Rule::CanEnd, small());
+    caught(Mutant::BlindRevoke, Rule::Absorbing, small());
+    let rollback = Budgets {
+        rollbacks: 1,
+        operations: 0,
+        frees: 0,
+        ..FAULTS
+    };
+    caught(
+        Mutant::CounterToken,
+        Rule::OnlyHolderEnds,
+        Model::new(1, 2, rollback).without_queue(),
+    );
+    let crashes = Budgets {
+        crashes: 4,
+        ..FAULTS
+    };
+    caught(
+        Mutant::FreeCrashes,
+        Rule::BoundedStarts,
+        Model::new(1, 1, crashes).without_queue(),
+    );
+    caught(Mutant::ClaimLeavesIndex, Rule::Findable, small());
+    let mut delayed = alone();
+    delayed.due = delayed.later();
+    caught(Mutant::ClaimsEarly, Rule::NeverEarly, delayed);
+    caught(Mutant::CreateOverwrites, Rule::Absorbing, alone());
+    let vanishing = alone().spec(|s| s.retain = Duration::ZERO);
+    caught(Mutant::ForgetsIds, Rule::OneSuccess, vanishing);
+    let mut unique = Model::new(2, 1, FAULTS).without_queue();
+    unique.unique = true;
+    caught(Mutant::RequeueIgnoresKey, Rule::UniqueKey, unique);
 }

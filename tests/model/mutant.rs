@@ -2,13 +2,10 @@
 
 use bgjob::{
     Job,
-    job::{Phase, Token},
+    job::{Hold, Phase, Token},
 };
 
-use super::{
-    step,
-    world::NOW,
-};
+use super::projection::{self, NOW};
 
 /// A mistake that an implementation could make.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -55,7 +52,15 @@ pub fn before_claim(mutant: Mutant, job: &mut Job) {
 
 pub fn before_finish(mutant: Mutant, job: &mut Job, token: Token) {
     match (mutant, &mut job.phase) {
-        (Mutant::BlindFinish, phase) => *phase = Phase::Running(step::hold(token)),
+        (Mutant::BlindFinish, phase) => {
+            *phase = Phase::Running(Hold {
+                token,
+                owner: projection::owner(),
+                since: NOW,
+                lease_until: NOW,
+                cancel: false,
+            })
+        }
         (Mutant::FinishByState, Phase::Running(hold)) => hold.token = token,
         _ => {}
     }

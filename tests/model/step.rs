@@ -2,15 +2,16 @@
 
 use bgjob::{
     Job,
-    job::{DeadReason, Due, Ended, Hold, How, NewJob, Phase, State, Token, transition},
+    job::{Token, transition},
 };
-use transition::{Operated, Operation};
 
 use super::{
-    Event, Model, Mutant, Notes,
     action::Action,
-    mutant,
-    world::{self, Act, Client, Doc, Hand, JOBS, Late, Life, NOW, Outcome, Place, Time, World},
+    config::Model,
+    judge::{Event, Notes},
+    mutant::{self, Mutant},
+    projection::{self, NOW},
+    world::{Act, Doc, Hand, Late, Life, Outcome, Place, Time, World},
 };
 
 /// A number no grant has in a canonical world.
@@ -31,24 +32,6 @@ impl Model {
     fn act(&self, world: &mut World, action: Action, notes: &mut Notes) {
         let slot = |j: u8| usize::from(j);
         match action {
-            Action::Create(j) => self.create(world, slot(j), false, notes),
-            Action::CreateLost(j) => self.create(world, slot(j), true, notes),
-            Action::ClientDies(j) => world.jobs[slot(j)].client = Client::Done,
-            Action::Push(j) => {
-                let slot = &mut world.jobs[slot(j)];
-                slot.client = Client::Done;
-                slot.hints = (slot.hints + 1).min(self.hints);
-            }
-            Action::LoseHint(j) => world.jobs[slot(j)].hints -= 1,
-            Action::DoubleHint(j) => {
-                world.jobs[slot(j)].hints += 1;
-                world.left.doubled -= 1;
-            }
-            Action::DuePasses(j) => world.jobs[slot(j)].doc.due = Time::Passed,
-            Action::TouchPasses(j) => world.jobs[slot(j)].doc.touch = Time::Passed,
-            Action::ExpiresPasses(j) => world.jobs[slot(j)].doc.expires = Time::Passed,
-            Action::DeadlinePasses(j) => world.jobs[slot(j)].doc.deadline = Time::Passed,
-            Action::UntilPasses(j) => world.jobs[slot(j)].doc.until = Time::Passed,
             Action::Deliver(w, j) => {
                 world.jobs[slot(j)].hints -= 1;
                 world.workers[slot(w)].hands[slot(j)].act = Act::Hint;
@@ -98,101 +81,8 @@ impl Model {
                 }
                 Late::Finish(j, hand, _) => self.finish(world, slot(j), hand, notes),
             },
-            Action::Backup => world.backup = Some(world.jobs.map(|slot| slot.doc)),
-            Action::Rollback => {
-                world.left.rollbacks -= 1;
-                let docs = world.backup.take().expect("a backup was made");
-                for (slot, doc) in world.jobs.iter_mut().zip(docs) {
-                    slot.doc = doc;
-                }
-            }
-            action => self.maintain(world, action, notes),
+            action => self.surround(world, action, notes),
         }
-    }
-
-    /// What sweepers and operators do.
-    fn maintain(&self, world: &mut World, action: Action, notes: &mut Notes) {
-        let slot = |j: u8| usize::from(j);
-        match action {
-            Action::Revoke(j) => {
-                let doc = self.revoked(&world.jobs[slot(j)].doc, slot(j), notes);
-                self.put(world, slot(j), doc);
-            }
-            Action::RevokeReads(j) => world.stale_read = Some((j, world.jobs[slot(j)].doc)),
-            Action::RevokeWrites => {
-                let (j, doc) = world.stale_read.take().expect("it was read");
-                let doc = self.revoked(&doc, slot(j), notes);
-                self.put(world, slot(j), doc);
-            }
-            Action::Touch(j) => {
-                if self.with(world, slot(j), |job| transition::touch(job, &self.policy, NOW)) {
-                    world.jobs[slot(j)].hints += 1;
-                }
-            }
-            Action::Expire(j) => {
-                self.with(world, slot(j), |job| {
-                    let late = transition::expire(job, NOW);
-                    notes.saw_end(job);
-                    late
-                });
-            }
-            Action::Purge(j) => {
-                let doc = world.jobs[slot(j)].doc;
-                let job = self.job(&doc, slot(j)).expect("terminal jobs are there");
-                if transition::is_purgeable(&job, NOW) {
-                    world.jobs[slot(j)].doc = Doc { place: Place::Gone, ..Doc::default() };
-                    notes.saw(Event::Purged);
-                }
-            }
-            Action::ForgetId(j) => world.jobs[slot(j)].doc.place = Place::Gone,
-            Action::Cancel(j) => self.operate(world, slot(j), &Operation::Cancel, notes),
-            Action::Requeue(j) => self.operate(world, slot(j), &Operation::Requeue(Due::Now), notes),
-            Action::Reschedule(j, later) => {
-                let due = if later { self.later() } else { Due::Now };
-                self.operate(world, slot(j), &Operation::Reschedule(due), notes);
-            }
-            Action::Edit(j) => {
-                let ver = world.jobs[slot(j)].doc.edited.into();
-                let (metadata, version) = (world::edited(), 0);
-                let edit = Operation::Edit { metadata, version, ver };
-                self.operate(world, slot(j), &edit, notes);
-            }
-            Action::Delete(j) => self.operate(world, slot(j), &Operation::Delete, notes),
-            other => unreachable!("{other:?} is no maintenance"),
-        }
-    }
-
-    fn create(&self, world: &mut World, j: usize, lost: bool, notes: &mut Notes) {
-        let new = NewJob { id: world::id(j), spec: self.specs[0].clone(), due: self.due };
-        let place = world.jobs[j].doc.place;
-        let mut stored = true;
-        if matches!(place, Place::Absent | Place::Gone) || self.mutant == Mutant::CreateOverwrites {
-            stored = self.key_is_free(world, j);
-            if stored {
-                self.put(world, j, Doc::of(&transition::create(&new, NOW), 0, false));
-            } else {
-                notes.saw(Event::KeyTaken);
-            }
-        } else if let Some(job) = self.job(&world.jobs[j].doc, j) {
-            assert!(transition::is_repeat(&job, &new), "the same create, repeated");
-            notes.saw(Event::CreateRepeated);
-        } else {
-            notes.saw(Event::CreateRemembered);
-        }
-        let slot = &mut world.jobs[j];
-        if lost {
-            world.left.doubts -= 1;
-            slot.client = Client::Doubt;
-        } else {
-            slot.acked = stored;
-            let hints = stored && self.hints > 0;
-            slot.client = if hints { Client::Created } else { Client::Done };
-        }
-    }
-
-    /// S9 is a store's own: no other live job may have the key.
-    fn key_is_free(&self, world: &World, j: usize) -> bool {
-        !self.unique || (0..JOBS).all(|k| k == j || !world.jobs[k].doc.place.is_live())
     }
 
     /// One claim call with one token, for these jobs.
@@ -208,7 +98,8 @@ impl Model {
             let mut hand = world.workers[usize::from(w)].hands[j];
             let again = hand.act == Act::Doubt;
             if !again {
-                (hand.nonce, hand.fence) = (FRESH, if self.keeps_fence() { doc.fence + 1 } else { 0 });
+                (hand.nonce, hand.fence) =
+                    (FRESH, if self.keeps_fence() { doc.fence + 1 } else { 0 });
             }
             let claimed = self.claim(world, j, hand, suspect, notes);
             if claimed {
@@ -231,7 +122,14 @@ impl Model {
         }
     }
 
-    fn claim(&self, world: &mut World, j: usize, hand: Hand, suspect: bool, notes: &mut Notes) -> bool {
+    fn claim(
+        &self,
+        world: &mut World,
+        j: usize,
+        hand: Hand,
+        suspect: bool,
+        notes: &mut Notes,
+    ) -> bool {
         let doc = world.jobs[j].doc;
         let Some(mut job) = self.job(&doc, j) else {
             return false;
@@ -291,7 +189,7 @@ impl Model {
     }
 
     /// What a store keeps of a job after a transition: its id at least.
-    fn settled(&self, job: &Job, nonce: u8, notes: &mut Notes) -> Doc {
+    pub fn settled(&self, job: &Job, nonce: u8, notes: &mut Notes) -> Doc {
         notes.saw_end(job);
         if !transition::vanishes(job) {
             return Doc::of(job, nonce, self.keeps_fence());
@@ -301,42 +199,11 @@ impl Model {
             Mutant::ForgetsIds => Place::Gone,
             _ => Place::Remembered,
         };
-        Doc { place, ..Doc::default() }
-    }
-
-    fn revoked(&self, doc: &Doc, j: usize, notes: &mut Notes) -> Doc {
-        let mut job = self.job(doc, j).expect("a job to revoke was read");
-        let crashes = job.crashes;
-        if !transition::revoke(&mut job, &self.policy, NOW) {
-            return *doc;
-        }
-        mutant::after_revoke(self.mutant, &mut job, crashes);
-        self.settled(&job, 0, notes)
-    }
-
-    fn operate(&self, world: &mut World, j: usize, operation: &Operation, notes: &mut Notes) {
-        let requeue = matches!(operation, Operation::Requeue(_));
-        if requeue && self.mutant != Mutant::RequeueIgnoresKey && !self.key_is_free(world, j) {
-            return notes.saw(Event::KeyTaken);
-        }
-        let mut job = self.job(&world.jobs[j].doc, j).expect("operators act on what is there");
-        let nonce = world.jobs[j].doc.nonce;
-        let answer = transition::operate(&mut job, operation, NOW);
-        assert!(matches!(answer, Operated::Done(_)), "{operation:?}: {answer:?}");
-        world.left.operations -= 1;
-        let doc = match operation {
-            Operation::Delete => Doc { place: Place::Gone, ..Doc::default() },
-            _ => self.settled(&job, nonce, notes),
-        };
-        if requeue {
-            assert_eq!(job.epoch, 1, "one more than before");
-            notes.saw(Event::Requeued);
-        }
-        self.put(world, j, doc);
+        Doc::gone(place)
     }
 
     /// Runs a transition that answers whether it changed the job.
-    fn with(&self, world: &mut World, j: usize, change: impl FnOnce(&mut Job) -> bool) -> bool {
+    pub fn with(&self, world: &mut World, j: usize, change: impl FnOnce(&mut Job) -> bool) -> bool {
         let Some(mut job) = self.job(&world.jobs[j].doc, j) else {
             return false;
         };
@@ -349,42 +216,29 @@ impl Model {
         changed
     }
 
-    fn put(&self, world: &mut World, j: usize, mut doc: Doc) {
+    pub fn put(&self, world: &mut World, j: usize, mut doc: Doc) {
         if self.hints == 0 {
             doc.touch = Time::None;
         }
         world.jobs[j].doc = doc;
     }
 
-    fn job(&self, doc: &Doc, j: usize) -> Option<Job> {
+    pub fn job(&self, doc: &Doc, j: usize) -> Option<Job> {
         let Doc { nonce, fence, .. } = *doc;
-        doc.job(j, &self.specs, self.token(Hand { act: Act::Idle, nonce, fence }))
+        doc.job(
+            j,
+            &self.specs,
+            self.token(Hand {
+                act: Act::Idle,
+                nonce,
+                fence,
+            }),
+        )
     }
 
     /// What the real functions take for a grant's token.
     fn token(&self, hand: Hand) -> Token {
         let counted = self.mutant == Mutant::CounterToken;
-        world::token(if counted { hand.fence } else { hand.nonce })
-    }
-}
-
-/// Whether the job is over, for this reason.
-pub fn died(job: &Job, why: DeadReason) -> bool {
-    matches!(&job.phase, Phase::Ended(Ended { how: How::Dead(reason), .. }) if *reason == why)
-}
-
-/// Whether it is over by request.
-pub fn cancelled(job: &Job) -> bool {
-    job.state() == State::Cancelled
-}
-
-/// A hold that a mutant makes up.
-pub fn hold(token: Token) -> Hold {
-    Hold {
-        token,
-        owner: world::owner(),
-        since: NOW,
-        lease_until: NOW,
-        cancel: false,
+        projection::token(if counted { hand.fence } else { hand.nonce })
     }
 }

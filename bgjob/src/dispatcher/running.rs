@@ -82,8 +82,13 @@ impl Running {
         }
     }
 
-    /// Runs until a SIGTERM or Ctrl-C, then shuts down; more signals hurry.
-    pub(super) async fn until_signal(self) -> crate::Result<Drained> {
+    /// Runs until a SIGTERM or Ctrl-C, then shuts down; more signals hurry. Returns also when it
+    /// has ended for another reason; after [`begin_shutdown`](Self::begin_shutdown) the first
+    /// signal hurries already.
+    ///
+    /// # Errors
+    /// `Internal` where signals can't be listened to.
+    pub async fn until_signal(self) -> crate::Result<Drained> {
         tokio::select! {
             biased;
             answer = signal() => answer?,

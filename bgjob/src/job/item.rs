@@ -30,7 +30,8 @@ pub struct Job {
     pub created_at: Timestamp,
     /// When it became or becomes due.
     pub due_at: Timestamp,
-    /// If it has not started by then it is Dead. Gone with the first error or crash.
+    /// If it has not started by then it is Dead. Gone once it has: a released or snoozed job
+    /// has started too.
     pub expires_at: Option<Timestamp>,
     /// If it has not ended by then it gets no further attempt.
     pub deadline_at: Option<Timestamp>,

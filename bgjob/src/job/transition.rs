@@ -18,6 +18,7 @@ pub struct SweepPolicy {
     /// Waited beyond the lease's end, where clocks may differ.
     pub margin: Duration,
     /// Wait after the first crash, the second, and so on; the last stands for all further ones.
+    /// None at all where it is empty.
     pub crash_backoff: Vec<Duration>,
     /// Where a queue is configured: a job that is due and was not hinted at for this long is
     /// hinted at again, and then ever more seldom. `None` where there is no queue.
@@ -41,10 +42,9 @@ impl SweepPolicy {
     pub const TOUCH: Duration = Duration::from_secs(15);
 
     fn crash_backoff(&self, crashes: u32) -> Duration {
-        let nth = (crashes as usize)
-            .saturating_sub(1)
-            .min(self.crash_backoff.len() - 1);
-        self.crash_backoff[nth]
+        let nth = (crashes as usize).saturating_sub(1);
+        let wait = self.crash_backoff.get(nth).or(self.crash_backoff.last());
+        wait.copied().unwrap_or_default()
     }
 }
 
@@ -198,11 +198,12 @@ pub fn finish(job: &mut Job, token: Token, end: &End, now: Timestamp) -> Option<
         return None;
     }
     let hold = hold.clone();
+    // It has started, so it can no longer be too late for that.
+    job.expires_at = None;
     match end {
         End::Success(result) => conclude(job, How::Succeeded(result.clone()), now),
         End::Error { failure, retry } => {
             job.errors += 1;
-            job.expires_at = None;
             remember(job, &hold, AttemptEnd::Failed(failure.clone()), now);
             match (hold.cancel, after_error(job, *retry, now)) {
                 (true, _) => conclude(job, How::Cancelled, now),
@@ -422,3 +423,6 @@ fn remember(job: &mut Job, hold: &Hold, end: AttemptEnd, now: Timestamp) {
         end,
     });
 }
+
+#[cfg(test)]
+mod tests;

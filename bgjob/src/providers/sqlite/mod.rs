@@ -23,6 +23,7 @@ mod rows;
 mod schema;
 mod tx;
 mod wake;
+mod worker;
 mod writer;
 
 use std::{future::Future, path::PathBuf, pin::Pin, sync::Arc, time::Duration};

@@ -1,9 +1,6 @@
 //! The thread that reads, on a connection of its own: a long list does not hold up the writer.
 
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::mpsc::{Sender, channel},
-};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use rusqlite::{ToSql, params};
 use tokio::sync::oneshot;
@@ -19,33 +16,28 @@ use super::{
     error::translate,
     options::SqliteOptions,
     rows::{self, WHOLE},
+    worker::Worker,
 };
 
 type Read = Box<dyn FnOnce(Result<&mut Db>) + Send>;
 
-/// The way to the reader thread. When the last one is dropped, the thread ends.
-#[derive(Debug, Clone)]
-pub(super) struct Reader(Sender<Read>);
+/// The way to the reader thread. When it is dropped, the thread ends.
+#[derive(Debug)]
+pub(super) struct Reader(Worker<Read>);
 
 impl Reader {
     /// Starts the thread; it connects when it is first asked.
     pub(super) fn start(options: SqliteOptions) -> Result<Self> {
-        let (sender, inbox) = channel::<Read>();
-        std::thread::Builder::new()
-            .name("bgjob-sqlite-reader".into())
-            .spawn(move || {
-                let mut db = None;
-                for read in inbox {
-                    let connected = connected(&mut db, &options);
-                    if catch_unwind(AssertUnwindSafe(|| read(connected))).is_err() {
-                        db = None;
-                    }
+        let worker = Worker::<Read>::start("bgjob-sqlite-reader", move |inbox| {
+            let mut db = None;
+            for read in inbox {
+                let connected = connected(&mut db, &options);
+                if catch_unwind(AssertUnwindSafe(|| read(connected))).is_err() {
+                    db = None;
                 }
-            })
-            .map_err(|e| {
-                Error::new(ErrorKind::Unavailable, "can't start a thread for SQLite").because(e)
-            })?;
-        Ok(Self(sender))
+            }
+        })?;
+        Ok(Self(worker))
     }
 
     /// Reads.
@@ -59,9 +51,7 @@ impl Reader {
                 let _ = reply.send(db.and_then(|db| read(db).map_err(translate)));
             }
         };
-        self.0.send(Box::new(read)).map_err(|_| {
-            Error::new(ErrorKind::Closed, "the reader thread of the SQLite store has ended")
-        })?;
+        self.0.send(Box::new(read))?;
         answer.await.unwrap_or_else(|_| {
             Err(Error::new(ErrorKind::Internal, "the reader thread of the SQLite store panicked"))
         })

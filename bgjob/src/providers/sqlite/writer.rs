@@ -4,7 +4,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
-        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+        mpsc::{Receiver, RecvTimeoutError},
     },
     time::{Duration, Instant},
 };
@@ -22,6 +22,7 @@ use super::{
     schema,
     tx::{News, Tx},
     wake::Wake,
+    worker::Worker,
 };
 
 /// How often commits of other processes are looked for while someone waits. A look costs about
@@ -32,9 +33,9 @@ const POLL: Duration = Duration::from_millis(25);
 /// no longer to the throughput.
 const GATHERED: usize = 4000;
 
-/// The way to the writer thread. When the last one is dropped, the thread ends.
-#[derive(Debug, Clone)]
-pub(super) struct Writer(Sender<Message>);
+/// The way to the writer thread. When it is dropped, the thread ends, and the database is closed.
+#[derive(Debug)]
+pub(super) struct Writer(Worker<Message>);
 
 enum Message {
     Call(Box<dyn Call>),
@@ -97,25 +98,18 @@ where
 impl Writer {
     /// Opens the database on a thread of its own.
     pub(super) async fn start(options: SqliteOptions, wake: Arc<Wake>) -> Result<Self> {
-        let (sender, inbox) = channel();
         let (opened, result) = oneshot::channel();
-        std::thread::Builder::new()
-            .name("bgjob-sqlite-writer".into())
-            .spawn(move || {
-                let db = open(&options);
-                let (db, outcome) = match db {
-                    Ok(db) => (Some(db), Ok(())),
-                    Err(error) => (None, Err(error)),
-                };
-                if opened.send(outcome).is_ok() && db.is_some() {
-                    Thread { options, wake, inbox, db, seen: None }.run();
+        let worker = Worker::start("bgjob-sqlite-writer", move |inbox| match open(&options) {
+            Ok(db) => {
+                if opened.send(Ok(())).is_ok() {
+                    Thread { options, wake, inbox, db: Some(db), seen: None }.run();
                 }
-            })
-            .map_err(|e| {
-                Error::new(ErrorKind::Unavailable, "can't start a thread for SQLite").because(e)
-            })?;
+            }
+            // Nobody listens if the caller's future was dropped.
+            Err(error) => drop(opened.send(Err(error))),
+        })?;
         result.await.unwrap_or_else(|_| Err(panicked()))?;
-        Ok(Self(sender))
+        Ok(Self(worker))
     }
 
     /// Runs a call about `jobs` jobs, and answers once it is durable.
@@ -150,9 +144,7 @@ impl Writer {
     ) -> Result<T> {
         let (reply, answer) = oneshot::channel();
         let call = Work { work, jobs, urgent, done: None, reply };
-        self.0.send(Message::Call(Box::new(call))).map_err(|_| {
-            Error::new(ErrorKind::Closed, "the writer thread of the SQLite store has ended")
-        })?;
+        self.0.send(Message::Call(Box::new(call)))?;
         answer.await.unwrap_or_else(|_| Err(panicked()))
     }
 }

@@ -25,7 +25,7 @@ macro_rules! store_conformance {
             #[allow(unused_imports)]
             use super::*;
 
-            $crate::__store_cases! { $crate::__conformance_tests!(run_store_case, $factory) }
+            $crate::__store_cases! { __conformance_tests (run_store_case, $factory) }
 
             #[test]
             fn what_is_left_out_is_what_the_store_declares() {
@@ -60,7 +60,7 @@ macro_rules! queue_conformance {
             #[allow(unused_imports)]
             use super::*;
 
-            $crate::__queue_cases! { $crate::__conformance_tests!(run_queue_case, $factory) }
+            $crate::__queue_cases! { __conformance_tests (run_queue_case, $factory) }
 
             #[test]
             fn what_is_left_out_is_what_the_queue_declares() {
@@ -77,7 +77,7 @@ macro_rules! queue_conformance {
 #[macro_export]
 macro_rules! __conformance_tests {
     (($run:ident, $factory:expr)
-        $($area:ident [$($need:ident)*] { $($case:ident,)* })*
+        $($area:ident $needs:tt { $($case:ident,)* })*
     ) => {
         $(
             mod $area {
@@ -110,7 +110,10 @@ pub fn run_store_case<F: StoreFixture + 'static>(
         .find(|case| (case.area, case.name) == (area, name))
         .expect("the macros name only cases of the list");
     // Several threads, so that the races are races.
-    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
     runtime.expect("a runtime can be made").block_on(async {
         let bundle = StoreBundle::new(factory().await);
         let lacks = StoreCapability::lacking(&bundle.store.capabilities());
@@ -118,7 +121,10 @@ pub fn run_store_case<F: StoreFixture + 'static>(
             return left_out(area, name, need);
         }
         let run = tokio::time::timeout(WATCHDOG, case.run(&bundle)).await;
-        assert!(run.is_ok(), "{area}::{name} did not end within {WATCHDOG:?}");
+        assert!(
+            run.is_ok(),
+            "{area}::{name} did not end within {WATCHDOG:?}"
+        );
     });
 }
 
@@ -135,7 +141,7 @@ pub fn run_queue_case<F: QueueFixture + 'static>(
     // One thread, so that the fixture may stop tokio's time.
     let runtime = Builder::new_current_thread().enable_all().build();
     runtime.expect("a runtime can be made").block_on(async {
-        let bundle = QueueBundle::new(factory().await);
+        let bundle = QueueBundle::new(factory().await).await;
         let lacks = QueueCapability::lacking(&bundle.queue.capabilities());
         match case.needs.iter().find(|need| lacks.contains(need)) {
             Some(need) => left_out(area, name, need),
@@ -149,12 +155,17 @@ pub fn check_store_lacks<F: StoreFixture + 'static>(
     factory: impl AsyncFnOnce() -> F,
     lacks: &[StoreCapability],
 ) {
-    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
     let declared = runtime.expect("a runtime can be made").block_on(async {
         let fixture = factory().await;
         StoreCapability::lacking(&fixture.store().capabilities())
     });
-    let out = STORE_CASES.iter().filter(|case| case.needs.iter().any(|n| lacks.contains(n)));
+    let out = STORE_CASES
+        .iter()
+        .filter(|case| case.needs.iter().any(|n| lacks.contains(n)));
     compare(&declared, lacks, STORE_CASES.len(), out.count());
 }
 
@@ -168,7 +179,9 @@ pub fn check_queue_lacks<F: QueueFixture + 'static>(
         let fixture = factory().await;
         QueueCapability::lacking(&fixture.queue().capabilities())
     });
-    let out = QUEUE_CASES.iter().filter(|case| case.needs.iter().any(|n| lacks.contains(n)));
+    let out = QUEUE_CASES
+        .iter()
+        .filter(|case| case.needs.iter().any(|n| lacks.contains(n)));
     compare(&declared, lacks, QUEUE_CASES.len(), out.count());
 }
 
@@ -179,11 +192,16 @@ fn compare<C: PartialEq + std::fmt::Debug>(declared: &[C], lacks: &[C], all: usi
         "the provider declares that it lacks {declared:?}, the suite was told {lacks:?}: say \
          `without = {declared:?}`"
     );
-    say(&format!("{} of {all} cases run, {out} left out for {lacks:?}", all - out));
+    say(&format!(
+        "{} of {all} cases run, {out} left out for {lacks:?}",
+        all - out
+    ));
 }
 
 fn left_out(area: &str, name: &str, need: &impl std::fmt::Debug) {
-    say(&format!("{area}::{name} left out: the provider declares no {need:?}"));
+    say(&format!(
+        "{area}::{name} left out: the provider declares no {need:?}"
+    ));
 }
 
 #[allow(clippy::print_stderr, reason = "the test harness is who listens")]

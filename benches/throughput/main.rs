@@ -1,0 +1,57 @@
+//! How fast is it: bgjob with its default settings beside the raw limit of the same work.
+//!
+//! ```text
+//! cargo bench --bench throughput -- memory
+//! cargo bench --bench throughput -- sqlite
+//! cargo bench --bench throughput -- memory sqlite --json    # a line a measurement
+//! ```
+//!
+//! The work: a job that counts, with about 150 bytes of JSON metadata. Every figure is the median
+//! of three runs unless it says otherwise.
+
+mod idle;
+mod latency;
+mod memory;
+mod raw;
+mod report;
+mod sqlite;
+mod work;
+
+use report::Report;
+
+#[tokio::main]
+async fn main() -> bgjob::Result<()> {
+    let args: Vec<_> = std::env::args()
+        .skip(1)
+        .filter(|arg| arg != "--bench")
+        .collect();
+    // A second process of the latency measurement across processes.
+    if let [role, path] = args.as_slice()
+        && role == "--producer"
+    {
+        return latency::produce(path).await;
+    }
+    let mut report = Report::new(args.iter().any(|arg| arg == "--json"));
+    let parts: Vec<_> = args
+        .iter()
+        .filter(|arg| *arg != "--json")
+        .map(String::as_str)
+        .collect();
+    let parts = if parts.is_empty() {
+        vec!["memory", "sqlite"]
+    } else {
+        parts
+    };
+    for part in parts {
+        match part {
+            "memory" => memory::run(&mut report).await?,
+            "sqlite" => sqlite::run(&mut report).await?,
+            other => {
+                eprintln!("`{other}` is no part: memory, sqlite");
+                std::process::exit(2);
+            }
+        }
+    }
+    report.end();
+    Ok(())
+}

@@ -1,0 +1,87 @@
+//! The store suite: [`STORE_CASES`], one file an area.
+
+use std::{fmt, future::Future, pin::Pin};
+
+use crate::store::StoreCapabilities;
+
+mod bundle;
+mod cases;
+mod claim;
+mod create;
+mod edges;
+mod finish;
+mod grants;
+mod list;
+mod next_due;
+mod odd;
+mod operate;
+mod purge;
+mod races;
+mod ready;
+mod ready_races;
+mod renew;
+mod sweep;
+mod touch;
+mod unique;
+mod unique_races;
+mod vanish;
+mod waking;
+
+pub use bundle::Bundle;
+
+/// What a case may need and a store may lack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum StoreCapability {
+    /// [`ready_scan`](StoreCapabilities::ready_scan).
+    ReadyScan,
+    /// [`next_due`](StoreCapabilities::next_due).
+    NextDue,
+    /// [`wakes`](StoreCapabilities::wakes).
+    Wakes,
+    /// [`unique`](StoreCapabilities::unique).
+    Unique,
+}
+
+impl StoreCapability {
+    /// Those that a store lacks.
+    pub fn lacking(capabilities: &StoreCapabilities) -> Vec<Self> {
+        let each = [
+            (Self::ReadyScan, capabilities.ready_scan),
+            (Self::NextDue, capabilities.next_due),
+            (Self::Wakes, capabilities.wakes),
+            (Self::Unique, capabilities.unique),
+        ];
+        let lacking = each.into_iter().filter(|(_, has)| !has);
+        lacking.map(|(capability, _)| capability).collect()
+    }
+}
+
+type Run = for<'a> fn(&'a Bundle) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+
+/// One case of the store suite.
+#[derive(Clone, Copy)]
+pub struct StoreCase {
+    /// What part of the contract it is about.
+    pub area: &'static str,
+    /// What has to hold.
+    pub name: &'static str,
+    /// It is left out where one of these is lacking.
+    pub needs: &'static [StoreCapability],
+    run: Run,
+}
+
+impl StoreCase {
+    /// Runs it; it panics where the store breaks the contract.
+    pub(super) async fn run(&self, bundle: &Bundle) {
+        (self.run)(bundle).await;
+    }
+}
+
+impl fmt::Debug for StoreCase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}::{} {:?}", self.area, self.name, self.needs)
+    }
+}
+
+crate::__store_cases! { __store_table () }

@@ -1,0 +1,216 @@
+//! Storing jobs: one, many, again, and at once from a thousand tasks.
+
+use bgjob::{
+    ErrorKind, JobId, JobState, Outcome, Priority, job,
+    job::{DeadReason, How, Phase},
+};
+
+use crate::support::{Call, Fault, Probe, What, World, jobs::*, millis, secs};
+
+#[tokio::test(start_paused = true)]
+async fn a_typed_enqueue_leads_to_a_typed_result() {
+    let world = World::new();
+    let _running = world.start(registry(), &Probe::new()).await;
+    let job = echo::enqueue(&world.jobs, 7).await.unwrap();
+    assert!(!job.existing());
+    assert_eq!(job.result().await.unwrap(), 7);
+    assert_eq!(job.status().await.unwrap(), JobState::Succeeded);
+    // The function is still a function.
+    assert_eq!(echo(8).await, Outcome::Success(8));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_said_at_the_enqueue_is_stored() {
+    let world = World::new();
+    let job = echo::enqueue(&world.jobs, 7)
+        .priority(Priority::High)
+        .queue("special")
+        .max_attempts(9)
+        .retain(secs(60))
+        .header("tenant", "a")
+        .tag("blue")
+        .delay(secs(5))
+        .await
+        .unwrap();
+    let stored = job.job().await.unwrap();
+    assert_eq!(stored.spec.priority, Priority::High);
+    assert_eq!(&*stored.spec.queue, "special");
+    assert_eq!(stored.spec.max_attempts, 9);
+    assert_eq!(stored.spec.retain, secs(60));
+    assert_eq!(stored.spec.headers["tenant"], "a");
+    assert_eq!(stored.spec.tags, ["blue"]);
+    assert_eq!(stored.due_at.since(stored.created_at), secs(5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_unique_key_leads_to_the_live_job_that_has_it() {
+    let world = World::new();
+    let first = echo::enqueue(&world.jobs, 1).unique_key("k").await.unwrap();
+    let second = echo::enqueue(&world.jobs, 2).unique_key("k").await.unwrap();
+    assert!(!first.existing());
+    assert!(second.existing());
+    assert_eq!(second.id(), first.id());
+    let _running = world.start(registry(), &Probe::new()).await;
+    assert_eq!(second.result().await.unwrap(), 1);
+    // The key is free again once its job is over.
+    let third = echo::enqueue(&world.jobs, 3).unique_key("k").await.unwrap();
+    assert!(!third.existing());
+    assert_eq!(third.result().await.unwrap(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_id_of_ones_own_makes_an_enqueue_repeatable() {
+    let world = World::new();
+    let id = JobId::from_key("order-17");
+    let first = echo::enqueue(&world.jobs, 1).id(id).await.unwrap();
+    let again = echo::enqueue(&world.jobs, 1).id(id).await.unwrap();
+    assert!(!first.existing() && again.existing());
+    assert_eq!((first.id(), again.id()), (id, id));
+    let other = echo::enqueue(&world.jobs, 2).id(id).await.unwrap_err();
+    assert_eq!(other.kind(), ErrorKind::AlreadyExists);
+    assert_eq!(other.job_id(), Some(id));
+    assert_eq!(world.count(JobState::Ready).await, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_are_stored_in_batches_and_answered_in_order() {
+    let world = World::new();
+    let _running = world.start(registry(), &Probe::new()).await;
+    let jobs = echo::enqueue_all(&world.jobs, 0..2500).await.unwrap();
+    assert_eq!(world.store.faults.count(Call::Create), 3);
+    for (n, job) in (0..).zip(&jobs) {
+        assert_eq!(job.result().await.unwrap(), n);
+    }
+    let by = |n: &u32| JobId::from_key(&format!("n-{n}"));
+    let first = echo::enqueue_all(&world.jobs, [1, 2]).id_by(by).await.unwrap();
+    let again = echo::enqueue_all(&world.jobs, [2, 3]).id_by(by).await.unwrap();
+    assert_eq!(again[0].id(), first[1].id());
+    assert_eq!([again[0].existing(), again[1].existing()], [true, false]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_tasks_share_a_handful_of_creates() {
+    let world = World::new();
+    world.store.faults.always(&[Call::Create], Fault::Slow(millis(5)));
+    let tasks: Vec<_> = (0..1000)
+        .map(|n| {
+            let jobs = world.jobs.clone();
+            tokio::spawn(async move { echo::enqueue(&jobs, n).await.unwrap().id() })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    let creates = world.store.faults.count(Call::Create);
+    assert!((2..=4).contains(&creates), "{creates} creates");
+    assert_eq!(world.count(JobState::Ready).await, 1000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_bad_job_does_not_hurt_its_batch() {
+    let world = World::new();
+    // The first goes alone and slowly, so that the rest gathers; their batch is refused as a whole.
+    world.store.faults.plan(|call, n| match (call, n) {
+        (Call::Create, 1) => Fault::Slow(millis(5)),
+        (Call::Create, 2) => Fault::Lasting,
+        _ => Fault::None,
+    });
+    let tasks: Vec<_> = (0..9)
+        .map(|n| {
+            let jobs = world.jobs.clone();
+            tokio::spawn(async move { echo::enqueue(&jobs, n).await.is_ok() })
+        })
+        .collect();
+    for task in tasks {
+        assert!(task.await.unwrap());
+    }
+    assert_eq!(world.store.faults.count(Call::Create), 4);
+    assert_eq!(world.count(JobState::Ready).await, 9);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_enqueue_in_doubt_names_its_id_and_can_be_repeated() {
+    let world = World::new();
+    world.store.faults.once(&[Call::Create], Fault::After);
+    let error = echo::enqueue(&world.jobs, 1).await.unwrap_err();
+    assert!(error.is_retryable());
+    let id = error.job_id().expect("the id is known");
+    let again = echo::enqueue(&world.jobs, 1).id(id).await.unwrap();
+    assert!(again.existing());
+    assert_eq!(world.count(JobState::Ready).await, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_enqueue_does_not_hold_up_the_next() {
+    let world = World::new();
+    world.store.faults.once(&[Call::Create], Fault::Hang);
+    let jobs = world.jobs.clone();
+    let lone = tokio::spawn(async move { echo::enqueue(&jobs, 1).await.map(drop) });
+    let jobs = world.jobs.clone();
+    let behind = tokio::spawn(async move { echo::enqueue(&jobs, 2).await.map(drop) });
+    tokio::task::yield_now().await;
+    lone.abort();
+    behind.await.unwrap().unwrap();
+}
+
+#[test]
+fn a_runtime_that_ends_does_not_leave_a_manager_stuck() {
+    let runtime = || {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_all().start_paused(true).build().unwrap()
+    };
+    let first = runtime();
+    let world = first.block_on(async {
+        let world = World::new();
+        world.store.faults.always(&[Call::Create], Fault::Hang);
+        for n in 0..3 {
+            let jobs = world.jobs.clone();
+            tokio::spawn(async move { echo::enqueue(&jobs, n).await.map(drop) });
+        }
+        // The lone one gives up after half a minute, and the others' batch is on its way then.
+        crate::support::pass(secs(31)).await;
+        world
+    });
+    drop(first);
+    world.store.faults.heal();
+    let stored = runtime().block_on(async {
+        let enqueue = echo::enqueue(&world.jobs, 9);
+        crate::support::within(secs(60), enqueue.into_future()).await
+    });
+    assert!(stored.is_ok(), "{stored:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn limits_are_refused_by_name_before_anything_is_stored() {
+    let world = World::new();
+    let check = |error: bgjob::Error, says: &str| {
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        assert!(error.to_string().contains(says), "{error}");
+    };
+    let raw = |n: usize| world.jobs.enqueue_raw("echo", "x".repeat(n));
+    check(raw(300_000).await.unwrap_err(), "max_metadata");
+    check(raw(1).queue("Bad").await.unwrap_err(), "queue names are");
+    check(raw(1).max_attempts(0).await.unwrap_err(), "max_attempts");
+    check(raw(1).delay(secs(u64::MAX)).await.unwrap_err(), "delay");
+    check(raw(1).unique_key("").await.unwrap_err(), "unique_key");
+    assert_eq!(world.store.faults.count(Call::Create), 0);
+}
+
+#[job(name = "expiring", expires = "10s")]
+async fn expiring(_: ()) {}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_nobody_starts_in_time_expires() {
+    let world = World::new();
+    let job = expiring::enqueue(&world.jobs, ()).await.unwrap();
+    let registry = registry().with::<expiring>();
+    crate::support::pass(secs(11)).await;
+    let _running = world.start(registry, &Probe::new()).await;
+    let ended = job.ended().await.unwrap();
+    assert!(world.log.starts(job.id()).is_empty());
+    assert!(matches!(
+        ended.phase,
+        Phase::Ended(ref end) if end.how == How::Dead(DeadReason::Expired)
+    ));
+    world.log.wait(|what| *what == What::Expired(job.id())).await;
+}

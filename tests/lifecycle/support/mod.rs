@@ -1,0 +1,168 @@
+//! One [`World`] a test: a manager, a store and perhaps a queue that fail when told to, a clock
+//! that follows paused time, and a log of every event.
+
+mod events;
+mod faults;
+pub(crate) mod jobs;
+mod probe;
+mod queue;
+mod store;
+
+use std::{future::pending, sync::Arc, time::Duration};
+
+use bgjob::{
+    Clock, DispatcherBuilder, Job, JobDispatcher, JobId, JobManager, JobState, JobStore, Owner,
+    Registry, Running, Timestamp,
+    job::{ClaimedJob, Grant, Serves, Token},
+    providers::{channel::ChannelQueue, memory::MemoryStore},
+    store::Claim,
+};
+use tokio::time::Instant;
+
+pub(crate) use self::{
+    events::{Log, What},
+    faults::{Call, Fault, Faults},
+    probe::Probe,
+    queue::FaultyQueue,
+    store::FaultyStore,
+};
+
+/// The time providers see: tokio's, so that it stands still and jumps with it.
+#[derive(Debug)]
+struct PausedClock(Instant);
+
+impl Clock for PausedClock {
+    fn now(&self) -> Timestamp {
+        let millis = i64::try_from(self.0.elapsed().as_millis()).expect("tests are short");
+        Timestamp::from_millis(1_700_000_000_000 + millis)
+    }
+}
+
+/// Everything a test needs.
+pub(crate) struct World {
+    pub(crate) jobs: JobManager,
+    pub(crate) store: FaultyStore,
+    pub(crate) queue: Option<FaultyQueue>,
+    pub(crate) log: Log,
+    pub(crate) begun: Instant,
+}
+
+impl World {
+    /// A store that finds its work itself.
+    pub(crate) fn new() -> Self {
+        Self::build(None)
+    }
+
+    /// A store with a queue beside it.
+    pub(crate) fn with_queue() -> Self {
+        Self::build(Some(FaultyQueue::new(ChannelQueue::new())))
+    }
+
+    fn build(queue: Option<FaultyQueue>) -> Self {
+        let begun = Instant::now();
+        let store = FaultyStore::new(MemoryStore::with_clock(Arc::new(PausedClock(begun))));
+        let log = Log::default();
+        let mut manager = JobManager::builder(store.clone()).on_event(log.listener());
+        if let Some(queue) = &queue {
+            manager = manager.queue(queue.clone());
+        }
+        let jobs = manager.build().expect("memory and channel go together");
+        Self {
+            jobs,
+            store,
+            queue,
+            log,
+            begun,
+        }
+    }
+
+    /// A dispatcher of this registry that lives in paused time and writes to the log.
+    pub(crate) fn dispatcher(&self, registry: Registry) -> DispatcherBuilder {
+        JobDispatcher::builder(&self.jobs)
+            .registry(registry)
+            .without_lease_thread()
+            .on_event(self.log.listener())
+    }
+
+    /// The same with a probe, started.
+    pub(crate) async fn start(&self, registry: Registry, probe: &Probe) -> Running {
+        let builder = self.dispatcher(registry).state(probe.clone());
+        builder.start().await.expect("the dispatcher starts")
+    }
+
+    /// Time since the world began.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.begun.elapsed()
+    }
+
+    /// A job that must be there.
+    pub(crate) async fn job(&self, id: JobId) -> Job {
+        let job = self.store.inner().get(&[id]).await.expect("it answers");
+        job.into_iter().flatten().next().expect("the job is there")
+    }
+
+    pub(crate) async fn state(&self, id: JobId) -> JobState {
+        self.job(id).await.state()
+    }
+
+    /// How many jobs are in this state, in all queues.
+    pub(crate) async fn count(&self, state: JobState) -> u64 {
+        let counts = self.store.inner().counts().await.expect("it answers");
+        let fitting = counts.iter().filter(|count| count.state == state);
+        fitting.map(|count| count.jobs).sum()
+    }
+
+    /// Claims jobs as a process would that dies at once.
+    pub(crate) async fn claim_and_die(&self, ids: &[JobId], serves: &[&str]) -> Vec<ClaimedJob> {
+        let grant = Grant {
+            token: Token::random(),
+            owner: Owner::random(),
+            lease: Duration::from_secs(30),
+            repeat: false,
+        };
+        let jobs = serves.iter().map(|name| ((*name).into(), 0)).collect();
+        let serves = Serves {
+            jobs: Arc::new(jobs),
+            suspect: true,
+        };
+        let answers = self.store.inner().claim(ids, &grant, &serves).await;
+        let claimed = answers.expect("it answers").into_iter();
+        claimed
+            .map(|answer| match answer {
+                Claim::Claimed(job) => job,
+                other => panic!("not claimed: {other:?}"),
+            })
+            .collect()
+    }
+
+    /// Waits until no job waits or runs, for at most a day.
+    pub(crate) async fn all_over(&self) {
+        let over = async {
+            while self.count(JobState::Ready).await + self.count(JobState::Running).await > 0 {
+                pass(secs(1)).await;
+            }
+        };
+        within(secs(86_400), over).await;
+    }
+}
+
+pub(crate) const fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+pub(crate) const fn millis(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+/// Takes so long: what a handler does that works, and a test in whose course time passes.
+pub(crate) async fn pass(span: Duration) {
+    let _ = tokio::time::timeout(span, pending::<()>()).await;
+}
+
+/// The answer, which must come within so long.
+pub(crate) async fn within<T>(span: Duration, what: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(span, what).await {
+        Ok(answer) => answer,
+        Err(_) => panic!("not within {span:?}"),
+    }
+}

@@ -1,0 +1,6 @@
+use bgjob::prelude::*;
+
+#[job(colour = "blue")]
+async fn greet(_: String) {}
+
+fn main() {}

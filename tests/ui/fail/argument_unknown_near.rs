@@ -1,0 +1,6 @@
+use bgjob::prelude::*;
+
+#[job(priorty = "high")]
+async fn greet(_: String) {}
+
+fn main() {}

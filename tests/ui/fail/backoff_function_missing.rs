@@ -1,0 +1,6 @@
+use bgjob::prelude::*;
+
+#[job(backoff = wiats)]
+async fn greet(_: String) {}
+
+fn main() {}

@@ -1,0 +1,6 @@
+use bgjob::prelude::*;
+
+#[job(backoff = "exponential")]
+async fn greet(_: String) {}
+
+fn main() {}

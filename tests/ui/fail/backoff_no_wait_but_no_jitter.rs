@@ -1,0 +1,6 @@
+use bgjob::prelude::*;
+
+#[job(backoff = "steps(no jitter)")]
+async fn greet(_: String) {}
+
+fn main() {}

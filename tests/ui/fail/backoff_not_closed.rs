@@ -1,0 +1,6 @@
+use bgjob::prelude::*;
+
+#[job(backoff = "constant(1s")]
+async fn greet(_: String) {}
+
+fn main() {}

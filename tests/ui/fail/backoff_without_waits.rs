@@ -1,0 +1,6 @@
+use bgjob::prelude::*;
+
+#[job(backoff = "steps()")]
+async fn greet(_: String) {}
+
+fn main() {}

@@ -1,0 +1,6 @@
+use bgjob::prelude::*;
+
+#[job(blocking)]
+async fn greet(_: String) {}
+
+fn main() {}

@@ -1,0 +1,6 @@
+use bgjob::prelude::*;
+
+#[job(blocking = true)]
+fn greet(_: String) {}
+
+fn main() {}

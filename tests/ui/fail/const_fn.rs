@@ -1,0 +1,6 @@
+use bgjob::prelude::*;
+
+#[job(blocking)]
+const fn greet(_: ()) {}
+
+fn main() {}

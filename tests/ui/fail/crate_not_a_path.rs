@@ -1,0 +1,6 @@
+use bgjob::prelude::*;
+
+#[job(crate = "bgjob")]
+async fn greet(_: String) {}
+
+fn main() {}

@@ -1,0 +1,6 @@
+use bgjob::prelude::*;
+
+#[job(expires = "soon")]
+async fn greet(_: String) {}
+
+fn main() {}

@@ -1,0 +1,6 @@
+use bgjob::prelude::*;
+
+#[job]
+async fn greet<T>(_: T) {}
+
+fn main() {}

@@ -1,0 +1,6 @@
+use bgjob::prelude::*;
+
+#[job]
+async fn greet<'a>(_: String) {}
+
+fn main() {}

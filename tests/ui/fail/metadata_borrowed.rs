@@ -1,0 +1,6 @@
+use bgjob::prelude::*;
+
+#[job]
+async fn greet(_: &str) {}
+
+fn main() {}

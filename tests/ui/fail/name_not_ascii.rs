@@ -1,0 +1,6 @@
+use bgjob::prelude::*;
+
+#[job]
+async fn grüße(_: String) {}
+
+fn main() {}

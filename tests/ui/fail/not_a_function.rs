@@ -1,0 +1,7 @@
+use bgjob::prelude::*;
+
+/// No function at all.
+#[job]
+struct Greet;
+
+fn main() {}

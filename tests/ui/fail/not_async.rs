@@ -1,0 +1,6 @@
+use bgjob::prelude::*;
+
+#[job]
+fn greet(_: String) {}
+
+fn main() {}

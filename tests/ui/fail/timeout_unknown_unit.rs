@@ -1,0 +1,6 @@
+use bgjob::prelude::*;
+
+#[job(timeout = "1h 30min")]
+async fn greet(_: String) {}
+
+fn main() {}

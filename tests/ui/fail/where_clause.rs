@@ -1,0 +1,10 @@
+use bgjob::prelude::*;
+
+#[job]
+async fn greet(_: String)
+where
+    String: Clone,
+{
+}
+
+fn main() {}
