@@ -96,8 +96,9 @@ fn parse_arg(input: ParseStream<'_>) -> syn::Result<Arg> {
         let message = "an argument has a key: for the job's name write `name = \"…\"`";
         return Err(syn::Error::new(text.span(), message));
     }
-    let key = Ident::parse_any(input)
-        .map_err(|e| syn::Error::new(e.span(), "expected an argument such as `queue = \"mail\"`"))?;
+    let key = Ident::parse_any(input).map_err(|e| {
+        syn::Error::new(e.span(), "expected an argument such as `queue = \"mail\"`")
+    })?;
     if input.is_empty() || input.peek(Token![,]) {
         return Ok(Arg { key, value: None });
     }
@@ -112,7 +113,10 @@ fn parse_arg(input: ParseStream<'_>) -> syn::Result<Arg> {
     }
     let value = input.parse::<Expr>()?;
     if input.is_empty() || input.peek(Token![,]) {
-        return Ok(Arg { key, value: Some(value) });
+        return Ok(Arg {
+            key,
+            value: Some(value),
+        });
     }
     Err(input.error("expected `,` before the next argument"))
 }

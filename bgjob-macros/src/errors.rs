@@ -40,7 +40,8 @@ impl Errors {
 
     /// One `compile_error!` a mistake.
     pub(crate) fn into_tokens(self) -> TokenStream {
-        self.0.map_or_else(TokenStream::new, |e| e.to_compile_error())
+        self.0
+            .map_or_else(TokenStream::new, |e| e.to_compile_error())
     }
 
     /// Each mistake with the text it is about, for tests.

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use proc_macro2::{Span, TokenStream};
+use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
-use syn::{Type, ext::IdentExt, spanned::Spanned};
+use syn::{ext::IdentExt, spanned::Spanned};
 
 use crate::{
     literal::{Backoff, Shape},
@@ -27,7 +27,13 @@ use crate::{
 /// };
 /// ```
 pub(crate) fn whole(job: &Job) -> TokenStream {
-    let Job { krate, ident, cfgs, name, .. } = job;
+    let Job {
+        krate,
+        ident,
+        cfgs,
+        name,
+        ..
+    } = job;
     let handle = handle(job);
     let methods = methods(job, &quote!(&__JOB));
     let run = run(job);
@@ -75,7 +81,15 @@ pub(crate) fn stub(job: &Job) -> TokenStream {
 /// `pub struct send_mail { _private: () }`: with braces it lives in the type namespace alone, so
 /// the function keeps its own.
 fn handle(job: &Job) -> TokenStream {
-    let Job { vis, ident, cfgs, handle_attrs, summary, name, .. } = job;
+    let Job {
+        vis,
+        ident,
+        cfgs,
+        handle_attrs,
+        summary,
+        name,
+        ..
+    } = job;
     let plain = ident.unraw();
     let about = if *ident == plain {
         format!(" The job `{name}`, as [`{plain}()`] handles it.")
@@ -100,7 +114,14 @@ fn handle(job: &Job) -> TokenStream {
 
 /// What users call. The names carry the function's span: "go to definition" leads there.
 fn methods(job: &Job, descriptor: &TokenStream) -> TokenStream {
-    let Job { krate, ident, name, metadata, returns, .. } = job;
+    let Job {
+        krate,
+        ident,
+        name,
+        metadata,
+        returns,
+        ..
+    } = job;
     let enqueue = format_ident!("enqueue", span = ident.span());
     let enqueue_all = format_ident!("enqueue_all", span = ident.span());
     quote! {
@@ -129,22 +150,34 @@ fn methods(job: &Job, descriptor: &TokenStream) -> TokenStream {
     }
 }
 
-/// The handler: decode → extract → run → outcome. Every bound on a type of the user's is required
-/// here in tokens that stand where the type does, so that a mistake is one error, in its place.
+/// The handler: decode → extract → run → outcome.
+///
+/// Bounds on the user's types are required in tokens that stand where the type does, so that a
+/// mistake is one error, in its place. Names that two such pieces share are the macro's own.
 fn run(job: &Job) -> TokenStream {
-    let Job { krate, ident, metadata, arguments, returns, options, .. } = job;
-    let decode = quote_spanned! {place_of(metadata)=>
-        let __metadata = match #krate::__private::metadata::<#metadata>(&__ctx, &__JOB) {
+    let Job {
+        krate,
+        ident,
+        metadata,
+        arguments,
+        returns,
+        options,
+        ..
+    } = job;
+    let [ctx, value, returned] = ["__ctx", "__metadata", "__returned"].map(own);
+    let descriptor = own("__JOB");
+    let decode = quote_spanned! {metadata.span()=>
+        let #value = match #krate::__private::metadata::<#metadata>(&#ctx, &#descriptor) {
             ::core::result::Result::Ok(__value) => __value,
             ::core::result::Result::Err(__outcome) => return __outcome,
         };
     };
     let names: Vec<_> = (0..arguments.len())
-        .map(|place| format_ident!("__argument_{place}"))
+        .map(|place| own(&format!("__argument_{place}")))
         .collect();
     let extract = arguments.iter().zip(&names).map(|(ty, name)| {
-        quote_spanned! {place_of(ty)=>
-            let #name = match <#ty as #krate::FromContext>::from_context(&__ctx).await {
+        quote_spanned! {ty.span()=>
+            let #name = match <#ty as #krate::FromContext>::from_context(&#ctx).await {
                 ::core::result::Result::Ok(__value) => __value,
                 ::core::result::Result::Err(__error) => {
                     return #krate::__private::not_extracted(__error);
@@ -152,20 +185,20 @@ fn run(job: &Job) -> TokenStream {
             };
         }
     });
-    let call = quote!(#ident(__metadata #(, #names)*));
-    let returned = match options.blocking {
+    let call = quote!(#ident(#value #(, #names)*));
+    let call = match options.blocking {
         Some(_) => quote!(#krate::__private::blocking(move || #call).await),
         None => quote!(#call.await),
     };
-    let outcome = quote_spanned! {place_of(returns)=>
-        #krate::__private::outcome::<#returns>(__returned)
+    let outcome = quote_spanned! {returns.span()=>
+        #krate::__private::outcome::<#returns>(#returned)
     };
     quote! {
-        fn __run(__ctx: #krate::JobContext) -> #krate::registry::HandlerFuture {
+        fn __run(#ctx: #krate::JobContext) -> #krate::registry::HandlerFuture {
             ::std::boxed::Box::pin(async move {
                 #decode
                 #(#extract)*
-                let __returned = #returned;
+                let #returned = #call;
                 #outcome
             })
         }
@@ -174,27 +207,39 @@ fn run(job: &Job) -> TokenStream {
 
 /// What the arguments need, for the check at a dispatcher's start.
 fn needs(job: &Job) -> TokenStream {
-    let Job { krate, arguments, .. } = job;
+    let Job {
+        krate, arguments, ..
+    } = job;
+    if arguments.is_empty() {
+        return TokenStream::new();
+    }
+    let all = own("__all");
     let needs = arguments.iter().map(|ty| {
-        quote_spanned! {place_of(ty)=>
-            <#ty as #krate::FromContext>::needs(__needs);
+        quote_spanned! {ty.span()=>
+            <#ty as #krate::FromContext>::needs(#all);
         }
     });
     quote! {
-        fn __needs(__needs: &mut #krate::extract::Needs) {
+        fn __needs(#all: &mut #krate::extract::Needs) {
             #(#needs)*
         }
     }
 }
 
-/// Where a type stands, for errors; its names are still those of the macro.
-fn place_of(ty: &Type) -> Span {
-    ty.span().resolved_at(Span::call_site())
+/// A name as the macro sees it, wherever it is written.
+fn own(name: &str) -> Ident {
+    Ident::new(name, Span::call_site())
 }
 
 /// `static __JOB`: what was given, and nothing else; the defaults are the runtime's.
 fn descriptor(job: &Job) -> TokenStream {
-    let Job { krate, name, options, arguments, .. } = job;
+    let Job {
+        krate,
+        name,
+        options,
+        arguments,
+        ..
+    } = job;
     let mut with = TokenStream::new();
     if !options.aliases.is_empty() {
         let aliases = &options.aliases;

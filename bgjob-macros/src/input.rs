@@ -53,5 +53,7 @@ fn without_attrs(tokens: &TokenStream) -> TokenStream {
         input.parse::<TokenStream>()?;
         Ok(first.into())
     };
-    first.parse2(tokens.clone()).unwrap_or_else(|_| tokens.clone())
+    first
+        .parse2(tokens.clone())
+        .unwrap_or_else(|_| tokens.clone())
 }

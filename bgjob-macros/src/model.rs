@@ -7,12 +7,7 @@ use syn::{
     ext::IdentExt, parse_quote,
 };
 
-use crate::{
-    errors::Errors,
-    input::JobFn,
-    literal,
-    options::Options,
-};
+use crate::{errors::Errors, input::JobFn, literal, options::Options};
 
 /// A job that is right by construction: all that [`expand`](crate::expand) needs.
 pub(crate) struct Job {
@@ -52,7 +47,10 @@ impl Job {
         };
         let mut types = types.into_iter();
         Some(Self {
-            krate: options.krate.clone().unwrap_or_else(|| parse_quote!(::bgjob)),
+            krate: options
+                .krate
+                .clone()
+                .unwrap_or_else(|| parse_quote!(::bgjob)),
             vis,
             ident: sig.ident,
             name,
@@ -85,7 +83,10 @@ fn job_name(options: &Options, ident: &Ident, errors: &mut Errors) -> String {
         }
     };
     for alias in options.aliases.iter().filter(|alias| alias.value() == name) {
-        errors.on(alias, format!("the alias `{name}` is the job's own name: remove it"));
+        errors.on(
+            alias,
+            format!("the alias `{name}` is the job's own name: remove it"),
+        );
     }
     name
 }
@@ -121,7 +122,10 @@ fn check_kind(sig: &Signature, options: &Options, errors: &mut Errors) {
                        generic one from it";
         errors.on(&sig.generics, message);
     } else if let Some(clause) = &sig.generics.where_clause {
-        errors.on(clause, "a job has no `where` clause: it is one concrete function");
+        errors.on(
+            clause,
+            "a job has no `where` clause: it is one concrete function",
+        );
     }
 }
 
@@ -158,7 +162,10 @@ fn check_types(types: &[Type], output: &ReturnType, errors: &mut Errors) {
             _ => ("extractor", "an extractor is made"),
         };
         if says_impl(ty.to_token_stream()) {
-            errors.on(ty, format!("name a concrete {what} type instead of `impl Trait`"));
+            errors.on(
+                ty,
+                format!("name a concrete {what} type instead of `impl Trait`"),
+            );
         } else if borrows(ty.to_token_stream()) {
             errors.on(ty, format!("{made} anew for each run, so take it by value"));
         }
@@ -241,7 +248,9 @@ fn split_at_commas(tokens: TokenStream) -> Vec<TokenStream> {
 fn hidden(attrs: &[Attribute]) -> Option<TokenStream> {
     let is_hidden = |attr: &&Attribute| {
         attr.path().is_ident("doc")
-            && attr.parse_args::<Ident>().is_ok_and(|word| word == "hidden")
+            && attr
+                .parse_args::<Ident>()
+                .is_ok_and(|word| word == "hidden")
     };
     attrs.iter().find(is_hidden).map(ToTokens::to_token_stream)
 }
@@ -250,7 +259,10 @@ fn hidden(attrs: &[Attribute]) -> Option<TokenStream> {
 fn summary(attrs: &[Attribute]) -> Vec<String> {
     let line = |attr: &Attribute| match &attr.meta {
         Meta::NameValue(doc) if doc.path.is_ident("doc") => match &doc.value {
-            Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => Some(text.value()),
+            Expr::Lit(ExprLit {
+                lit: Lit::Str(text),
+                ..
+            }) => Some(text.value()),
             _ => None,
         },
         _ => None,

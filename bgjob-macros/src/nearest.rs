@@ -9,7 +9,9 @@ pub(crate) fn did_you_mean(word: &str, known: &[&str]) -> String {
         .map(|candidate| (distance(word, candidate), candidate))
         .filter(|(distance, _)| *distance <= limit)
         .min();
-    nearest.map_or_else(String::new, |(_, known)| format!("; did you mean `{known}`?"))
+    nearest.map_or_else(String::new, |(_, known)| {
+        format!("; did you mean `{known}`?")
+    })
 }
 
 /// How many letters to insert, delete or replace to get from `a` to `b`.

@@ -82,8 +82,12 @@ impl Reader<'_> {
     fn mistyped<T>(&mut self, arg: &Arg, takes: impl Display) -> Option<T> {
         let (key, example) = (&arg.key, example(&arg.key.to_string()));
         match &arg.value {
-            Some(value) => self.0.on(value, format!("`{key}` takes {takes}: `{example}`")),
-            None => self.0.on(key, format!("`{key}` has no value: write `{example}`")),
+            Some(value) => self
+                .0
+                .on(value, format!("`{key}` takes {takes}: `{example}`")),
+            None => self
+                .0
+                .on(key, format!("`{key}` has no value: write `{example}`")),
         }
         None
     }
@@ -111,14 +115,18 @@ impl Reader<'_> {
         let mut aliases: Vec<LitStr> = Vec::new();
         for element in &array.elems {
             let Some(text) = string(Some(element)) else {
-                self.0.on(element, "an alias is a string: `aliases = [\"old_name\"]`");
+                self.0
+                    .on(element, "an alias is a string: `aliases = [\"old_name\"]`");
                 continue;
             };
             let value = text.value();
             if let Err(mistake) = literal::job_name(&value) {
                 self.mistake::<()>(&text, &mistake);
             } else if aliases.iter().any(|other| other.value() == value) {
-                self.0.on(&text, format!("the alias `{value}` is given twice: remove one"));
+                self.0.on(
+                    &text,
+                    format!("the alias `{value}` is given twice: remove one"),
+                );
             } else {
                 aliases.push(text);
             }
@@ -170,7 +178,10 @@ impl Reader<'_> {
         let (span, text) = self.duration(arg)?;
         if span.is_zero() {
             let key = &arg.key;
-            self.0.on(text, format!("`{key}` can't be zero: leave it out for the default"));
+            self.0.on(
+                text,
+                format!("`{key}` can't be zero: leave it out for the default"),
+            );
             return None;
         }
         Some(span)
@@ -218,7 +229,10 @@ impl Reader<'_> {
     fn flag(&mut self, arg: &Arg) -> Option<Span> {
         let key: &Ident = &arg.key;
         if let Some(value) = &arg.value {
-            self.0.on(value, format!("`{key}` takes no value: write `{key}` alone"));
+            self.0.on(
+                value,
+                format!("`{key}` takes no value: write `{key}` alone"),
+            );
         }
         Some(key.span())
     }

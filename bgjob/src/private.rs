@@ -20,7 +20,7 @@ use crate::{
 /// The first argument.
 #[doc(hidden)]
 pub fn metadata<M: Metadata>(ctx: &JobContext, job: &JobDescriptor) -> Result<M, Outcome<Json>> {
-    extract::decode(ctx, job)
+    extract::decode(ctx, job.version(), job.upgrade())
 }
 
 /// A further argument failed. A `JobError` says what is to be done, as it does for a handler.

@@ -1,1 +1,131 @@
-//! To come.
+//! A store that fails: for minutes, in the middle of a call, or for one job for ever.
+
+use bgjob::{JobState, Part};
+
+use crate::support::{Call, Fault, Probe, What, World, jobs::*, millis, pass, secs};
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_down_for_ten_minutes_ends_nothing() {
+    for fault in [Fault::Before, Fault::Hang] {
+        let world = World::new();
+        let probe = Probe::new();
+        let running = world.start(registry(), &probe).await;
+        let waiting = echo::enqueue(&world.jobs, 1).delay(secs(60)).await.unwrap();
+        let ended = takes::enqueue(&world.jobs, 5_000).await.unwrap();
+        world.log.started(ended.id(), 1).await;
+        world.store.faults.always(&[], fault);
+        pass(secs(600)).await;
+        let health = running.health();
+        assert!(health.store_down_for.is_some_and(|span| span > secs(500)), "{health:?}");
+        assert!(!health.is_good());
+        world.store.faults.heal();
+        let back = tokio::time::Instant::now();
+        world.log.wait(|what| *what == What::Up(Part::Store)).await;
+        assert_eq!(waiting.result().await.unwrap(), 1);
+        ended.result().await.unwrap();
+        assert!(back.elapsed() < secs(60), "{:?}", back.elapsed());
+        assert_eq!(world.log.count(|what| *what == What::Down(Part::Store)), 1);
+        assert_eq!(world.log.count(|what| *what == What::Up(Part::Store)), 1);
+        assert!(running.health().is_good());
+    }
+}
+
+/// The claim is done, its answer is not heard, for longer than the lease.
+#[tokio::test(start_paused = true)]
+async fn a_claim_in_doubt_is_neither_lost_nor_run_twice() {
+    for doubt in [0, 3, 20, 90] {
+        let world = World::new();
+        let _running = world.start(registry(), &Probe::new()).await;
+        pass(secs(1)).await;
+        world.store.faults.plan(move |call, _| match call {
+            Call::ClaimReady => Fault::After,
+            Call::Create => Fault::None,
+            _ => Fault::Before,
+        });
+        let jobs = echo::enqueue_all(&world.jobs, 0..8).await.unwrap();
+        pass(secs(doubt) + millis(1)).await;
+        world.store.faults.heal();
+        for (n, job) in (0..).zip(&jobs) {
+            assert_eq!(job.result().await.unwrap(), n);
+            assert_eq!(world.log.starts(job.id()).len(), 1);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_finish_in_doubt_is_applied_once() {
+    let world = World::new();
+    let running = world.start(registry(), &Probe::new()).await;
+    let slow = takes::enqueue_all(&world.jobs, [1_000; 5]).await.unwrap();
+    world.log.started(slow[4].id(), 1).await;
+    world.store.faults.once(&[Call::Finish, Call::FinishAndClaim], Fault::After);
+    for job in &slow {
+        job.result().await.unwrap();
+        assert_eq!(world.log.starts(job.id()).len(), 1);
+    }
+    pass(secs(10)).await;
+    assert_eq!(running.health().unrecorded, 0);
+    // That the answer was lost is told, so that nobody takes it for a lost lease.
+    let doubtful = |what: &What| matches!(what, What::Recorded(_, _, true));
+    assert!(world.log.count(doubtful) >= 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_result_the_store_refuses_for_ever_ends_the_attempt_as_an_error() {
+    let world = World::new();
+    let _running = world.start(registry(), &Probe::new()).await;
+    let jobs = takes::enqueue_all(&world.jobs, [1_000; 5]).await.unwrap();
+    world.log.started(jobs[4].id(), 1).await;
+    // All five, then two and three, then one of the two: refused; everything else is taken.
+    let mut refused = 0;
+    world.store.faults.plan(move |call, _| match call {
+        Call::Finish | Call::FinishAndClaim if refused < 3 => {
+            refused += 1;
+            Fault::Lasting
+        }
+        _ => Fault::None,
+    });
+    world.all_over().await;
+    let mut errors = 0;
+    for job in &jobs {
+        let job = world.job(job.id()).await;
+        assert_eq!(job.state(), JobState::Succeeded);
+        errors += job.errors;
+    }
+    assert_eq!(errors, 1, "the culprit, and nobody else");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sweep_that_fails_while_all_slots_are_busy_is_not_held_against_the_store_for_ever() {
+    let world = World::new();
+    let probe = Probe::new();
+    let builder = world.dispatcher(registry()).state(probe.clone()).default_slots(1);
+    let running = builder.start().await.unwrap();
+    let job = gated::enqueue(&world.jobs, "x".to_owned()).await.unwrap();
+    world.log.started(job.id(), 1).await;
+    world.store.faults.once(&[Call::Sweep], Fault::Before);
+    world.log.wait(|what| *what == What::Down(Part::Store)).await;
+    pass(secs(10)).await;
+    assert_eq!(running.health().store_down_for, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn ten_thousand_tiny_jobs_of_several_queues_end_exactly_once() {
+    let world = World::new();
+    let queues = ["a", "b", "c", "default"];
+    let builder = world.dispatcher(registry()).state(Probe::new());
+    let builder = queues.iter().fold(builder, |builder, queue| builder.slots(*queue, 7));
+    let running = builder.start().await.unwrap();
+    let mut jobs = Vec::new();
+    for (n, queue) in (0..).zip(queues.iter().cycle().take(12)) {
+        let batch = echo::enqueue_all(&world.jobs, n * 1000..(n + 1) * 1000).queue(*queue);
+        jobs.extend(batch.await.unwrap());
+    }
+    world.all_over().await;
+    assert_eq!(world.count(JobState::Succeeded).await, 12_000);
+    assert_eq!(world.log.count(|what| matches!(what, What::AttemptStarted(_))), 12_000);
+    assert!(world.elapsed() < secs(5), "{:?}", world.elapsed());
+    let health = running.health();
+    assert_eq!((health.running, health.waiting, health.unrecorded), (0, 0, 0));
+    let _ = running.shutdown().await;
+}

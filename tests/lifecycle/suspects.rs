@@ -1,1 +1,137 @@
-//! To come.
+//! Jobs that a process died with: claimed one at a time, into free slots, and convicted at the
+//! third crash.
+
+use bgjob::{
+    JobId, JobState,
+    job::{AttemptEnd, DeadReason, How, Phase},
+};
+
+use crate::support::{Fault, Probe, World, jobs::*, millis, pass, secs};
+
+/// Lets a process die with these jobs, and waits until they are ready again.
+async fn crash(world: &World, ids: &[JobId], name: &str) {
+    world.claim_and_die(ids, &[name]).await;
+    let running = world.start(bgjob::Registry::new().with::<echo>(), &Probe::new()).await;
+    pass(secs(36)).await;
+    let _ = running.shutdown().await;
+    for id in ids {
+        assert_eq!(world.job(*id).await.crashes, 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn suspects_run_one_at_a_time_while_others_fill_the_slots() {
+    let world = World::new();
+    let suspects = takes::enqueue_all(&world.jobs, [10_000; 4]).await.unwrap();
+    let ids: Vec<_> = suspects.iter().map(|job| job.id()).collect();
+    crash(&world, &ids, "takes").await;
+    let probe = Probe::new();
+    let _running = world.start(registry(), &probe).await;
+    pass(secs(10)).await;
+    let begun = tokio::time::Instant::now();
+    let innocent = takes::enqueue_all(&world.jobs, [60_000; 3]).await.unwrap();
+    for job in &suspects {
+        job.result().await.unwrap();
+    }
+    // Three that are innocent and one suspect, never two.
+    assert_eq!(probe.most(), 4);
+    let mut starts: Vec<_> = ids.iter().map(|id| world.log.starts(*id)[0]).collect();
+    starts.sort();
+    for pair in starts.windows(2) {
+        let gap = pair[1] - pair[0];
+        assert!((secs(10)..secs(11)).contains(&gap), "{gap:?}");
+    }
+    assert!(begun.elapsed() < secs(50));
+    for job in innocent {
+        job.result().await.unwrap();
+    }
+}
+
+/// One of three hundred was the killer; the others should not wait for long.
+#[tokio::test(start_paused = true)]
+async fn the_innocent_of_a_large_batch_are_soon_through() {
+    let world = World::new();
+    let jobs = takes::enqueue_all(&world.jobs, vec![1; 300]).await.unwrap();
+    let ids: Vec<_> = jobs.iter().map(|job| job.id()).collect();
+    crash(&world, &ids, "takes").await;
+    let _running = world.start(registry(), &Probe::new()).await;
+    let begun = tokio::time::Instant::now();
+    for job in &jobs {
+        job.result().await.unwrap();
+    }
+    assert!(begun.elapsed() < secs(15), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_suspect_waits_for_a_free_slot() {
+    let world = World::new();
+    let suspect = takes::enqueue(&world.jobs, 1).await.unwrap();
+    crash(&world, &[suspect.id()], "takes").await;
+    // So short jobs that much is taken ahead, then long ones in all slots.
+    let probe = Probe::new();
+    let builder = world.dispatcher(registry()).state(probe.clone()).slots("default", 2);
+    let _running = builder.start().await.unwrap();
+    let busy = takes::enqueue_all(&world.jobs, [60_000; 2]).priority(bgjob::Priority::High);
+    let busy = busy.await.unwrap();
+    pass(secs(20)).await;
+    // It may have got a slot before the others did; else it is still in the store.
+    if world.log.starts(suspect.id()).is_empty() {
+        assert_eq!(world.state(suspect.id()).await, JobState::Ready);
+    }
+    suspect.result().await.unwrap();
+    for job in busy {
+        job.result().await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_killer_is_convicted_at_its_third_crash_with_its_history() {
+    let world = World::new();
+    let killer = takes::enqueue(&world.jobs, 1).await.unwrap();
+    // A dispatcher that does not serve it sweeps.
+    let other = bgjob::Registry::new().with::<echo>();
+    let _running = world.start(other, &Probe::new()).await;
+    for (crashes, backoff) in [(1, 5), (2, 60), (3, 0)] {
+        world.claim_and_die(&[killer.id()], &["takes"]).await;
+        let died = tokio::time::Instant::now();
+        let revoked = |what: &crate::support::What| {
+            matches!(what, crate::support::What::Revoked(id, _) if *id == killer.id())
+        };
+        world.log.nth(crashes, revoked).await;
+        assert!(died.elapsed() <= secs(35));
+        let job = world.job(killer.id()).await;
+        assert_eq!(job.crashes as usize, crashes);
+        if crashes < 3 {
+            let wait = job.due_at.since(job.history[crashes - 1].ended_at);
+            assert_eq!(wait, secs(backoff));
+            pass(wait + millis(1)).await;
+        }
+    }
+    let ended = killer.ended().await.unwrap();
+    assert!(matches!(
+        ended.phase,
+        Phase::Ended(ref end) if end.how == How::Dead(DeadReason::Crashes)
+    ));
+    assert_eq!((ended.errors, ended.history.len()), (0, 3));
+    let crashed = |end: &AttemptEnd| matches!(end, AttemptEnd::Crashed { .. });
+    assert!(ended.history.iter().all(|attempt| crashed(&attempt.end)));
+    let error = killer.result().await.unwrap_err();
+    assert!(error.to_string().contains("crashes"), "{error}");
+}
+
+/// The store is slow, so that a claim by hint and a look of one's own are on their way together.
+#[tokio::test(start_paused = true)]
+async fn there_is_one_suspect_at_a_time_with_a_queue_too() {
+    let world = World::with_queue();
+    let suspects = takes::enqueue_all(&world.jobs, [5_000; 6]).await.unwrap();
+    let ids: Vec<_> = suspects.iter().map(|job| job.id()).collect();
+    crash(&world, &ids, "takes").await;
+    world.store.faults.always(&[], Fault::Slow(millis(400)));
+    let probe = Probe::new();
+    let _running = world.start(registry(), &probe).await;
+    pass(secs(10)).await;
+    for job in &suspects {
+        job.ended().await.unwrap();
+    }
+    assert_eq!(probe.most(), 1);
+}

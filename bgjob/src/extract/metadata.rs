@@ -7,7 +7,6 @@ use super::JobContext;
 use crate::{
     BoxError, Error, ErrorKind, Json, Outcome,
     job::{DeadReason, Failure, FailureKind},
-    registry::JobDescriptor,
 };
 
 /// What a job can be told: any type that serde reads and writes and that owns all it has.
@@ -24,17 +23,21 @@ pub trait Metadata: Serialize + DeserializeOwned + Send + 'static {}
 #[diagnostic::do_not_recommend]
 impl<T: Serialize + DeserializeOwned + Send + 'static> Metadata for T {}
 
-/// Decodes a job's metadata, upgraded first where it is of an older version.
+/// What turns metadata of an older version (the number) into the current one.
+pub type Upgrade = fn(Value, u32) -> Result<Value, BoxError>;
+
+/// Decodes a job's metadata, upgraded first where it is older than `version`.
 ///
 /// A job whose metadata can't be read is Dead at once and keeps it: trying again would not help,
 /// and an operator can edit and requeue it.
 pub(crate) fn decode<M: Metadata>(
     ctx: &JobContext,
-    job: &JobDescriptor,
+    version: u32,
+    upgrade: Option<Upgrade>,
 ) -> Result<M, Outcome<Json>> {
     let spec = &ctx.held().job.spec;
-    let decoded = match job.upgrade() {
-        Some(upgrade) if spec.version < job.version() => {
+    let decoded = match upgrade {
+        Some(upgrade) if spec.version < version => {
             upgraded(&spec.metadata, spec.version, upgrade)
         }
         _ => spec.metadata.decode().map_err(BoxError::from),
@@ -48,7 +51,7 @@ pub(crate) fn decode<M: Metadata>(
 fn upgraded<M: Metadata>(
     stored: &Json,
     version: u32,
-    upgrade: fn(Value, u32) -> Result<Value, BoxError>,
+    upgrade: Upgrade,
 ) -> Result<M, BoxError> {
     let value = upgrade(stored.decode()?, version)?;
     // serde_json's own text may quote the value, and values are never logged.

@@ -11,7 +11,7 @@ mod state;
 pub use context::{CancelReason, JobContext};
 pub(crate) use context::{Held, Services};
 pub use from_context::FromContext;
-pub use metadata::Metadata;
+pub use metadata::{Metadata, Upgrade};
 pub(crate) use metadata::decode;
 pub use needs::Needs;
 pub use parts::{Attempts, Fence, Headers, Tags};

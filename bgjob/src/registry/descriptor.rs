@@ -9,18 +9,16 @@ use std::{
     time::Duration,
 };
 
-use serde_json::Value;
-
-use crate::{Backoff, BoxError, JobContext, JobSpec, Json, Outcome, Priority, extract::Needs};
+use crate::{
+    Backoff, JobContext, JobSpec, Json, Outcome, Priority,
+    extract::{Needs, Upgrade},
+};
 
 /// A handler at work: decode, extract, run, encode.
 pub type HandlerFuture = Pin<Box<dyn Future<Output = Outcome<Json>> + Send>>;
 
 /// What runs one attempt.
 pub type Handler = fn(JobContext) -> HandlerFuture;
-
-/// What turns metadata of an older version (the number) into the current one.
-pub type Upgrade = fn(Value, u32) -> Result<Value, BoxError>;
 
 /// What is known of a job before any is enqueued. `#[job]` makes one, a `static`, for each
 /// function.

@@ -128,3 +128,10 @@ fn unchanged<T>(job: &Job, refuse: impl FnOnce(&mut Job) -> T) -> T {
     assert_eq!(after, *job);
     answer
 }
+
+/// Jobs that token 2 does not hold, in every state.
+fn not_held_by_2() -> Vec<Job> {
+    let mut jobs: Vec<Job> = all_ended().into();
+    jobs.extend([running(|_| {}), ready(|_| {})]);
+    jobs
+}

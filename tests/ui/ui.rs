@@ -1,7 +1,7 @@
 //! What the compiler says to a mistake in a `#[job]`, and what it must take.
 //!
-//! The texts in `tests/ui/fail/` are those of one compiler; any other must refuse the same files,
-//! in words of its own. `TRYBUILD=overwrite cargo test --test ui` writes them anew.
+//! The texts in `fail/` are those of one compiler; any other must refuse the same files,
+//! in words of its own. `TRYBUILD=overwrite cargo test -p bgjob-ui-tests` writes them anew.
 
 use std::{env, fs, path::Path, process::Command};
 
@@ -10,13 +10,13 @@ const PINNED: &str = "rustc 1.95.";
 
 #[test]
 fn jobs_that_compile() {
-    trybuild::TestCases::new().pass("tests/ui/pass/*.rs");
+    trybuild::TestCases::new().pass("pass/*.rs");
 }
 
 #[test]
 fn mistakes_are_explained() {
     if is_pinned() {
-        trybuild::TestCases::new().compile_fail("tests/ui/fail/*.rs");
+        trybuild::TestCases::new().compile_fail("fail/*.rs");
     } else if let Some(copies) = env::var_os("BGJOB_UI_COPIES") {
         trybuild::TestCases::new().compile_fail(Path::new(&copies).join("*.rs"));
     } else {
@@ -36,7 +36,7 @@ fn is_pinned() -> bool {
 fn must_fail() {
     let copies = Path::new(env!("CARGO_TARGET_TMPDIR")).join("ui");
     fs::create_dir_all(&copies).expect("the target folder can be written");
-    for file in fs::read_dir("tests/ui/fail").expect("the cases are there") {
+    for file in fs::read_dir("fail").expect("the cases are there") {
         let path = file.expect("the folder can be read").path();
         if path.extension().is_some_and(|ext| ext == "rs") {
             let name = path.file_name().expect("it has an extension");

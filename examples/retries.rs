@@ -1,0 +1,67 @@
+//! What an attempt can end in: try again, try again later, give up, or not yet.
+
+use std::{num::ParseIntError, time::Duration};
+
+use bgjob::{extract::Attempts, prelude::*};
+
+/// Any error means: try again after the backoff, as long as there are attempts left.
+#[job(max_attempts = 3, backoff = "constant(10ms)")]
+async fn flaky(text: String, attempts: Attempts) -> Result<i64, ParseIntError> {
+    println!("flaky: attempt {} of {}", attempts.this, attempts.max);
+    // A number of the form `?42` can be read from the third attempt on.
+    text.trim_start_matches(if attempts.is_last() { '?' } else { ' ' }).parse()
+}
+
+/// A [`JobError`] says more than "failed".
+#[job(max_attempts = 5, backoff = "exponential(1h, max 1d)")]
+async fn charge(card: String, attempts: Attempts) -> Result<String, JobError> {
+    println!("charge {card}: attempt {}", attempts.this);
+    match card.as_str() {
+        // Nobody will ever be able to charge it.
+        "stolen" => Err(JobError::abort("the card is stolen")),
+        // The bank said when: that counts instead of the hour of the backoff.
+        "busy" if attempts.this == 1 => {
+            Err(JobError::retry_in(Duration::from_millis(10), "the bank is busy"))
+        }
+        _ => Ok(format!("charged {card}")),
+    }
+}
+
+/// `Snooze` is no error: no attempt is spent.
+#[job(max_attempts = 1)]
+async fn delivered(parcel: u32, ctx: JobContext) -> Outcome<String> {
+    // The fence grows with each start, also with those that spend no attempt.
+    println!("parcel {parcel}: look {}, attempt {}", ctx.fence(), ctx.attempt());
+    if ctx.fence() < 3 {
+        return Outcome::Snooze(Duration::from_millis(10));
+    }
+    Outcome::Success(format!("parcel {parcel} is there"))
+}
+
+#[tokio::main]
+async fn main() -> bgjob::Result<()> {
+    let jobs = JobManager::connect("memory:").await?;
+    let dispatcher = JobDispatcher::builder(&jobs).start().await?;
+
+    let job = flaky::enqueue(&jobs, "?42".to_owned()).await?;
+    println!("= {}\n", job.result().await?);
+
+    let job = flaky::enqueue(&jobs, "many".to_owned()).await?;
+    let error = job.result().await.expect_err("it is no number");
+    println!("= {:?}, {} errors\n", error.kind(), job.job().await?.errors);
+
+    for card in ["busy", "stolen"] {
+        let job = charge::enqueue(&jobs, card.to_owned()).await?;
+        match job.result().await {
+            Ok(text) => println!("= {text}\n"),
+            // Dead jobs are kept for 30 days: someone can mend the cause and requeue them.
+            Err(error) => println!("= {:?}, {}\n", error.kind(), job.status().await?),
+        }
+    }
+
+    let job = delivered::enqueue(&jobs, 7).await?;
+    println!("= {}", job.result().await?);
+
+    let _ = dispatcher.shutdown().await;
+    Ok(())
+}
