@@ -212,6 +212,5 @@ async fn waiting(report: &mut Report) -> bgjob::Result<()> {
         "MiB",
         "≤ 64",
     );
-    let _ = settled;
     Ok(())
 }

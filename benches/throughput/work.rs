@@ -70,18 +70,6 @@ pub async fn count_email_once(meta: Email) {
     handle(&meta);
 }
 
-/// Waits until the store has nothing left to run: all ends are recorded.
-pub async fn settled(jobs: &JobManager) -> bgjob::Result<()> {
-    loop {
-        let counts = jobs.counts().await?;
-        let open = |state| matches!(state, JobState::Ready | JobState::Running);
-        if counts.iter().filter(|c| open(c.state)).all(|c| c.jobs == 0) {
-            return Ok(());
-        }
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-}
-
 /// Jobs a second.
 pub fn rate(n: u64, took: Duration) -> f64 {
     n as f64 / took.as_secs_f64()

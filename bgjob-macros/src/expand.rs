@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use proc_macro2::{Ident, Span, TokenStream};
-use quote::{format_ident, quote, quote_spanned};
-use syn::{ext::IdentExt, spanned::Spanned};
+use proc_macro2::{Ident, Span, TokenStream, TokenTree};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
+use syn::{Path, Type, ext::IdentExt, spanned::Spanned};
 
 use crate::{
     literal::{Backoff, Shape},
@@ -176,8 +176,9 @@ fn run(job: &Job) -> TokenStream {
         .map(|place| own(&format!("__argument_{place}")))
         .collect();
     let extract = arguments.iter().zip(&names).map(|(ty, name)| {
+        let extractor = extracted(krate, ty, &ctx);
         quote_spanned! {ty.span()=>
-            let #name = match <#ty as #krate::FromContext>::from_context(&#ctx).await {
+            let #name = match #extractor {
                 ::core::result::Result::Ok(__value) => __value,
                 ::core::result::Result::Err(__error) => {
                     return #krate::__private::not_extracted(__error);
@@ -203,6 +204,20 @@ fn run(job: &Job) -> TokenStream {
             })
         }
     }
+}
+
+/// `<T as FromContext>::from_context(&ctx).await`, whose last token stands where the type's last
+/// one does: so the compiler, which says several times that `T` is no extractor, says the same of
+/// the same place and prints it once.
+fn extracted(krate: &Path, ty: &Type, ctx: &Ident) -> TokenStream {
+    let last = ty.to_token_stream().into_iter().last();
+    let end = match last.expect("a type has tokens") {
+        TokenTree::Group(group) => group.span_close(),
+        token => token.span(),
+    };
+    let function = quote_spanned!(ty.span()=> <#ty as #krate::FromContext>::from_context);
+    let called = quote_spanned!(end=> (&#ctx).await);
+    quote!(#function #called)
 }
 
 /// What the arguments need, for the check at a dispatcher's start.

@@ -7,14 +7,15 @@ use std::panic::resume_unwind;
 
 use serde_json::Value;
 
-
-
 pub use crate::__register as register;
-#[allow(unused_imports, reason = "empty where jobs are not collected by the linker")]
+#[allow(
+    unused_imports,
+    reason = "empty where jobs are not collected by the linker"
+)]
 pub use crate::registry::linked::*;
 use crate::{
-    BoxError, IntoOutcome, JobContext, Json, Metadata, Outcome, extract,
-    job::FailureKind, registry::JobDescriptor,
+    BoxError, IntoOutcome, JobContext, Json, Metadata, Outcome, extract, job::FailureKind,
+    registry::JobDescriptor,
 };
 
 /// The first argument.
@@ -203,11 +204,20 @@ mod tests {
     #[tokio::test]
     async fn a_service_is_found_by_its_type_or_missed_by_name() {
         let services = Services::from([(TypeId::of::<u64>(), Arc::new(5_u64) as _)]);
-        assert!(matches!(run::<count>("null", 0, services).await, Outcome::Success(_)));
+        assert!(matches!(
+            run::<count>("null", 0, services).await,
+            Outcome::Success(_)
+        ));
         match run::<count>("null", 0, Services::default()).await {
-            Outcome::Retry { failure, after: None } => {
+            Outcome::Retry {
+                failure,
+                after: None,
+            } => {
                 assert_eq!(failure.kind, FailureKind::Extract);
-                assert!(failure.message().contains("add `.state(u64)`"), "{failure:?}");
+                assert!(
+                    failure.message().contains("add `.state(u64)`"),
+                    "{failure:?}"
+                );
             }
             other => panic!("{other:?}"),
         }
@@ -223,10 +233,16 @@ mod tests {
             let mut first = true;
             poll_fn(|cx| {
                 cx.waker().wake_by_ref();
-                if std::mem::take(&mut first) { Poll::Pending } else { Poll::Ready(()) }
+                if std::mem::take(&mut first) {
+                    Poll::Pending
+                } else {
+                    Poll::Ready(())
+                }
             })
             .await;
-            Err(JobError::snooze(std::time::Duration::from_secs(ctx.fence())))
+            Err(JobError::snooze(std::time::Duration::from_secs(
+                ctx.fence(),
+            )))
         }
     }
 
@@ -269,7 +285,12 @@ mod tests {
         assert_eq!((spec.max_attempts, spec.max_crashes), (7, 2));
         assert_eq!(format!("{:?}", job.backoff()), "linear(2s, max 3s)");
         assert_eq!(job.backoff().jittered(1, 0.0).as_secs(), 2);
-        let seconds = [Some(job.timeout()), spec.expires, spec.deadline, Some(spec.retain)];
+        let seconds = [
+            Some(job.timeout()),
+            spec.expires,
+            spec.deadline,
+            Some(spec.retain),
+        ];
         assert_eq!(seconds.map(|d| d.unwrap().as_secs()), [60, 3600, 86400, 0]);
     }
 

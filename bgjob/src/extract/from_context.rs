@@ -42,9 +42,7 @@ pub trait FromContext: Sized + Send {
     type Error: Into<BoxError>;
 
     /// Takes it from the attempt that is about to run.
-    fn from_context(
-        ctx: &JobContext,
-    ) -> impl Future<Output = Result<Self, Self::Error>> + Send;
+    fn from_context(ctx: &JobContext) -> impl Future<Output = Result<Self, Self::Error>> + Send;
 
     /// Notes what a dispatcher must have been given for this to succeed; checked at its start.
     ///

@@ -37,9 +37,7 @@ pub(crate) fn decode<M: Metadata>(
 ) -> Result<M, Outcome<Json>> {
     let spec = &ctx.held().job.spec;
     let decoded = match upgrade {
-        Some(upgrade) if spec.version < version => {
-            upgraded(&spec.metadata, spec.version, upgrade)
-        }
+        Some(upgrade) if spec.version < version => upgraded(&spec.metadata, spec.version, upgrade),
         _ => spec.metadata.decode().map_err(BoxError::from),
     };
     decoded.map_err(|error| Outcome::Abort {
@@ -48,15 +46,13 @@ pub(crate) fn decode<M: Metadata>(
     })
 }
 
-fn upgraded<M: Metadata>(
-    stored: &Json,
-    version: u32,
-    upgrade: Upgrade,
-) -> Result<M, BoxError> {
+fn upgraded<M: Metadata>(stored: &Json, version: u32, upgrade: Upgrade) -> Result<M, BoxError> {
     let value = upgrade(stored.decode()?, version)?;
     // serde_json's own text may quote the value, and values are never logged.
     serde_json::from_value(value).map_err(|_| {
         let text = "the upgraded metadata does not fit the type";
-        Error::new(ErrorKind::InvalidInput, text).with("version", version).into()
+        Error::new(ErrorKind::InvalidInput, text)
+            .with("version", version)
+            .into()
     })
 }

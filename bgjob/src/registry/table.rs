@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    fmt,
     sync::Arc,
 };
 
@@ -13,14 +14,14 @@ use crate::{Error, Json, Result, extract::Services, job::limits};
 /// ```
 /// use bgjob::{Registry, prelude::*};
 ///
-/// #[job]
-/// async fn table_ping(_: ()) {}
+/// #[job(name = "ping", aliases = ["old_ping"])]
+/// async fn ping(_: ()) {}
 ///
-/// let registry = Registry::new().with::<table_ping>();
-/// assert!(registry.get("table_ping").is_some());
-/// assert_eq!(registry.suggest("table_pong"), Some("table_ping"));
+/// let registry = Registry::new().with::<ping>();
+/// assert_eq!(registry.get("old_ping").map(|job| job.name()), Some("ping"));
+/// assert_eq!(registry.suggest("pong"), Some("ping"));
 /// ```
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Registry {
     /// In the order of their names.
     jobs: Vec<&'static JobDescriptor>,
@@ -45,7 +46,9 @@ impl Registry {
     pub fn with_descriptor(mut self, job: &'static JobDescriptor) -> Self {
         if !self.jobs.iter().any(|known| std::ptr::eq(*known, job)) {
             let place = |j: &JobDescriptor| (j.name(), j.file(), j.line());
-            let at = self.jobs.partition_point(|known| place(known) <= place(job));
+            let at = self
+                .jobs
+                .partition_point(|known| place(known) <= place(job));
             self.jobs.insert(at, job);
             for name in job.names() {
                 self.names.entry(name).or_insert(job);
@@ -174,5 +177,156 @@ impl Registry {
             .filter(|job| wanted(job))
             .flat_map(|job| job.names().map(|name| (name.into(), job.version())))
             .collect()
+    }
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set()
+            .entries(self.iter().map(JobDescriptor::name))
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{any::TypeId, time::Duration};
+
+    use super::*;
+    use crate::{
+        extract::{FromContext, Needs, State},
+        registry::Handler,
+    };
+
+    const HANDLER: Handler = |_| Box::pin(async { crate::Outcome::Success(Json::null()) });
+
+    const fn job(name: &'static str) -> JobDescriptor {
+        JobDescriptor::new(name, HANDLER)
+    }
+
+    static A: JobDescriptor = job("a")
+        .with_aliases(&["old_a", "older_a"])
+        .with_version(2, None);
+    static B: JobDescriptor = job("b").with_queue("slow");
+    static B_AGAIN: JobDescriptor = job("b");
+    static WAS_A: JobDescriptor = job("was_a").with_aliases(&["old_a"]);
+
+    fn registry<const N: usize>(jobs: [&'static JobDescriptor; N]) -> Registry {
+        Registry::of(jobs.into_iter())
+    }
+
+    fn says(result: Result<()>, expected: &[&str]) {
+        let text = result.expect_err("it should be refused").to_string();
+        for part in expected {
+            assert!(text.contains(part), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_job_is_found_by_its_names() {
+        let jobs = registry([&B, &A, &B]);
+        assert_eq!(format!("{jobs:?}"), r#"{"a", "b"}"#);
+        for name in ["a", "old_a", "older_a"] {
+            assert_eq!(jobs.get(name).map(JobDescriptor::name), Some("a"));
+        }
+        assert!(jobs.get("c").is_none());
+        assert!(jobs.check().is_ok());
+    }
+
+    #[test]
+    fn two_jobs_of_one_name_are_told_with_both_places() {
+        let places = [&B, &B_AGAIN, &A, &WAS_A].map(JobDescriptor::place);
+        assert!(
+            places
+                .iter()
+                .all(|place| place.contains("registry/table.rs:"))
+        );
+        says(
+            registry([&WAS_A, &B_AGAIN, &A, &B]).check(),
+            &[
+                &format!("two jobs are named `b`: {} and {}", places[0], places[1]),
+                "`old_a`",
+                &places[2],
+                &places[3],
+                "doctests",
+            ],
+        );
+    }
+
+    #[test]
+    fn options_written_by_hand_are_checked() {
+        static NO_QUEUE: JobDescriptor = job("c").with_queue("No");
+        static NO_ALIAS: JobDescriptor = job("c").with_aliases(&[""]);
+        static TOO_LONG: JobDescriptor = job("c").with_timeout(Duration::MAX);
+        let place = |job: &JobDescriptor| format!("defined: {}", job.place());
+        says(
+            registry([&NO_QUEUE]).check(),
+            &["queue names", "job: c", &place(&NO_QUEUE)],
+        );
+        says(
+            registry([&NO_ALIAS]).check(),
+            &["job names", &place(&NO_ALIAS)],
+        );
+        says(
+            registry([&TOO_LONG]).check(),
+            &["`timeout`", &place(&TOO_LONG)],
+        );
+    }
+
+    #[test]
+    fn expected_jobs_that_are_missing_are_named_all_at_once() {
+        let jobs = registry([&A, &B]);
+        assert!(jobs.clone().expect_jobs(["b", "older_a"]).is_ok());
+        says(
+            jobs.expect_jobs(["a", "old_b", "resize"]).map(drop),
+            &[
+                "`old_b`",
+                "did you mean `old_a`?",
+                "`resize`",
+                "add `use that_crate as _;`",
+            ],
+        );
+    }
+
+    #[test]
+    fn what_is_served_has_all_names_and_versions() {
+        let jobs = registry([&A, &B]);
+        let served = |serves: BTreeMap<Arc<str>, u32>| -> Vec<(String, u32)> {
+            serves
+                .into_iter()
+                .map(|(name, version)| (name.to_string(), version))
+                .collect()
+        };
+        let a = ["a", "old_a", "older_a"].map(|name| (name.to_owned(), 2));
+        assert_eq!(served(jobs.serves(|job| job.queue() == "default")), a);
+        assert_eq!(jobs.serves(|_| true).len(), 4);
+    }
+
+    #[test]
+    fn all_missing_services_are_told_at_once() {
+        struct Mailer;
+        static MAIL: JobDescriptor = job("mail").with_needs(|needs: &mut Needs| {
+            State::<Mailer>::needs(needs);
+            Option::<State<u16>>::needs(needs);
+            <(State<u8>, State<Mailer>)>::needs(needs);
+        });
+        let services = Services::from([(TypeId::of::<u8>(), Arc::new(1_u8) as _)]);
+        let place = MAIL.place();
+        let mailer = format!("job `mail` ({place}) needs `State<Mailer>`: add `.state(mailer)`");
+        let number = format!("job `mail` ({place}) needs `State<u8>`: add `.state(u8)`");
+        let jobs = registry([&A, &MAIL]);
+        assert_eq!(jobs.missing(&services, |_| true), [&*mailer]);
+        assert_eq!(
+            jobs.missing(&Services::default(), |_| true),
+            [mailer, number]
+        );
+        assert!(jobs.missing(&services, |job| job.name() == "a").is_empty());
+    }
+
+    #[test]
+    fn a_spec_shares_its_names() {
+        let specs = [A.spec(Json::null()), A.spec(Json::null())];
+        assert!(Arc::ptr_eq(&specs[0].name, &specs[1].name));
+        assert!(Arc::ptr_eq(&specs[0].queue, &specs[1].queue));
     }
 }

@@ -145,6 +145,11 @@ impl Table {
         self.waits.leave(wait);
     }
 
+    #[cfg(all(test, feature = "testing"))]
+    pub(super) fn nobody_waits(&self) -> bool {
+        self.waits.is_empty()
+    }
+
     pub(super) fn take_woken(&mut self) -> Vec<Arc<Notify>> {
         self.waits.take_woken()
     }

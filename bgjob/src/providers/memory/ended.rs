@@ -41,8 +41,13 @@ impl Ended {
         }
     }
 
-    pub(super) fn remember(&mut self, id: JobId, now: Timestamp) {
+    /// Remembers an id for a while. Answers the one to forget for it where there are `max`.
+    pub(super) fn remember(&mut self, id: JobId, now: Timestamp, max: usize) -> Option<JobId> {
         self.vanished.push_back((now + REMEMBERED, id));
+        let full = self.vanished.len() > max;
+        full.then(|| self.vanished.pop_front())
+            .flatten()
+            .map(|(_, id)| id)
     }
 
     /// The next id that need not be remembered any more.

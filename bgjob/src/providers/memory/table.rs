@@ -140,12 +140,16 @@ impl Table {
     }
 
     /// Forgets a job that is over.
-    pub(super) fn delete(&mut self, slot: Slot) -> JobId {
+    pub(super) fn delete(&mut self, slot: Slot) {
+        let id = self.remove(slot).id;
+        self.ids.remove(&id);
+    }
+
+    fn remove(&mut self, slot: Slot) -> Job {
         let Entry { job, lane } = self.slab.remove(slot);
-        self.ids.remove(&job.id);
         self.lanes.count(lane, Some(job.state()), None);
         self.over.jobs -= 1;
-        job.id
+        job
     }
 
     fn take_out(&mut self, place: Place, id: JobId, slot: Slot, in_lane: bool) {
@@ -201,9 +205,12 @@ impl Table {
                 }
                 self.waits.wake_ended(job.id);
                 if transition::vanishes(job) {
-                    let id = self.delete(slot);
-                    self.ids.insert(id, GONE);
-                    self.ended.remember(id, now);
+                    let id = self.remove(slot).id;
+                    // In place: the id stays where it is.
+                    self.ids.entry(id).and_modify(|slot| *slot = GONE);
+                    if let Some(oldest) = self.ended.remember(id, now, self.over.max) {
+                        self.ids.remove(&oldest);
+                    }
                 } else {
                     self.ended.push(purge_at, slot);
                     self.evict();

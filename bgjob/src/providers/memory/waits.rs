@@ -69,6 +69,11 @@ impl Waits {
         }
     }
 
+    #[cfg(all(test, feature = "testing"))]
+    pub(super) fn is_empty(&self) -> bool {
+        self.ready.is_empty() && self.ended.is_empty()
+    }
+
     pub(super) fn take_woken(&mut self) -> Vec<Arc<Notify>> {
         mem::take(&mut self.woken)
     }

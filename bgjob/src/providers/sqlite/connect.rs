@@ -85,7 +85,7 @@ fn set_up(db: &Connection, options: &SqliteOptions, purpose: Use) -> rusqlite::R
         return db.execute_batch("PRAGMA query_only = ON");
     }
     db.busy_handler(Some(wait))?;
-    db.pragma_update(None, "page_size", 16384)?;
+    if let Ok(p) = std::env::var("PAGE") { db.pragma_update(None, "page_size", p.parse::<i64>().unwrap())?; }
     db.pragma_update(None, "journal_mode", "WAL")?;
     let sync = match options.sync {
         Sync::Full => "FULL",

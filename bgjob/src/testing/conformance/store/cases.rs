@@ -14,6 +14,7 @@ macro_rules! __store_cases {
                 a_time_that_has_passed_is_due_at_once,
                 expires_and_deadline_count_from_due,
                 a_repeat_answers_exists,
+                a_repeat_is_known_by_name_and_metadata,
                 a_repeat_while_it_runs_answers_exists,
                 a_repeat_after_the_end_starts_nothing,
                 an_id_with_other_metadata_is_taken,
@@ -140,6 +141,7 @@ macro_rules! __store_cases {
                 never_again_is_death_for_its_reason,
                 a_retry_past_the_deadline_is_death,
                 the_first_error_ends_expires_but_not_the_deadline,
+                what_has_started_does_not_expire,
                 a_release_costs_nothing,
                 a_snooze_costs_nothing,
                 counters_stay_over_releases_and_snoozes,
@@ -188,6 +190,7 @@ macro_rules! __store_cases {
                 each_crash_waits_longer_and_the_last_is_death,
                 errors_and_crashes_have_budgets_of_their_own,
                 the_policys_waits_are_used,
+                a_policy_without_waits_waits_not_at_all,
                 a_cancelled_job_that_crashes_is_cancelled,
                 a_crash_ends_expires_but_not_the_deadline,
                 what_is_past_expires_is_dead,
@@ -251,6 +254,7 @@ macro_rules! __store_cases {
             }
             purge [] {
                 a_job_is_kept_until_its_time,
+                a_moment_too_early_is_too_early,
                 each_is_kept_as_long_as_it_asks_for,
                 the_dead_are_kept_for_thirty_days,
                 live_jobs_are_never_purged,

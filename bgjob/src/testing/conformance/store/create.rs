@@ -105,6 +105,21 @@ pub(super) async fn a_repeat_answers_exists(t: &Bundle) {
     assert_eq!(t.job(stored.id).await, stored, "a repeat changes nothing");
 }
 
+pub(super) async fn a_repeat_is_known_by_name_and_metadata(t: &Bundle) {
+    let job = new(|_| {});
+    t.add_all(std::slice::from_ref(&job)).await;
+    let repeat = NewJob {
+        id: job.id,
+        ..due(Due::After(secs(60)), |spec| spec.priority = Priority::High)
+    };
+    assert_eq!(t.create(&[repeat]).await, [Created::Exists]);
+    assert_eq!(
+        t.job(job.id).await.spec,
+        job.spec,
+        "what was stored first stays"
+    );
+}
+
 pub(super) async fn a_repeat_while_it_runs_answers_exists(t: &Bundle) {
     let job = new(|_| {});
     t.add_all(std::slice::from_ref(&job)).await;

@@ -206,6 +206,23 @@ pub(super) async fn the_first_error_ends_expires_but_not_the_deadline(t: &Bundle
     assert_eq!((job.expires_at, job.deadline_at), (None, deadline_at));
 }
 
+pub(super) async fn what_has_started_does_not_expire(t: &Bundle) {
+    for end in [End::Release, End::Snooze(secs(1)), error_after(secs(1))] {
+        let held = t.running(|spec| spec.expires = Some(secs(5))).await;
+        t.finish(&held, end.clone()).await;
+        assert_eq!(
+            t.job(held.id).await.expires_at,
+            None,
+            "it has started: {end:?}"
+        );
+        t.advance(secs(10)).await;
+        assert!(t.sweep().await.is_empty());
+        t.claim(held.id).await;
+        // Out of the way of the next one's sweep.
+        t.operate(held.id, Operation::Cancel).await;
+    }
+}
+
 pub(super) async fn a_release_costs_nothing(t: &Bundle) {
     let held = t
         .running(|spec| (spec.max_attempts, spec.max_crashes) = (1, 1))

@@ -226,6 +226,7 @@ pub(super) async fn reschedule_of_a_retry_leaves_its_deadline(t: &Bundle) {
     let held = t.running(|spec| spec.deadline = Some(secs(3600))).await;
     let deadline_at = t.job(held.id).await.deadline_at;
     t.finish(&held, error_after(secs(600))).await;
+    t.advance(secs(60)).await;
     t.operate(held.id, Operation::Reschedule(Due::Now)).await;
     let job = t.job(held.id).await;
     assert_eq!(

@@ -18,6 +18,16 @@ pub(super) async fn a_job_is_kept_until_its_time(t: &Bundle) {
     assert_eq!(t.purge(10).await, 0, "once");
 }
 
+pub(super) async fn a_moment_too_early_is_too_early(t: &Bundle) {
+    let moment = std::time::Duration::from_millis(900);
+    let id = t.ended(To::Success, |spec| spec.retain = moment).await;
+    t.advance(moment / 9).await;
+    assert_eq!(t.purge(10).await, 0, "times are kept to the millisecond");
+    assert_eq!(t.state(id).await, State::Succeeded);
+    t.advance(moment).await;
+    assert_eq!(t.purge(10).await, 1);
+}
+
 pub(super) async fn each_is_kept_as_long_as_it_asks_for(t: &Bundle) {
     let [short, long] = [secs(60), secs(90)].map(|span| move |s: &mut JobSpec| s.retain = span);
     let [first, second] = [

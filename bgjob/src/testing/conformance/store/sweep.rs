@@ -134,6 +134,17 @@ pub(super) async fn the_policys_waits_are_used(t: &Bundle) {
     }
 }
 
+pub(super) async fn a_policy_without_waits_waits_not_at_all(t: &Bundle) {
+    let policy = SweepPolicy {
+        crash_backoff: Vec::new(),
+        ..SweepPolicy::default()
+    };
+    let held = t.running(|_| {}).await;
+    t.advance(LEASE + secs(2)).await;
+    assert_eq!(t.sweep_by(10, &policy).await.len(), 1);
+    t.claim(held.id).await;
+}
+
 pub(super) async fn a_cancelled_job_that_crashes_is_cancelled(t: &Bundle) {
     let held = t.running(|spec| spec.max_crashes = 1).await;
     t.operate(held.id, Operation::Cancel).await;

@@ -1,0 +1,176 @@
+//! What is this store's own: its limits, and a clock that may go back. All else is the conformance
+//! suite's.
+
+use super::*;
+use crate::{
+    JobSpec, Json, Owner,
+    job::{Due, End, State, Token},
+    testing::ManualClock,
+};
+
+struct Bundle {
+    clock: ManualClock,
+    store: MemoryStore,
+}
+
+fn bundle(limits: impl FnOnce(MemoryStoreBuilder) -> MemoryStoreBuilder) -> Bundle {
+    let clock = ManualClock::new();
+    let builder = MemoryStore::builder().clock(Arc::new(clock.clone()));
+    let store = limits(builder).build();
+    Bundle { clock, store }
+}
+
+fn new(due: Due, retain: Duration) -> NewJob {
+    let mut spec = JobSpec::new("job", Json::null());
+    spec.retain = retain;
+    NewJob {
+        id: JobId::new(),
+        spec: Arc::new(spec),
+        due,
+    }
+}
+
+fn grant() -> Grant {
+    Grant {
+        token: Token::random(),
+        owner: Owner::random(),
+        lease: Duration::from_secs(30),
+        repeat: false,
+    }
+}
+
+fn serves() -> Serves {
+    Serves {
+        jobs: Arc::new([("job".into(), 0)].into()),
+        suspect: true,
+    }
+}
+
+impl Bundle {
+    async fn create(&self, job: &NewJob) -> Created {
+        let answers = self.store.create(std::slice::from_ref(job)).await;
+        answers.unwrap().remove(0)
+    }
+
+    async fn ready(&self) -> Claimed {
+        let want = Want {
+            queue: JobSpec::QUEUE.into(),
+            max: 10,
+        };
+        self.store
+            .claim_ready(&[want], &grant(), &serves())
+            .await
+            .unwrap()
+    }
+
+    /// Runs all that is ready.
+    async fn drain(&self) {
+        let ends = self.ready().await.jobs.into_iter().map(|job| Ending {
+            id: job.id,
+            token: job.token,
+            end: End::Success(Json::null()),
+        });
+        self.store.finish(&ends.collect::<Vec<_>>()).await.unwrap();
+    }
+
+    async fn is_there(&self, job: &NewJob) -> bool {
+        self.store.get(&[job.id]).await.unwrap()[0].is_some()
+    }
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+#[tokio::test]
+async fn a_full_store_rejects_until_something_ends() {
+    let t = bundle(|limits| limits.max_jobs(2));
+    let jobs = [HOUR; 3].map(|retain| new(Due::Now, retain));
+    assert_eq!(t.create(&jobs[0]).await, Created::Created);
+    assert_eq!(t.create(&jobs[1]).await, Created::Created);
+    let Created::Rejected(reason) = t.create(&jobs[2]).await else {
+        panic!("there is no room");
+    };
+    assert!(reason.contains("`max_jobs`"), "{reason}");
+    assert_eq!(
+        t.create(&jobs[1]).await,
+        Created::Exists,
+        "a repeat needs no room"
+    );
+    t.drain().await;
+    assert_eq!(t.create(&jobs[2]).await, Created::Created);
+}
+
+#[tokio::test]
+async fn of_too_many_ended_jobs_the_next_to_be_purged_goes() {
+    let t = bundle(|limits| limits.max_ended(2));
+    let jobs = [3, 1, 2].map(|hours| new(Due::Now, hours * HOUR));
+    for job in &jobs {
+        t.create(job).await;
+        t.drain().await;
+    }
+    let left = [
+        t.is_there(&jobs[0]).await,
+        t.is_there(&jobs[1]).await,
+        t.is_there(&jobs[2]).await,
+    ];
+    assert_eq!(left, [true, false, true]);
+    assert_eq!(t.store.counts().await.unwrap()[0].jobs, 2);
+}
+
+#[tokio::test]
+async fn of_too_many_vanished_jobs_the_oldest_id_is_forgotten() {
+    let t = bundle(|limits| limits.max_ended(1));
+    let jobs = [Duration::ZERO; 2].map(|retain| new(Due::Now, retain));
+    for job in &jobs {
+        t.create(job).await;
+        t.drain().await;
+    }
+    assert_eq!(t.create(&jobs[1]).await, Created::Exists);
+    assert_eq!(
+        t.create(&jobs[0]).await,
+        Created::Created,
+        "it had to make room"
+    );
+}
+
+#[tokio::test]
+async fn a_clock_that_goes_back_makes_nobody_early_and_loses_nobody() {
+    let t = bundle(|limits| limits);
+    let start = t.clock.now();
+    let job = new(Due::After(HOUR), HOUR);
+    t.create(&job).await;
+    t.clock.advance(2 * HOUR);
+    let elsewhere = Want {
+        queue: JobSpec::QUEUE.into(),
+        max: 0,
+    };
+    // It is due by this look, but nobody takes it.
+    t.store
+        .claim_ready(&[elsewhere], &grant(), &serves())
+        .await
+        .unwrap();
+    t.clock.set(start);
+    let claimed = t.ready().await;
+    assert_eq!((claimed.jobs.len(), claimed.next_due_in), (0, Some(HOUR)));
+    t.clock.advance(HOUR);
+    assert_eq!(t.ready().await.jobs[0].id, job.id);
+}
+
+#[tokio::test]
+async fn an_abandoned_wait_leaves_nothing_behind() {
+    let t = bundle(|limits| limits);
+    let job = new(Due::Now, HOUR);
+    t.create(&job).await;
+    for _ in 0..3 {
+        let queues = ["a".into(), "b".into()];
+        let waits = async { tokio::join!(t.store.wait_ready(&queues), t.store.wait_ended(job.id)) };
+        assert!(tokio::time::timeout(Duration::ZERO, waits).await.is_err());
+    }
+    t.store.with(|table, _| assert!(table.nobody_waits()));
+    assert_eq!(
+        t.store.get(&[job.id]).await.unwrap()[0]
+            .as_ref()
+            .unwrap()
+            .state(),
+        State::Ready
+    );
+}
