@@ -5,10 +5,12 @@
 
 use std::{
     fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
+use tokio::time::Instant;
 use tracing::{Level, Span, debug, error, info, warn};
 
 use crate::{
@@ -212,7 +214,8 @@ impl Events {
     pub(crate) fn emit(&self, event: Event<'_>) {
         trace(&event);
         for listener in &self.listeners {
-            listener(&event);
+            // A listener's panic is its own: it must not take a slot or a loop down.
+            let _ = catch_unwind(AssertUnwindSafe(|| listener(&event)));
         }
     }
 

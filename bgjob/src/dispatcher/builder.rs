@@ -32,6 +32,10 @@ use crate::{
 /// Most slots one queue can have.
 const SLOTS_MAX: usize = 10_000;
 
+/// What to say to a dispatcher that would wait for ever.
+const NOTHING: &str = "there is no job to serve: register one, and name with `serve_queues` a queue \
+                       that is some job's own";
+
 /// A dispatcher about to start. See [`JobDispatcher::builder`](super::JobDispatcher::builder).
 #[must_use = "nothing runs until `start`, `run` or `run_until` is called"]
 pub struct DispatcherBuilder {
@@ -253,6 +257,9 @@ impl DispatcherBuilder {
             return Err(Error::invalid(missing.join("; ")));
         }
         let serves = registry.serves(wanted);
+        if serves.is_empty() {
+            return Err(Error::invalid(NOTHING));
+        }
         let queues: BTreeSet<Arc<str>> = match &self.queues {
             Some(queues) => queues.iter().chain(self.slots.keys()).cloned().collect(),
             None => {

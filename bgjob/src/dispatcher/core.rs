@@ -4,7 +4,10 @@ use std::{
     collections::{BTreeMap, VecDeque},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
+        atomic::{
+            AtomicBool, AtomicU64, AtomicUsize,
+            Ordering::{Relaxed, SeqCst},
+        },
     },
     time::Duration,
 };
@@ -92,6 +95,10 @@ pub(super) struct Core {
     pub(super) queue_state: Breaker,
     pub(super) tally: Tally,
     pub(super) beats: Beats,
+    /// The fetch loop is to look into the store at once.
+    pub(super) look: AtomicBool,
+    /// A loop has asked for a suspect and was not answered yet.
+    suspect_asked: AtomicBool,
     /// When a suspect was last asked for although no slot was free.
     last_suspect: Mutex<Option<Instant>>,
 }
@@ -212,6 +219,8 @@ impl Core {
             phase: watch::Sender::new(Phase::Running),
             tally: Tally::default(),
             beats: Beats::new(),
+            look: AtomicBool::new(false),
+            suspect_asked: AtomicBool::new(false),
             last_suspect: Mutex::new(None),
         }
     }
@@ -252,11 +261,15 @@ impl Core {
     /// What this dispatcher can run, and whether a suspect is wanted: one at a time, into a slot
     /// that is free. Where slots are never free for long because jobs are short, one a second is
     /// taken ahead of the line.
-    pub(super) fn serves(&self) -> Serves {
-        Serves {
-            jobs: Arc::clone(&self.serves),
-            suspect: self.wants_suspect(),
-        }
+    ///
+    /// With a suspect comes the turn to ask for it, kept until it is taken in: two loops claim.
+    pub(super) fn serves(core: &Arc<Self>) -> (Serves, Option<SuspectTurn>) {
+        let turn = SuspectTurn::take(core).filter(|_| core.wants_suspect());
+        let serves = Serves {
+            jobs: Arc::clone(&core.serves),
+            suspect: turn.is_some(),
+        };
+        (serves, turn)
     }
 
     fn wants_suspect(&self) -> bool {
@@ -325,6 +338,15 @@ impl Core {
         self.give_back(late);
     }
 
+    /// Holds a job no more. After a suspect it is the next one's turn, so the store is looked into.
+    pub(super) fn release(&self, held: &Held) {
+        self.grants.release(held);
+        if held.job.crashes > 0 {
+            self.look.store(true, Relaxed);
+            self.wake.notify_one();
+        }
+    }
+
     /// Gives jobs back that were not started.
     pub(super) fn give_back(&self, jobs: Vec<Arc<Held>>) {
         for job in jobs {
@@ -359,6 +381,22 @@ impl Core {
         for end in batch.into_iter().rev() {
             ends.push_front(end);
         }
+    }
+}
+
+/// The turn to ask for a suspect: one loop has it at a time.
+pub(super) struct SuspectTurn(Arc<Core>);
+
+impl SuspectTurn {
+    fn take(core: &Arc<Core>) -> Option<Self> {
+        let free = !core.suspect_asked.swap(true, SeqCst);
+        free.then(|| Self(Arc::clone(core)))
+    }
+}
+
+impl Drop for SuspectTurn {
+    fn drop(&mut self) {
+        self.0.suspect_asked.store(false, SeqCst);
     }
 }
 

@@ -110,7 +110,10 @@ async fn supervise(core: &Core, running: &mut Running<'_>, held: &Held, limit: I
         ran = poll_fn(|cx| running.poll(cx)) => return ran,
         () = held.token().cancelled() => held.reason().unwrap_or(CancelReason::Shutdown),
         () = core.reached(Phase::Cancelling) => {
-            held.cancel(CancelReason::Shutdown);
+            if held.cancel(CancelReason::Shutdown) {
+                let reason = CancelReason::Shutdown;
+                core.events.emit(Event::CancelRequested { job: &held.job, reason });
+            }
             held.reason().unwrap_or(CancelReason::Shutdown)
         }
         () = sleep_until(limit) => {

@@ -14,12 +14,12 @@ use std::{
 
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::core::{Config, Core, Phase};
+use super::core::{Config, Core, Phase, SuspectTurn};
 use crate::{
     Error, ErrorKind, Result, entropy,
     events::{Event, Via},
     extract::Held,
-    job::{End, Failure, FailureKind, Grant, Retry, limits},
+    job::{End, Failure, FailureKind, Grant, Retry, Serves, limits},
     manager::push,
     queue::Hint,
     store::{Claimed, Ending, Finished, Want},
@@ -29,6 +29,8 @@ use crate::{
 const SAFETY: Duration = Duration::from_secs(5);
 /// How long a lost hint may go unseen by a dispatcher with nothing to do.
 const REPAIR: Duration = Duration::from_secs(1);
+/// A store that has more of one queue does not say when the next job of another is due.
+const SOON: Duration = Duration::from_millis(50);
 
 type Wait = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
 
@@ -46,6 +48,8 @@ struct Fetch {
     ask_at: Instant,
     /// A claim whose answer was lost: it is repeated with the same token until it is answered.
     in_doubt: Option<(Grant, Instant)>,
+    /// Held from when a suspect is asked for until the store has answered.
+    turn: Option<SuspectTurn>,
     /// The last call of `finish` was not answered, so `Lost` may mean that it was applied.
     repeated: bool,
 }
@@ -53,13 +57,14 @@ struct Fetch {
 impl Fetch {
     fn new(core: Arc<Core>) -> Self {
         let scans = core.store.capabilities().ready_scan;
-        let (wait, in_doubt, repeated) = (None, None, false);
+        let (wait, in_doubt, turn, repeated) = (None, None, None, false);
         Self {
             core,
             scans,
             wait,
             ask_at: Instant::now(),
             in_doubt,
+            turn,
             repeated,
         }
     }
@@ -77,7 +82,7 @@ impl Fetch {
             } else {
                 Vec::new()
             };
-            if ends.is_empty() && want.is_empty() {
+            if ends.is_empty() && want.is_empty() && self.in_doubt.is_none() {
                 self.idle().await;
             } else if let Err(error) = self.call(ends, want).await {
                 let wait = self.core.store_state.failed(&error);
@@ -93,21 +98,63 @@ impl Fetch {
         if !self.scans {
             return Vec::new();
         }
-        let again = Instant::now() >= self.ask_at;
+        self.hear().await;
+        let now = Instant::now();
+        if self.core.look.swap(false, Relaxed) {
+            self.ask_at = now;
+        }
+        let again = now >= self.ask_at;
         if self.core.queue.is_some() {
             // The queue's turn, unless it has nothing and it is time to look for ourselves.
             if !again || !self.core.hints_dry.load(Relaxed) {
                 return Vec::new();
             }
-            return self.core.wants(true);
+            let want = self.core.wants(true);
+            if !want.is_empty() {
+                self.ask_at = now + self.usual();
+            }
+            return want;
         }
-        let want = self.core.wants(again);
+        if again {
+            // What is known of dry queues is out of date.
+            for hand in &self.core.hands {
+                hand.dry.store(false, Relaxed);
+            }
+            self.ask_at = now + self.usual();
+        }
+        let want = self.core.wants(false);
         if !want.is_empty() || self.wait.is_some() {
             return want;
         }
         // All that are hungry are dry: begin to wait, then look once more before waiting.
         self.begin_wait().await;
         self.core.wants(true)
+    }
+
+    /// How long until the store is asked by itself, jittered.
+    fn usual(&self) -> Duration {
+        let usual = if self.core.queue.is_some() {
+            REPAIR
+        } else {
+            SAFETY
+        };
+        usual.mul_f64(0.75 + entropy::unit() / 2.0)
+    }
+
+    /// Takes notice of new work, also where there is always something else to do.
+    async fn hear(&mut self) {
+        if let Some(wait) = &mut self.wait
+            && let Poll::Ready(Ok(())) = poll_fn(|cx| Poll::Ready(wait.as_mut().poll(cx))).await
+        {
+            self.heard().await;
+        }
+    }
+
+    /// There is new work: wait for the next before asking for this.
+    async fn heard(&mut self) {
+        self.wait = None;
+        self.begin_wait().await;
+        self.ask_at = Instant::now();
     }
 
     /// Begins a wait for new work; what comes after this is not missed.
@@ -126,7 +173,10 @@ impl Fetch {
 
     /// Sleeps until there is an end, room, new work, a due time or a new phase.
     async fn idle(&mut self) {
-        let asks = self.scans && self.core.phase() == Phase::Running && self.has_room();
+        // Beside a queue that still has hints it is not our turn: its loop says when it is.
+        let turn = self.core.queue.is_none() || self.core.hints_dry.load(Relaxed);
+        let running = self.core.phase() == Phase::Running;
+        let asks = self.scans && turn && running && self.has_room();
         let ask_at = if asks {
             self.ask_at
         } else {
@@ -136,14 +186,12 @@ impl Fetch {
             biased;
             () = self.core.wake.notified() => {}
             answer = wait_for(&mut self.wait) => {
-                self.wait = None;
                 match answer {
-                    // New work: wait for the next before asking for this.
-                    Ok(()) => {
-                        self.begin_wait().await;
-                        self.ask_at = Instant::now();
+                    Ok(()) => self.heard().await,
+                    Err(error) => {
+                        self.wait = None;
+                        sleep(self.core.store_state.failed(&error)).await;
                     }
-                    Err(error) => sleep(self.core.store_state.failed(&error)).await,
                 }
             }
             () = sleep_until(ask_at) => {}
@@ -166,20 +214,24 @@ impl Fetch {
             ),
             None => (self.core.grant(), Instant::now()),
         };
+        // A claim in doubt is repeated although nothing more is wanted: what it gave is held.
+        let claims = !want.is_empty() || grant.repeat;
         let endings: Vec<_> = ends.iter().map(|(held, end)| ending(held, end)).collect();
         let begun = Instant::now();
-        match bounded(Self::send(&self.core, &endings, &want, &grant)).await {
+        let asked = claims.then(|| self.serves());
+        match bounded(Self::send(&self.core, &endings, &want, &grant, asked)).await {
             Ok((answers, claimed)) => {
                 self.core.tally.note_trip(begun.elapsed());
                 if let Some(claimed) = claimed {
                     self.in_doubt = None;
                     self.take_in(claimed, &want, sent);
+                    self.turn = None;
                 }
                 self.settle(&ends, &answers).await;
                 Ok(())
             }
             Err(error) => {
-                if !want.is_empty() {
+                if claims {
                     self.in_doubt = Some((grant, sent));
                 }
                 self.repeated = !ends.is_empty();
@@ -192,17 +244,24 @@ impl Fetch {
         }
     }
 
+    /// What is served, and a suspect if it is this loop's turn.
+    fn serves(&mut self) -> Serves {
+        let (serves, turn) = Core::serves(&self.core);
+        self.turn = self.turn.take().or(turn);
+        serves
+    }
+
     async fn send(
         core: &Core,
         endings: &[Ending],
         want: &[Want],
         grant: &Grant,
+        asked: Option<Serves>,
     ) -> Result<(Vec<Finished>, Option<Claimed>)> {
         let store = &core.store;
-        if want.is_empty() {
+        let Some(serves) = asked else {
             return Ok((store.finish(endings).await?, None));
-        }
-        let serves = core.serves();
+        };
         if endings.is_empty() {
             return Ok((
                 Vec::new(),
@@ -242,23 +301,25 @@ impl Fetch {
 
     /// Takes in what was claimed, and notes which queues gave less than was wanted.
     fn take_in(&mut self, claimed: Claimed, want: &[Want], sent: Instant) {
-        let now = Instant::now();
-        let usual = if self.core.queue.is_some() {
-            REPAIR
-        } else {
-            SAFETY
-        };
-        let usual = usual.mul_f64(0.75 + entropy::unit() / 2.0);
-        self.ask_at = now + claimed.next_due_in.map_or(usual, |due| due.min(usual));
+        let (mut dry, mut more) = (false, false);
+        // After a suspect the answer says nothing of the rest: another suspect may be in the way.
+        let suspect = claimed.jobs.iter().any(|job| job.crashes > 0);
         for want in want {
             let got = claimed
                 .jobs
                 .iter()
                 .filter(|job| job.spec.queue == want.queue)
                 .count();
+            let few = got < want.max && !suspect;
+            (dry, more) = (dry | few, more | !few);
             if let Some(hand) = self.core.hand(&want.queue) {
-                hand.dry.store(got < want.max, Relaxed);
+                hand.dry.store(few, Relaxed);
             }
+        }
+        // Other dry queues were perhaps not asked: what is known of them stands.
+        let next = claimed.next_due_in.or((dry && more).then_some(SOON));
+        if let Some(next) = next {
+            self.ask_at = self.ask_at.min(Instant::now() + next);
         }
         self.core.take_in(claimed.jobs, sent, Via::Store);
     }
@@ -293,7 +354,7 @@ impl Fetch {
 impl Core {
     /// The end of an attempt is recorded, or lost: it is held no more.
     pub(super) fn recorded(&self, held: &Held, end: &End, answer: Finished, repeated: bool) {
-        self.grants.release(held);
+        self.release(held);
         self.events.emit(Event::Recorded {
             job: &held.job,
             answer,

@@ -109,9 +109,14 @@ impl Hand {
         }
     }
 
+    /// A slot is free again, and did not run what it took.
+    pub(super) fn left(&self) {
+        self.busy.fetch_sub(1, Relaxed);
+    }
+
     /// A slot is free again; the attempt took so long.
     pub(super) fn done(&self, ran: Duration) {
-        self.busy.fetch_sub(1, Relaxed);
+        self.left();
         let ran = u64::try_from(ran.as_nanos())
             .unwrap_or(u64::MAX)
             .min(u64::MAX / 16);

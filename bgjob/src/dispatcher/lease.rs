@@ -17,7 +17,6 @@ use tokio::{
 use super::{
     core::{Config, Core, Phase},
     execute::{time_limit, timed_out},
-    fetch::bounded,
 };
 use crate::{
     CancelReason, entropy,
@@ -30,8 +29,6 @@ use crate::{
 /// A held job old enough to be renewed.
 struct Tracked {
     held: Arc<Held>,
-    /// Before the last good renewal, or the claim, was sent.
-    good: Instant,
     /// Its slot did not end it in time; nothing more is done for it.
     given_up: bool,
 }
@@ -85,13 +82,9 @@ async fn looped(core: Arc<Core>) {
             core.config.renew_at()
         };
         let old = core.grants.take_older(age);
-        tracked.extend(old.into_iter().map(|held| {
-            let good = held.claimed;
-            Tracked {
-                held,
-                good,
-                given_up: false,
-            }
+        tracked.extend(old.into_iter().map(|held| Tracked {
+            held,
+            given_up: false,
         }));
         tracked.retain(|job| !job.held.is_settled());
         check_pulse(&core);
@@ -107,7 +100,7 @@ async fn looped(core: Arc<Core>) {
 async fn renew(core: &Core, tracked: &mut [Tracked], age: Duration) {
     let mut due: Vec<_> = tracked
         .iter_mut()
-        .filter(|job| !job.given_up && job.good.elapsed() >= age && !job.held.is_settled())
+        .filter(|job| !job.given_up && job.held.good().elapsed() >= age && !job.held.is_settled())
         .collect();
     for batch in due.chunks_mut(limits::BATCH) {
         let renewals: Vec<_> = batch
@@ -126,11 +119,15 @@ async fn renew(core: &Core, tracked: &mut [Tracked], age: Duration) {
                     renewed(core, job, answer, sent);
                 }
             }
-            Ok(Err(_)) | Err(_) => {
+            failed => {
                 for (job, renewal) in batch.iter().zip(renewals) {
                     if let Some(progress) = renewal.progress {
                         job.held.give_back_progress(progress);
                     }
+                }
+                // A store that hangs would hang for each further batch, and fencing must not wait.
+                if failed.is_err() {
+                    return;
                 }
             }
         }
@@ -140,7 +137,7 @@ async fn renew(core: &Core, tracked: &mut [Tracked], age: Duration) {
 fn renewed(core: &Core, job: &mut Tracked, answer: Renewed, sent: Instant) {
     match answer {
         Renewed::Renewed { cancel } => {
-            job.good = sent;
+            job.held.renewed(sent);
             if cancel {
                 ask(core, &job.held, CancelReason::User);
             }
@@ -156,7 +153,7 @@ fn renewed(core: &Core, job: &mut Tracked, answer: Renewed, sent: Instant) {
 
 /// Gives up a job whose lease may soon end: nobody may run it beside another worker.
 fn fence(core: &Core, job: &mut Tracked) {
-    if !job.given_up && job.good.elapsed() >= core.config.fence_at() {
+    if !job.given_up && job.held.good().elapsed() >= core.config.fence_at() {
         job.given_up = true;
         ask(core, &job.held, CancelReason::LeaseLost);
     }
@@ -202,14 +199,15 @@ async fn end_stuck(core: &Core, job: &mut Tracked) {
         token: held.job.token,
         end: end.clone(),
     };
-    match bounded(core.store.finish(&[ending])).await {
-        Ok(answers) => {
+    // Not for long: the others' leases wait.
+    match timeout(core.config.lease / 15, core.store.finish(&[ending])).await {
+        Ok(Ok(answers)) => {
             for answer in answers {
                 core.recorded(held, &end, answer, false);
             }
         }
         // The fetch loop goes on trying, as soon as it gets a thread.
-        Err(_) => core.end(Arc::clone(held), end),
+        _ => core.end(Arc::clone(held), end),
     }
 }
 

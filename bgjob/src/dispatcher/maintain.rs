@@ -34,7 +34,11 @@ pub(super) async fn run(core: Arc<Core>) {
         core.beats.beat(&core.beats.maintain);
         let pause = match pass(&core, &policy).await {
             // A quarter to either side, so that a hundred dispatchers don't sweep together.
-            Ok(()) => core.config.sweep.mul_f64(0.75 + entropy::unit() / 4.0),
+            Ok(()) => {
+                // Perhaps nobody else asks the store for anything just now.
+                core.store_state.worked();
+                core.config.sweep.mul_f64(0.75 + entropy::unit() / 4.0)
+            }
             Err(error) => core.store_state.failed(&error),
         };
         tokio::select! {

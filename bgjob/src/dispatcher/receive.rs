@@ -34,6 +34,7 @@ pub(super) async fn run(core: Arc<Core>) {
             Ok(()) => core.queue_state.worked(),
             Err(error) => {
                 core.hints_dry.store(true, Relaxed);
+                core.wake.notify_one();
                 sleep(core.queue_state.failed(&error)).await;
                 let names: Vec<_> = core.hands.iter().map(|h| Arc::clone(&h.queue)).collect();
                 // A queue that was wiped comes back with nothing: make what is needed again.
@@ -44,7 +45,7 @@ pub(super) async fn run(core: Arc<Core>) {
 }
 
 /// One round. Errors are the queue's; those of the store are dealt with inside.
-async fn round(core: &Core, queue: &dyn JobQueue) -> Result<()> {
+async fn round(core: &Arc<Core>, queue: &dyn JobQueue) -> Result<()> {
     let room = core.room.notified();
     let want = core.wants(true);
     if want.is_empty() {
@@ -62,26 +63,35 @@ async fn round(core: &Core, queue: &dyn JobQueue) -> Result<()> {
         return Ok(());
     }
     let receipts: Vec<_> = deliveries.iter().map(|d| d.receipt.clone()).collect();
-    if claim(core, &deliveries).await {
-        bounded(queue.ack(&receipts)).await
-    } else {
-        give_back(queue, &receipts).await
-    }
+    claim(core, queue, &deliveries, &receipts).await
 }
 
-/// Claims by hints. Answers whether the store said anything: if not, the hints go back.
-async fn claim(core: &Core, deliveries: &[Delivery]) -> bool {
+/// Claims by hints and acknowledges them. If the store says nothing they go back, for others; the
+/// claim is repeated until it is answered, because what a lost answer granted is held.
+async fn claim(
+    core: &Arc<Core>,
+    queue: &dyn JobQueue,
+    deliveries: &[Delivery],
+    receipts: &[Receipt],
+) -> Result<()> {
     let ids: Vec<_> = deliveries.iter().map(|delivery| delivery.hint.id).collect();
     let mut grant = core.grant();
     let sent = Instant::now();
-    for _ in 0..TRIES {
-        match bounded(core.store.claim(&ids, &grant, &core.serves())).await {
+    let (serves, _turn) = Core::serves(core);
+    let mut tries = 0;
+    while core.phase() < Phase::Stopped {
+        match bounded(core.store.claim(&ids, &grant, &serves)).await {
             Ok(answers) => {
                 core.store_state.worked();
                 take_in(core, answers, sent);
-                return true;
+                break;
             }
             Err(error) => sleep(core.store_state.failed(&error)).await,
+        }
+        tries += 1;
+        if tries == TRIES {
+            // A queue that fails too delivers them again by itself.
+            let _ = give_back(queue, receipts).await;
         }
         // What the lost answer granted is answered again.
         grant = Grant {
@@ -89,7 +99,10 @@ async fn claim(core: &Core, deliveries: &[Delivery]) -> bool {
             ..grant
         };
     }
-    false
+    if tries >= TRIES {
+        return Ok(());
+    }
+    bounded(queue.ack(receipts)).await
 }
 
 fn take_in(core: &Core, answers: Vec<Claim>, sent: Instant) {

@@ -4,7 +4,7 @@ use std::{future::Future, sync::Arc, sync::atomic::Ordering::Relaxed, time::Dura
 
 use tokio::{
     task::JoinSet,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 
 use super::{
@@ -54,7 +54,8 @@ pub(super) async fn lead(core: Arc<Core>, mut slots: JoinSet<()>, loops: JoinSet
         unknown: core.grants.held(),
     };
     core.enter(Phase::Stopped);
-    let _ = loops.join_all().await;
+    // A loop that waits for an answer it won't get ends when that call is given up.
+    let _ = timeout(DROP, loops.join_all()).await;
     let Drained {
         drained: ended,
         released,

@@ -6,7 +6,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, OnceLock,
-        atomic::{AtomicBool, AtomicU8, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -66,6 +66,8 @@ pub(crate) struct Held {
     pub(crate) services: Arc<Services>,
     /// Before the claim was sent: the lease can't end earlier than this plus its length.
     pub(crate) claimed: Instant,
+    /// When the last good renewal was sent, in milliseconds after `claimed`.
+    renewed: AtomicU64,
     /// When a slot took it up.
     pub(crate) started: OnceLock<Instant>,
     /// Made when someone first asks: most jobs end before anyone does.
@@ -86,6 +88,7 @@ impl Held {
             job,
             services,
             claimed,
+            renewed: AtomicU64::new(0),
             started: OnceLock::new(),
             token: OnceLock::new(),
             reason: AtomicU8::new(0),
@@ -93,6 +96,19 @@ impl Held {
             decided: AtomicBool::new(false),
             settled: AtomicBool::new(false),
         }
+    }
+
+    /// Notes a good renewal that was sent at this time.
+    pub(crate) fn renewed(&self, sent: Instant) {
+        let after = sent.duration_since(self.claimed).as_millis();
+        self.renewed
+            .store(u64::try_from(after).unwrap_or(0), Ordering::Relaxed);
+    }
+
+    /// Before the last good renewal, or the claim, was sent: the lease can't end earlier than this
+    /// plus its length.
+    pub(crate) fn good(&self) -> Instant {
+        self.claimed + Duration::from_millis(self.renewed.load(Ordering::Relaxed))
     }
 
     /// Takes the right to say how the attempt ends; only one gets it.

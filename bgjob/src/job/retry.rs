@@ -1,6 +1,6 @@
 //! [`Backoff`]: how long a failed job waits for its next attempt.
 
-use std::{fmt, time::Duration};
+use std::{fmt, panic::catch_unwind, time::Duration};
 
 use super::limits;
 
@@ -93,7 +93,8 @@ impl Backoff {
                 let nth = (n as usize).min(waits.len()).saturating_sub(1);
                 waits.get(nth).copied().unwrap_or_default()
             }
-            Shape::Custom(wait) => wait(n),
+            // A user's code: if it panics the job waits its step of the default.
+            Shape::Custom(wait) => catch_unwind(|| wait(n)).unwrap_or_else(|_| Self::DEFAULT.wait(n)),
         };
         wait.min(limits::SPAN)
     }

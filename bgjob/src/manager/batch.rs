@@ -89,7 +89,7 @@ impl Creates {
         };
         if idle {
             // The batch that was on its way has just come home.
-            tokio::spawn(Arc::clone(self).flush());
+            tokio::spawn(Self::flush(OnTheWay(Arc::clone(self), false)));
         }
         answer.await.map_err(|_| closed())?
     }
@@ -107,18 +107,20 @@ impl Creates {
     }
 
     /// Sends what has gathered until nothing is left.
-    async fn flush(self: Arc<Self>) {
+    async fn flush(mut way: OnTheWay) {
         loop {
             let (jobs, senders): (Vec<_>, Vec<_>) = {
-                let mut line = self.line();
+                let mut line = way.0.line();
                 if line.waiting.is_empty() {
                     line.busy = false;
+                    drop(line);
+                    way.1 = true;
                     return;
                 }
                 let n = fitting(line.waiting.iter().map(|(job, _)| job));
                 line.waiting.drain(..n).unzip()
             };
-            for (sender, answer) in senders.into_iter().zip(self.create(&jobs).await) {
+            for (sender, answer) in senders.into_iter().zip(way.0.create(&jobs).await) {
                 // Whoever dropped its future does not want to know.
                 let _ = sender.send(answer);
             }
@@ -220,9 +222,23 @@ impl Drop for HandOn {
         if line.waiting.is_empty() {
             line.busy = false;
         } else if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(Arc::clone(&self.0).flush());
+            runtime.spawn(Creates::flush(OnTheWay(Arc::clone(&self.0), false)));
         } else {
             // Outside a runtime nobody can wait either: dropping the senders tells them.
+            line.waiting.clear();
+            line.busy = false;
+        }
+    }
+}
+
+/// A batch that is on its way, and whether it came home. If not (its runtime went down), whoever
+/// waits is told, and the next enqueue begins anew: a manager may outlive a runtime.
+struct OnTheWay(Arc<Creates>, bool);
+
+impl Drop for OnTheWay {
+    fn drop(&mut self) {
+        if !self.1 {
+            let mut line = self.0.line();
             line.waiting.clear();
             line.busy = false;
         }

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use rusqlite::{OptionalExtension, Result, params};
+use rusqlite::{CachedStatement, OptionalExtension, Result, params};
 
 use crate::{
-    JobId, Timestamp,
+    Job, JobId, Timestamp,
     job::{
         End, Json, NewJob, State,
-        transition::{self, Operated, Operation, SweepPolicy},
+        transition::{self, Operated, Operation, REMEMBERED, SweepPolicy},
     },
     queue::Hint,
     store::{Created, Ending, Finished, Held, Renewed, Swept},
@@ -18,16 +18,24 @@ use super::{
     CAPABILITIES,
     gone::Gone,
     rows::{encode, millis},
-    tx::Tx,
+    tx::{Inserts, Tx},
 };
+
+/// Statements of a batch of successes; see [`Inserts`].
+struct Deletes<'a> {
+    held: CachedStatement<'a>,
+    job: CachedStatement<'a>,
+    remember: CachedStatement<'a>,
+}
 
 impl Tx<'_> {
     /// T1.
     pub(super) fn create(&mut self, jobs: &[NewJob]) -> Result<Vec<Created>> {
-        jobs.iter().map(|job| self.create_one(job)).collect()
+        let mut inserts = self.inserts()?;
+        jobs.iter().map(|job| self.create_one(&mut inserts, job)).collect()
     }
 
-    fn create_one(&mut self, new: &NewJob) -> Result<Created> {
+    fn create_one(&mut self, inserts: &mut Inserts<'_>, new: &NewJob) -> Result<Created> {
         if self.gone.holds(self.db, new.id, self.now)? {
             // Its content is gone, so the id has to do as proof of a repeat.
             return Ok(Created::Exists);
@@ -39,7 +47,7 @@ impl Tx<'_> {
                 "metadata is {size} bytes, more than the {max} a job can have"
             )));
         }
-        if self.insert(&transition::create(new, self.now))? {
+        if self.insert(inserts, &transition::create(new, self.now))? {
             return Ok(Created::Created);
         }
         if let Some(existing) = self.load(new.id)? {
@@ -63,41 +71,36 @@ impl Tx<'_> {
 
     /// T4, T5, T6.
     pub(super) fn finish(&mut self, ends: &[Ending]) -> Result<Vec<Finished>> {
-        ends.iter().map(|ending| self.finish_one(ending)).collect()
-    }
-
-    fn finish_one(&mut self, ending: &Ending) -> Result<Finished> {
-        if let End::Success(result) = &ending.end {
-            return self.succeed(ending, result);
-        }
-        let Some(mut job) = self.load(ending.id)? else {
-            return Ok(Finished::Lost);
+        let mut deletes = Deletes {
+            held: self.db.prepare_cached("DELETE FROM bgjob_held WHERE id = ?1 AND token = ?2")?,
+            job: self.db.prepare_cached("DELETE FROM bgjob_jobs WHERE id = ?1 AND retain = 0")?,
+            remember: Gone::remembers(self.db, self.now)?,
         };
-        let before = job.clone();
-        match transition::finish(&mut job, ending.token, &ending.end, self.now) {
-            Some(state) => {
-                self.save(&before, &job)?;
-                Ok(Finished::Applied(state))
+        let finish = |ending: &Ending| match &ending.end {
+            End::Success(result) => self.succeed(&mut deletes, ending, result),
+            End::Error { .. } | End::Release | End::Snooze(_) => {
+                let end = |job: &mut Job, now| {
+                    transition::finish(job, ending.token, &ending.end, now)
+                };
+                let state = self.change(ending.id, end)?;
+                Ok(state.map_or(Finished::Lost, Finished::Applied))
             }
-            None => Ok(Finished::Lost),
-        }
+        };
+        ends.iter().map(finish).collect()
     }
 
     /// T4 in SQL. A job that is not kept is the common case and pays for no look at its row.
-    fn succeed(&mut self, ending: &Ending, result: &Json) -> Result<Finished> {
-        let held = self
-            .db
-            .prepare_cached("DELETE FROM bgjob_held WHERE id = ?1 AND token = ?2")?
-            .execute((ending.id, ending.token))?;
-        if held == 0 {
+    fn succeed(
+        &mut self,
+        deletes: &mut Deletes<'_>,
+        ending: &Ending,
+        result: &Json,
+    ) -> Result<Finished> {
+        if deletes.held.execute((ending.id, ending.token))? == 0 {
             return Ok(Finished::Lost);
         }
-        let deleted = self
-            .db
-            .prepare_cached("DELETE FROM bgjob_jobs WHERE id = ?1 AND retain = 0")?
-            .execute([ending.id])?;
-        if deleted == 1 {
-            Gone::remember(self.db, ending.id, self.now)?;
+        if deletes.job.execute([ending.id])? == 1 {
+            deletes.remember.execute((ending.id, self.now + REMEMBERED))?;
         } else {
             self.db
                 .prepare_cached(
@@ -186,7 +189,7 @@ impl Tx<'_> {
     fn change<T>(
         &mut self,
         id: JobId,
-        transition: impl FnOnce(&mut crate::Job, Timestamp) -> Option<T>,
+        transition: impl FnOnce(&mut Job, Timestamp) -> Option<T>,
     ) -> Result<Option<T>> {
         let Some(mut job) = self.load(id)? else {
             return Ok(None);

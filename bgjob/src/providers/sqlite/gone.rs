@@ -1,7 +1,7 @@
 //! Ids of jobs that were deleted at their end: remembered for [`REMEMBERED`], so that a repeated
 //! create can't run them again.
 
-use rusqlite::{Connection, OptionalExtension, Result};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Result};
 
 use crate::{JobId, Timestamp, job::transition::REMEMBERED};
 
@@ -53,9 +53,9 @@ impl Gone {
         Ok(false)
     }
 
-    pub(super) fn remember(db: &Connection, id: JobId, now: Timestamp) -> Result<()> {
-        db.prepare_cached(INSERT[table(now)])?.execute((id, now + REMEMBERED))?;
-        Ok(())
+    /// The statement that remembers an id (1) until a time (2).
+    pub(super) fn remembers(db: &Connection, now: Timestamp) -> Result<CachedStatement<'_>> {
+        db.prepare_cached(INSERT[table(now)])
     }
 
     /// Empties the table whose turn comes next: what is in it is from two periods ago or older, and
