@@ -11,7 +11,10 @@ async fn main() -> bgjob::Result<()> {
     let jobs = JobManager::connect("memory:").await?;
 
     // The guard against a crate that nobody names: the dispatcher does not start without its jobs.
-    let forgotten = JobDispatcher::builder(&jobs).expect_jobs(["write_invoices"]).start().await;
+    let forgotten = JobDispatcher::builder(&jobs)
+        .expect_jobs(["write_invoices"])
+        .start()
+        .await;
     println!("{}", forgotten.expect_err("there is no such job"));
 
     let dispatcher = JobDispatcher::builder(&jobs)
@@ -30,7 +33,10 @@ async fn main() -> bgjob::Result<()> {
     println!("{}", job.result().await?);
 
     // … or typed, as one does that depends on it.
-    let order = bgjob_example_jobs::Order { number: 18, cents: 999 };
+    let order = bgjob_example_jobs::Order {
+        number: 18,
+        cents: 999,
+    };
     let job = bgjob_example_jobs::write_invoice::enqueue(&jobs, order).await?;
     println!("{}", job.result().await?);
 

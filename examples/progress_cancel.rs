@@ -37,19 +37,33 @@ async fn main() -> bgjob::Result<()> {
     let jobs = JobManager::connect("memory:").await?;
     let notify = Arc::new(Notify::new());
     let half_way = HalfWay(Arc::clone(&notify));
-    let dispatcher = JobDispatcher::builder(&jobs).state(half_way).start().await?;
+    let dispatcher = JobDispatcher::builder(&jobs)
+        .state(half_way)
+        .start()
+        .await?;
 
     let job = render::enqueue(&jobs, 4).await?;
     notify.notified().await;
     // A running job is asked to end: it is Running until its handler has returned.
-    println!("cancel: {}", job.cancel().await?);
-    println!("ended: {}", job.ended().await?.state());
-    println!("result: {:?}", job.result().await.expect_err("it was cancelled").kind());
+    let at_first = job.cancel().await?;
+    let ended = job.ended().await?;
+    println!("cancelled: {at_first} at first, then {}", ended.state());
+    println!(
+        "result: {:?}",
+        job.result().await.expect_err("there is none").kind()
+    );
+
+    // What it reported last is kept, for whoever wants to know how far it came.
+    let progress = ended.progress.expect("it has reported");
+    println!(
+        "progress: {} of {:?}, {:?}",
+        progress.done, progress.total, progress.note
+    );
 
     // One that waits is over at once.
     let later = std::time::Duration::from_secs(3600);
     let waiting = render::enqueue(&jobs, 4).delay(later).await?;
-    println!("cancel: {}", waiting.cancel().await?);
+    println!("cancelled before it began: {}", waiting.cancel().await?);
 
     let _ = dispatcher.shutdown().await;
     Ok(())

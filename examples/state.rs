@@ -21,7 +21,10 @@ impl FromContext for Account {
         // Without a tenant trying again is of no use; an extractor may say so.
         let tenant = ctx.headers().get("tenant").cloned();
         let tenant = tenant.ok_or_else(|| JobError::abort("the header `tenant` is missing"))?;
-        Ok(Self { bank: State::from_context(ctx).await?, tenant })
+        Ok(Self {
+            bank: State::from_context(ctx).await?,
+            tenant,
+        })
     }
 
     // Says what it needs, so that a dispatcher without a bank does not even start.
@@ -63,16 +66,17 @@ async fn main() -> bgjob::Result<()> {
     let jobs = JobManager::connect("memory:").await?;
 
     // What is missing is told at the start, not at the first job.
-    let error = JobDispatcher::builder(&jobs).start().await.expect_err("there is no bank");
-    println!("{}", error.to_string().contains("add `.state(bank)`"));
+    let builder = JobDispatcher::builder(&jobs);
+    println!("{}", builder.start().await.expect_err("there is no bank"));
 
-    let bank = JobDispatcher::builder(&jobs).state(Bank::default()).middleware(Audit);
-    let dispatcher = bank.start().await?;
+    let builder = JobDispatcher::builder(&jobs).state(Bank::default());
+    let dispatcher = builder.middleware(Audit).start().await?;
 
     let job = deposit::enqueue(&jobs, 100).header("tenant", "ada").await?;
     println!("balance: {}", job.result().await?);
     let job = deposit::enqueue(&jobs, 5).await?;
-    println!("then: {:?}", job.result().await.expect_err("it has no tenant").kind());
+    let error = job.result().await.expect_err("it has no tenant");
+    println!("then: {:?}", error.kind());
 
     let _ = dispatcher.shutdown().await;
     Ok(())

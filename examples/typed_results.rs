@@ -20,12 +20,18 @@ struct Statistics {
 #[job]
 async fn analyse(text: Text) -> Result<Statistics, JobError> {
     let longest = text.words.iter().max_by_key(|word| word.len()).cloned();
-    Ok(Statistics { words: text.words.len(), longest })
+    Ok(Statistics {
+        words: text.words.len(),
+        longest,
+    })
 }
 
 fn text(title: &str, words: &str) -> Text {
     let words = words.split_whitespace().map(str::to_owned).collect();
-    Text { title: title.to_owned(), words }
+    Text {
+        title: title.to_owned(),
+        words,
+    }
 }
 
 #[tokio::main]
@@ -53,7 +59,10 @@ async fn main() -> bgjob::Result<()> {
     println!("again: {} words", again.result().await?.words);
 
     // The function is still there, for tests and for direct calls.
-    println!("directly: {} words", analyse(text("", "a b")).await.expect("it can't fail").words);
+    println!(
+        "directly: {} words",
+        analyse(text("", "a b")).await.expect("it can't fail").words
+    );
 
     let _ = dispatcher.shutdown().await;
     Ok(())

@@ -1,12 +1,17 @@
 //! The conformance suites, on every provider there is.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use bgjob::{
-    providers::{channel::ChannelQueue, memory::MemoryStore},
+    JobId,
+    providers::{
+        channel::ChannelQueue,
+        memory::MemoryStore,
+        sqlite::{SqliteOptions, SqliteStore, Sync},
+    },
     testing::{
         ManualClock,
-        conformance::{Clocked, Timed},
+        conformance::{Clocked, QUEUE_CASES, STORE_CASES, Timed},
     },
 };
 
@@ -17,8 +22,56 @@ async fn memory() -> Clocked {
 
 bgjob::store_conformance!(memory, memory);
 
+/// A folder of one test's own, gone with it.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        let path = std::env::temp_dir().join(format!("bgjob-conformance-{}", JobId::new()));
+        std::fs::create_dir(&path).expect("the folder for temporary files can be written");
+        Self(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What can't be removed is the system's to clean up.
+        std::fs::remove_dir_all(&self.0).ok();
+    }
+}
+
+async fn open(folder: &Folder, clock: &ManualClock, sync: Sync) -> SqliteStore {
+    let options = SqliteOptions::new(folder.0.join("jobs.db")).sync(sync);
+    let opened = options.clock(Arc::new(clock.clone())).open().await;
+    opened.expect("a database can be made in an empty folder")
+}
+
+async fn sqlite() -> Clocked {
+    let (folder, clock) = (Folder::new(), ManualClock::new());
+    let store = open(&folder, &clock, Sync::Full).await;
+    Clocked::new(store, clock).keep(folder)
+}
+
+bgjob::store_conformance!(sqlite, sqlite);
+
 async fn channel() -> Timed {
     Timed::new(ChannelQueue::new(), Duration::from_secs(30))
 }
 
 bgjob::queue_conformance!(channel, channel, without = [Shared]);
+
+#[test]
+fn every_case_has_a_name_of_its_own() {
+    let stores = STORE_CASES.iter().map(|case| (case.area, case.name));
+    let queues = QUEUE_CASES.iter().map(|case| (case.area, case.name));
+    let mut names: Vec<_> = stores.chain(queues).collect();
+    let all = names.len();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), all);
+    println!(
+        "{} store cases, {} queue cases",
+        STORE_CASES.len(),
+        QUEUE_CASES.len()
+    );
+}

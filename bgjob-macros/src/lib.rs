@@ -25,7 +25,12 @@ pub fn job(
     args: proc_macro::TokenStream,
     item: proc_macro::TokenStream,
 ) -> proc_macro::TokenStream {
-    expand_job(args.into(), item.into()).into()
+    let tokens = expand_job(args.into(), item.into());
+    #[allow(clippy::print_stderr, reason = "asked for, to see what is generated")]
+    if std::env::var_os("BGJOB_MACROS_DEBUG").is_some() {
+        eprintln!("{tokens}");
+    }
+    tokens.into()
 }
 
 fn expand_job(args: TokenStream, item: TokenStream) -> TokenStream {

@@ -6,7 +6,7 @@
 use std::{
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use tracing::{Level, Span, debug, error, info, warn};
 
 use crate::{
-    CancelReason, Error, JobId, JobState,
+    CancelReason, Error, ErrorKind, JobId, JobState,
     job::{ClaimedJob, DeadReason, FailureKind},
     store::Finished,
 };
@@ -327,7 +327,13 @@ fn trace_attempt(event: &Event<'_>) {
 pub(crate) struct Breaker {
     part: Part,
     events: Events,
-    down: Mutex<Option<Down>>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    down: Option<Down>,
+    worked: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -337,11 +343,16 @@ struct Down {
 }
 
 impl Breaker {
+    /// Longest a call to a part may take before it is given up.
+    pub(crate) const CALL: Duration = Duration::from_secs(10);
+    /// The first wait after a failure.
+    const WAIT: Duration = Duration::from_millis(50);
+
     pub(crate) fn new(part: Part, events: Events) -> Self {
         Self {
             part,
             events,
-            down: Mutex::new(None),
+            state: Mutex::default(),
         }
     }
 
@@ -349,8 +360,13 @@ impl Breaker {
     /// jittered.
     pub(crate) fn failed(&self, error: &Error) -> Duration {
         let failures = {
-            let mut down = self.down.lock().unwrap_or_else(PoisonError::into_inner);
-            let down = down.get_or_insert(Down {
+            let mut state = self.state();
+            // A call that was given up began before another one worked: old news.
+            let worked = state.worked.is_some_and(|at| at.elapsed() < Self::CALL);
+            if worked && state.down.is_none() && error.kind() == ErrorKind::Timeout {
+                return Self::WAIT;
+            }
+            let down = state.down.get_or_insert(Down {
                 since: Instant::now(),
                 failures: 0,
             });
@@ -363,18 +379,18 @@ impl Breaker {
                 error,
             });
         }
-        let wait = Duration::from_millis(50) * 2_u32.pow(failures.min(8) - 1);
+        let wait = Self::WAIT * 2_u32.pow(failures.min(8) - 1);
         wait.min(Duration::from_secs(5))
             .mul_f64(0.5 + crate::entropy::unit() / 2.0)
     }
 
     /// Notes a success.
     pub(crate) fn worked(&self) {
-        let down = self
-            .down
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let down = {
+            let mut state = self.state();
+            state.worked = Some(Instant::now());
+            state.down.take()
+        };
         if let Some(down) = down {
             self.events.emit(Event::Up {
                 part: self.part,
@@ -385,9 +401,10 @@ impl Breaker {
 
     /// How long it has been down.
     pub(crate) fn down_for(&self) -> Option<Duration> {
-        self.down
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .map(|down| down.since.elapsed())
+        self.state().down.map(|down| down.since.elapsed())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -22,7 +22,7 @@ mod manager;
 pub mod __private;
 
 // The code `#[job]` makes says `::bgjob`; so bgjob's own tests can have jobs.
-#[cfg(test)]
+#[cfg(all(test, feature = "macros"))]
 extern crate self as bgjob;
 
 pub use clock::{Clock, SystemClock, Timestamp};

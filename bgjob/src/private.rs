@@ -10,9 +10,10 @@ use serde_json::Value;
 pub use crate::__register as register;
 #[allow(
     unused_imports,
+    unreachable_pub,
     reason = "empty where jobs are not collected by the linker"
 )]
-pub use crate::registry::linked::*;
+pub use crate::registry::linked::section::*;
 use crate::{
     BoxError, IntoOutcome, JobContext, Json, Metadata, Outcome, extract, job::FailureKind,
     registry::JobDescriptor,
@@ -79,7 +80,7 @@ mod tests {
 
     /// Runs a handler as a slot does, with this metadata of this version.
     async fn run<T: JobItem>(metadata: &str, version: u32, services: Services) -> Outcome<Json> {
-        let mut spec = T::descriptor().spec(Json::parse(metadata).unwrap());
+        let mut spec = T::descriptor().spec(Json::parse(metadata).expect("JSON"));
         spec.version = version;
         spec.headers = BTreeMap::from([("tenant".to_owned(), "7".to_owned())]);
         spec.tags = vec!["blue".to_owned()];
@@ -143,6 +144,7 @@ mod tests {
         Outcome::Success(number)
     }
 
+    #[allow(clippy::needless_pass_by_value, reason = "an upgrade takes its value")]
     fn from_words(value: Value, version: u32) -> Result<Value, crate::Error> {
         match (version, value.as_str()) {
             (0, Some("one")) => Ok(1.into()),
@@ -180,8 +182,7 @@ mod tests {
         id: JobId,
         (attempts, fence): (Attempts, Fence),
         (headers, tags): (Headers, Tags),
-        priority: Priority,
-        none: Option<State<u8>>,
+        (priority, none): (Priority, Option<State<u8>>),
         stop: crate::extract::CancellationToken,
     ) {
         assert_eq!((ctx.id(), ctx.fence()), (id, fence.0));
@@ -265,7 +266,7 @@ mod tests {
     async fn blocking_code_runs_elsewhere_and_its_panic_arrives() {
         check::<thread_name>("false", "true").await;
         let running = tokio::spawn(run::<thread_name>("true", 0, Services::default()));
-        let panic = running.await.unwrap_err().into_panic();
+        let panic = running.await.expect_err("as told").into_panic();
         assert_eq!(panic.downcast_ref::<&str>(), Some(&"as told"));
         assert!(thread_name::descriptor().is_blocking());
     }
@@ -291,7 +292,10 @@ mod tests {
             spec.deadline,
             Some(spec.retain),
         ];
-        assert_eq!(seconds.map(|d| d.unwrap().as_secs()), [60, 3600, 86400, 0]);
+        assert_eq!(
+            seconds.map(|d| d.map_or(0, |d| d.as_secs())),
+            [60, 3600, 86400, 0]
+        );
     }
 
     #[test]

@@ -52,7 +52,11 @@ pub struct Tally {
     timeout = "6h",
     retain = "30d"
 )]
-pub fn hash_file(file: FilePath, tally: State<Arc<Tally>>, ctx: JobContext) -> Result<Facts, BoxError> {
+pub fn hash_file(
+    file: FilePath,
+    tally: State<Arc<Tally>>,
+    ctx: JobContext,
+) -> Result<Facts, BoxError> {
     let started = Instant::now();
     let path = file.get()?;
     // It was a regular file when it was found. A pipe in its place would block for ever.

@@ -32,7 +32,7 @@ use report::Report;
 use walk::{Tree, Walked};
 
 /// How long a killed process keeps its jobs from others. Shorter than usual: someone waits.
-const LEASE: Duration = Duration::from_secs(10);
+const LEASE: Duration = Duration::from_secs(5);
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -51,10 +51,13 @@ async fn run(args: Args) -> Result<ExitCode, BoxError> {
     let mut tree = Tree::new(args.dir)?;
     let jobs = JobManager::connect(&args.store).await?;
     let own = walk::store_files(&args.store);
-    own.iter().chain(&args.output).for_each(|file| tree.skip(file));
+    own.iter()
+        .chain(&args.output)
+        .for_each(|file| tree.skip(file));
     if let Some(output) = &args.output {
         // Better to hear now than in the end that it can't be written.
-        File::options().append(true).create(true).open(output)?;
+        let opened = File::options().append(true).create(true).open(output);
+        opened.map_err(|error| format!("{} can't be written: {error}", output.display()))?;
     }
 
     let tally = Arc::new(Tally::default());
@@ -125,7 +128,11 @@ async fn interrupted(running: Running, mut progress: Progress) -> Result<ExitCod
     let _ = running.until_signal().await?;
     let counts = progress.counts().await?;
     progress.end();
-    println!("{} files are recorded, {} are left", counts.ended, counts.left());
+    println!(
+        "{} files are recorded, {} are left",
+        counts.ended,
+        counts.left()
+    );
     println!("run the same command again to go on");
     Ok(ExitCode::from(3))
 }

@@ -54,7 +54,16 @@ impl Progress {
         let bar = ProgressBar::no_length().with_style(style);
         let now = Instant::now();
         let (ended, counting) = ((0, now), Duration::ZERO);
-        Self { jobs, queue, tally, bar, began: now, line: now, ended, counting }
+        Self {
+            jobs,
+            queue,
+            tally,
+            bar,
+            began: now,
+            line: now,
+            ended,
+            counting,
+        }
     }
 
     /// Says what is there from former runs.
@@ -62,7 +71,9 @@ impl Progress {
         let ended = self.counts().await?.ended;
         if ended > 0 {
             let afresh = "delete it to begin afresh";
-            self.say(&format!("{ended} files are recorded in {store} already; {afresh}"));
+            self.say(&format!(
+                "{ended} files are recorded in {store} already; {afresh}"
+            ));
         }
         Ok(())
     }
@@ -122,7 +133,7 @@ impl Progress {
     async fn waiting(&self, counts: Counts) -> Result<String> {
         let Counts { ready, running, .. } = counts;
         if running > 0 {
-            let when = "if it was killed, they come back within 20 s";
+            let when = "if it was killed, they come back within 15 s";
             return Ok(format!("{running} held by another process; {when}"));
         }
         let list = self.jobs.list().queue(&*self.queue).state(JobState::Ready);
@@ -130,7 +141,9 @@ impl Progress {
         let now = Timestamp::now();
         let wait = retries.iter().map(|job| job.due_at.since(now)).min();
         let seconds = wait.unwrap_or_default().as_secs_f64().ceil();
-        Ok(format!("{ready} wait to be tried again, the next in {seconds} s"))
+        Ok(format!(
+            "{ready} wait to be tried again, the next in {seconds} s"
+        ))
     }
 
     /// A word that stays above the bar.

@@ -84,7 +84,10 @@ impl Report {
         match &end.how {
             How::Succeeded(result) => {
                 let facts: Facts = result.decode()?;
-                let line = Line { path: FilePath::new(&path), facts: &facts };
+                let line = Line {
+                    path: FilePath::new(&path),
+                    facts: &facts,
+                };
                 serde_json::to_writer(&mut *output, &line)?;
                 output.write_all(b"\n")?;
                 self.succeeded += 1;
@@ -98,7 +101,8 @@ impl Report {
                 if self.reasons.len() < SHOWN {
                     let times = job.errors + job.crashes;
                     let why = last_error(job).unwrap_or(reason.as_str());
-                    self.reasons.push(format!("{shown}: {why} (tried {times} times)"));
+                    self.reasons
+                        .push(format!("{shown}: {why} (tried {times} times)"));
                 }
             }
             How::Cancelled => self.other += 1,
@@ -113,7 +117,13 @@ impl Report {
 
     /// Prints it.
     pub fn print(&self, walked: &Walked, tally: &Tally, took: Duration) {
-        let Self { succeeded, dead, other, bytes, .. } = self;
+        let Self {
+            succeeded,
+            dead,
+            other,
+            bytes,
+            ..
+        } = self;
         let (files, read) = (tally.files.load(Relaxed), tally.bytes.load(Relaxed));
         let seconds = took.as_secs_f64();
         println!(
@@ -129,7 +139,10 @@ impl Report {
             HumanBytes((read as f64 / seconds) as u64),
         );
         if walked.passed_over > 0 {
-            println!("passed over: {} that are no regular files", walked.passed_over);
+            println!(
+                "passed over: {} that are no regular files",
+                walked.passed_over
+            );
         }
         for (micros, path) in &self.slowest {
             println!("slowest: {:>9.1} ms  {path}", *micros as f64 / 1000.0);
@@ -150,8 +163,11 @@ fn shorten(what: &str, lines: &[String], all: usize) {
 
 /// What the last attempt that failed said.
 fn last_error(job: &Job) -> Option<&str> {
-    job.history.iter().rev().find_map(|attempt| match &attempt.end {
-        AttemptEnd::Failed(failure) => Some(failure.message()),
-        AttemptEnd::Crashed { .. } => None,
-    })
+    job.history
+        .iter()
+        .rev()
+        .find_map(|attempt| match &attempt.end {
+            AttemptEnd::Failed(failure) => Some(failure.message()),
+            AttemptEnd::Crashed { .. } => None,
+        })
 }

@@ -37,7 +37,9 @@ impl Tree {
         let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
         let shown = dir.clone().unwrap_or_else(|| repository.to_path_buf());
         let refuse = |why| format!("{} can't be hashed: {why}", shown.display());
-        let root = shown.canonicalize().map_err(|error| refuse(error.to_string()))?;
+        let root = shown
+            .canonicalize()
+            .map_err(|error| refuse(error.to_string()))?;
         if !root.is_dir() {
             return Err(refuse("it is no directory".to_owned()).into());
         }
@@ -83,7 +85,9 @@ impl Tree {
                 Ok(entry) if entry.file_type().is_file() => batch.push(FilePath::new(entry.path())),
                 Ok(entry) if entry.file_type().is_dir() => {}
                 Ok(_) => walked.passed_over += 1,
-                Err(error) => walked.unreadable.push(error.to_string().escape_debug().to_string()),
+                Err(error) => walked
+                    .unreadable
+                    .push(error.to_string().escape_debug().to_string()),
             }
             if batch.len() == BATCH && batches.blocking_send(std::mem::take(&mut batch)).is_err() {
                 return walked;

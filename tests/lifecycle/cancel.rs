@@ -9,10 +9,22 @@ async fn a_waiting_job_is_cancelled_at_once_and_never_starts() {
     let world = World::new();
     let job = echo::enqueue(&world.jobs, 1).await.unwrap();
     assert_eq!(job.cancel().await.unwrap(), JobState::Cancelled);
-    assert_eq!(job.cancel().await.unwrap(), JobState::Cancelled, "twice is once");
-    assert_eq!(job.result().await.unwrap_err().kind(), ErrorKind::JobCancelled);
+    assert_eq!(
+        job.cancel().await.unwrap(),
+        JobState::Cancelled,
+        "twice is once"
+    );
+    assert_eq!(
+        job.result().await.unwrap_err().kind(),
+        ErrorKind::JobCancelled
+    );
     let _running = world.start(registry(), &Probe::new()).await;
-    echo::enqueue(&world.jobs, 2).await.unwrap().result().await.unwrap();
+    echo::enqueue(&world.jobs, 2)
+        .await
+        .unwrap()
+        .result()
+        .await
+        .unwrap();
     assert!(world.log.starts(job.id()).is_empty());
 }
 
@@ -53,7 +65,9 @@ async fn a_cancel_made_elsewhere_is_seen_at_the_next_renewal() {
     let world = World::new();
     let probe = Probe::new();
     let _running = world.start(registry(), &probe).await;
-    let elsewhere = bgjob::JobManager::builder(world.store.clone()).build().unwrap();
+    let elsewhere = bgjob::JobManager::builder(world.store.clone())
+        .build()
+        .unwrap();
     let job = polite::enqueue(&world.jobs, ()).await.unwrap();
     world.log.started(job.id(), 1).await;
     elsewhere.cancel(job.id()).await.unwrap();
@@ -66,7 +80,9 @@ async fn done_is_done_although_someone_cancelled() {
     let world = World::new();
     let probe = Probe::new();
     let _running = world.start(registry(), &probe).await;
-    let job = gated::enqueue(&world.jobs, "done".to_owned()).await.unwrap();
+    let job = gated::enqueue(&world.jobs, "done".to_owned())
+        .await
+        .unwrap();
     world.log.started(job.id(), 1).await;
     job.cancel().await.unwrap();
     let asked = What::CancelRequested(job.id(), CancelReason::User);
@@ -82,12 +98,20 @@ async fn a_retrying_job_is_cancelled_while_it_waits() {
     let world = World::new();
     let probe = Probe::new();
     let _running = world.start(registry(), &probe).await;
-    let job = world.jobs.enqueue_raw("takes", 1).delay(secs(60)).await.unwrap();
+    let job = world
+        .jobs
+        .enqueue_raw("takes", 1)
+        .delay(secs(60))
+        .await
+        .unwrap();
     pass(secs(30)).await;
     assert_eq!(job.cancel().await.unwrap(), JobState::Cancelled);
     pass(secs(60)).await;
     assert!(world.log.starts(job.id()).is_empty());
-    assert_eq!(gated("x".into(), opened()).await, Outcome::Success("x".into()));
+    assert_eq!(
+        gated("x".into(), opened()).await,
+        Outcome::Success("x".into())
+    );
 }
 
 fn opened() -> bgjob::State<Probe> {

@@ -82,8 +82,14 @@ async fn many_are_stored_in_batches_and_answered_in_order() {
         assert_eq!(job.result().await.unwrap(), n);
     }
     let by = |n: &u32| JobId::from_key(&format!("n-{n}"));
-    let first = echo::enqueue_all(&world.jobs, [1, 2]).id_by(by).await.unwrap();
-    let again = echo::enqueue_all(&world.jobs, [2, 3]).id_by(by).await.unwrap();
+    let first = echo::enqueue_all(&world.jobs, [1, 2])
+        .id_by(by)
+        .await
+        .unwrap();
+    let again = echo::enqueue_all(&world.jobs, [2, 3])
+        .id_by(by)
+        .await
+        .unwrap();
     assert_eq!(again[0].id(), first[1].id());
     assert_eq!([again[0].existing(), again[1].existing()], [true, false]);
 }
@@ -91,7 +97,10 @@ async fn many_are_stored_in_batches_and_answered_in_order() {
 #[tokio::test(start_paused = true)]
 async fn a_thousand_tasks_share_a_handful_of_creates() {
     let world = World::new();
-    world.store.faults.always(&[Call::Create], Fault::Slow(millis(5)));
+    world
+        .store
+        .faults
+        .always(&[Call::Create], Fault::Slow(millis(5)));
     let tasks: Vec<_> = (0..1000)
         .map(|n| {
             let jobs = world.jobs.clone();
@@ -212,5 +221,8 @@ async fn a_job_that_nobody_starts_in_time_expires() {
         ended.phase,
         Phase::Ended(ref end) if end.how == How::Dead(DeadReason::Expired)
     ));
-    world.log.wait(|what| *what == What::Expired(job.id())).await;
+    world
+        .log
+        .wait(|what| *what == What::Expired(job.id()))
+        .await;
 }

@@ -8,16 +8,27 @@ use crate::support::{Probe, What, World, jobs::*, millis, pass, secs};
 async fn the_most_urgent_go_first_then_the_longest_due() {
     let world = World::new();
     let probe = Probe::new();
-    let ranks = [Priority::Low, Priority::Normal, Priority::High, Priority::Critical];
+    let ranks = [
+        Priority::Low,
+        Priority::Normal,
+        Priority::High,
+        Priority::Critical,
+    ];
     for round in 0..3 {
         for rank in ranks {
             let word = format!("{rank:?} {round}");
-            gated::enqueue(&world.jobs, word).priority(rank).await.unwrap();
+            gated::enqueue(&world.jobs, word)
+                .priority(rank)
+                .await
+                .unwrap();
         }
         pass(millis(5)).await;
     }
     probe.open(12);
-    let builder = world.dispatcher(registry()).state(probe.clone()).default_slots(1);
+    let builder = world
+        .dispatcher(registry())
+        .state(probe.clone())
+        .default_slots(1);
     let _running = builder.start().await.unwrap();
     world.all_over().await;
     let expected: Vec<_> = ranks
@@ -34,8 +45,15 @@ async fn there_are_never_more_at_work_than_slots() {
     let (many, few) = (Probe::new(), Probe::new());
     let builder = world.dispatcher(registry().with::<other>());
     let builder = builder.state(many.clone()).state(Few(few.clone()));
-    let _running = builder.slots("default", 7).slots("few", 2).start().await.unwrap();
-    takes::enqueue_all(&world.jobs, vec![100; 70]).await.unwrap();
+    let _running = builder
+        .slots("default", 7)
+        .slots("few", 2)
+        .start()
+        .await
+        .unwrap();
+    takes::enqueue_all(&world.jobs, vec![100; 70])
+        .await
+        .unwrap();
     other::enqueue_all(&world.jobs, vec![(); 20]).await.unwrap();
     world.all_over().await;
     assert_eq!((many.most(), few.most()), (7, 2));
@@ -59,17 +77,26 @@ async fn long_jobs_are_not_hoarded() {
     let world = World::new();
     let probe = Probe::new();
     let start = async || {
-        let builder = world.dispatcher(registry()).state(probe.clone()).default_slots(2);
+        let builder = world
+            .dispatcher(registry())
+            .state(probe.clone())
+            .default_slots(2);
         builder.start().await.unwrap()
     };
     let both = [start().await, start().await];
     takes::enqueue_all(&world.jobs, [60_000; 24]).await.unwrap();
     for _ in 0..1_000 {
         pass(millis(990)).await;
-        let free = both.iter().map(|d| d.health().slots - d.health().running).sum::<usize>();
+        let free = both
+            .iter()
+            .map(|d| d.health().slots - d.health().running)
+            .sum::<usize>();
         let waiting = both.iter().map(|d| d.health().waiting).sum::<usize>();
         let over = world.count(JobState::Ready).await + world.count(JobState::Running).await == 0;
-        assert!(over || free == 0 || waiting == 0, "{free} free, {waiting} in hand");
+        assert!(
+            over || free == 0 || waiting == 0,
+            "{free} free, {waiting} in hand"
+        );
         if over {
             break;
         }
@@ -84,7 +111,10 @@ async fn what_was_taken_ahead_because_jobs_were_short_is_no_hoard_of_long_ones()
     let world = World::new();
     let probe = Probe::new();
     let start = async || {
-        let builder = world.dispatcher(registry()).state(probe.clone()).default_slots(2);
+        let builder = world
+            .dispatcher(registry())
+            .state(probe.clone())
+            .default_slots(2);
         builder.start().await.unwrap()
     };
     let first = start().await;
@@ -101,13 +131,23 @@ async fn what_was_taken_ahead_because_jobs_were_short_is_no_hoard_of_long_ones()
 #[tokio::test(start_paused = true)]
 async fn an_end_frees_a_slot_for_the_next_at_once() {
     let world = World::new();
-    let builder = world.dispatcher(registry()).state(Probe::new()).default_slots(1);
+    let builder = world
+        .dispatcher(registry())
+        .state(Probe::new())
+        .default_slots(1);
     let _running = builder.start().await.unwrap();
     let jobs = takes::enqueue_all(&world.jobs, [1_000; 20]).await.unwrap();
     world.all_over().await;
-    let starts: Vec<_> = jobs.iter().map(|job| world.log.starts(job.id())[0]).collect();
+    let starts: Vec<_> = jobs
+        .iter()
+        .map(|job| world.log.starts(job.id())[0])
+        .collect();
     for pair in starts.windows(2) {
-        assert!(pair[1] - pair[0] <= millis(1_010), "{:?}", pair[1] - pair[0]);
+        assert!(
+            pair[1] - pair[0] <= millis(1_010),
+            "{:?}",
+            pair[1] - pair[0]
+        );
     }
 }
 

@@ -8,7 +8,12 @@ use crate::support::{Fault, Probe, What, World, jobs::*, pass, secs};
 async fn one_that_is_idle_is_well() {
     let world = World::new();
     let builder = world.dispatcher(registry()).state(Probe::new());
-    let running = builder.slots("default", 3).slots("other", 4).start().await.unwrap();
+    let running = builder
+        .slots("default", 3)
+        .slots("other", 4)
+        .start()
+        .await
+        .unwrap();
     pass(secs(600)).await;
     let health = running.health();
     assert!(health.is_good() && !health.draining, "{health:?}");
@@ -21,8 +26,13 @@ async fn it_counts_what_runs() {
     let world = World::new();
     let probe = Probe::new();
     let running = world.start(registry(), &probe).await;
-    gated::enqueue_all(&world.jobs, vec!["x".to_owned(); 4]).await.unwrap();
-    world.log.nth(4, |what| matches!(what, What::AttemptStarted(_))).await;
+    gated::enqueue_all(&world.jobs, vec!["x".to_owned(); 4])
+        .await
+        .unwrap();
+    world
+        .log
+        .nth(4, |what| matches!(what, What::AttemptStarted(_)))
+        .await;
     assert_eq!(running.health().running, 4);
     probe.open(4);
     world.all_over().await;
@@ -36,7 +46,10 @@ async fn it_tells_what_the_store_has_not_confirmed() {
     let job = takes::enqueue(&world.jobs, 1_000).await.unwrap();
     world.log.started(job.id(), 1).await;
     world.store.faults.always(&[], Fault::Before);
-    world.log.wait(|what| *what == What::Down(Part::Store)).await;
+    world
+        .log
+        .wait(|what| *what == What::Down(Part::Store))
+        .await;
     pass(secs(10)).await;
     let health = running.health();
     assert_eq!(health.unrecorded, 1, "{health:?}");

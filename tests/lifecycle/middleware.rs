@@ -64,10 +64,19 @@ async fn it_may_leave_out_replace_and_panic() {
     let world = World::new();
     let builder = world.dispatcher(jobs::registry()).state(Probe::new());
     let _running = builder.middleware(Meddle).start().await.unwrap();
-    for (tag, result) in [("left out", 99), ("replaced", 98), ("once more", 1), ("no", 1)] {
+    for (tag, result) in [
+        ("left out", 99),
+        ("replaced", 98),
+        ("once more", 1),
+        ("no", 1),
+    ] {
         let job = jobs::echo::enqueue(&world.jobs, 1).tag(tag).await.unwrap();
         assert_eq!(job.result().await.unwrap(), result, "{tag}");
     }
-    let job = jobs::echo::enqueue(&world.jobs, 1).tag("panic").max_attempts(1).await.unwrap();
+    let job = jobs::echo::enqueue(&world.jobs, 1)
+        .tag("panic")
+        .max_attempts(1)
+        .await
+        .unwrap();
     assert_eq!(job.ended().await.unwrap().state(), JobState::Dead);
 }

@@ -7,7 +7,10 @@ use crate::support::{Probe, World, jobs::*, pass, secs};
 #[tokio::test(start_paused = true)]
 async fn lists_are_filtered_and_come_in_pages() {
     let world = World::new();
-    let all = echo::enqueue_all(&world.jobs, 0..25).tag("t").await.unwrap();
+    let all = echo::enqueue_all(&world.jobs, 0..25)
+        .tag("t")
+        .await
+        .unwrap();
     takes::enqueue(&world.jobs, 1).queue("other").await.unwrap();
     let mut found = Vec::new();
     let mut after = None;
@@ -36,7 +39,10 @@ async fn lists_are_filtered_and_come_in_pages() {
 async fn counts_are_per_queue_and_state() {
     let world = World::new();
     echo::enqueue_all(&world.jobs, 0..3).await.unwrap();
-    let other = echo::enqueue_all(&world.jobs, 0..2).queue("a").await.unwrap();
+    let other = echo::enqueue_all(&world.jobs, 0..2)
+        .queue("a")
+        .await
+        .unwrap();
     other[0].cancel().await.unwrap();
     let count = |queue: &str, state, jobs| QueueCount {
         queue: queue.into(),
@@ -72,7 +78,10 @@ async fn a_job_that_is_over_can_be_run_once_more() {
 async fn a_waiting_job_can_be_edited_and_brought_forward() {
     for world in [World::new(), World::with_queue()] {
         let _running = world.start(registry(), &Probe::new()).await;
-        let job = echo::enqueue(&world.jobs, 1).delay(secs(3_600)).await.unwrap();
+        let job = echo::enqueue(&world.jobs, 1)
+            .delay(secs(3_600))
+            .await
+            .unwrap();
         let read = job.job().await.unwrap();
         world.jobs.edit(&read, &2).await.unwrap();
         let stale = world.jobs.edit(&read, &3).await.unwrap_err();
@@ -100,11 +109,27 @@ async fn what_a_state_does_not_allow_is_refused_in_words() {
         assert!(error.job_id().is_some());
     };
     let conflict = ErrorKind::Conflict;
-    check(jobs.cancel(over.id()).await.map(drop), conflict, "this one is succeeded");
-    check(jobs.reschedule(over.id(), Due::Now).await, conflict, "only a waiting job");
-    check(jobs.requeue(waits.id()).await, conflict, "only a job that is over");
+    check(
+        jobs.cancel(over.id()).await.map(drop),
+        conflict,
+        "this one is succeeded",
+    );
+    check(
+        jobs.reschedule(over.id(), Due::Now).await,
+        conflict,
+        "only a waiting job",
+    );
+    check(
+        jobs.requeue(waits.id()).await,
+        conflict,
+        "only a job that is over",
+    );
     check(jobs.delete(waits.id()).await, conflict, "cancel it first");
-    check(jobs.delete(JobId::new()).await, ErrorKind::NotFound, "no such job");
+    check(
+        jobs.delete(JobId::new()).await,
+        ErrorKind::NotFound,
+        "no such job",
+    );
     let read = jobs.get(over.id()).await.unwrap().unwrap();
     check(jobs.edit(&read, &1).await, conflict, "only a waiting job");
     let large = jobs.get(waits.id()).await.unwrap().unwrap();
@@ -118,7 +143,10 @@ async fn what_is_over_is_forgotten_when_its_time_has_come_or_when_told() {
     let running = world.start(registry(), &Probe::new()).await;
     let told = echo::enqueue(&world.jobs, 1).await.unwrap();
     let kept = echo::enqueue(&world.jobs, 2).await.unwrap();
-    let short = echo::enqueue(&world.jobs, 3).retain(secs(60)).await.unwrap();
+    let short = echo::enqueue(&world.jobs, 3)
+        .retain(secs(60))
+        .await
+        .unwrap();
     for job in [&told, &kept, &short] {
         job.result().await.unwrap();
     }

@@ -1,6 +1,9 @@
 //! Panics of handlers stay inside.
 
-use bgjob::{Event, JobState, State, job, job::{AttemptEnd, FailureKind}};
+use bgjob::{
+    Event, JobState, State, job,
+    job::{AttemptEnd, FailureKind},
+};
 
 use crate::support::{Probe, World, jobs, pass, secs};
 
@@ -34,7 +37,12 @@ async fn check(when: &str, says: &str) {
     let world = World::new();
     let probe = Probe::new();
     let builder = world.dispatcher(jobs::registry().with::<panics>());
-    let running = builder.state(probe.clone()).default_slots(1).start().await.unwrap();
+    let running = builder
+        .state(probe.clone())
+        .default_slots(1)
+        .start()
+        .await
+        .unwrap();
     let job = panics::enqueue(&world.jobs, when.to_owned()).await.unwrap();
     let ended = job.ended().await.unwrap();
     assert_eq!((ended.state(), ended.errors), (JobState::Dead, 2), "{when}");
@@ -69,7 +77,10 @@ async fn a_listener_that_panics_costs_nothing_but_what_it_would_have_heard() {
     let world = World::new();
     let builder = world.dispatcher(jobs::registry()).state(Probe::new());
     let builder = builder.on_event(|event| {
-        assert!(!matches!(event, Event::AttemptStarted { .. }), "a bad listener");
+        assert!(
+            !matches!(event, Event::AttemptStarted { .. }),
+            "a bad listener"
+        );
         assert!(!matches!(event, Event::Recorded { .. }), "a bad listener");
     });
     let running = builder.default_slots(1).start().await.unwrap();

@@ -13,7 +13,10 @@ async fn a_hint_leads_to_a_claim_at_once_and_is_acknowledged() {
     let job = echo::enqueue(&world.jobs, 1).await.unwrap();
     assert_eq!(job.result().await.unwrap(), 1);
     assert!(begun.elapsed() < millis(10), "{:?}", begun.elapsed());
-    world.log.wait(|what| *what == What::Claimed(1, Via::Hint)).await;
+    world
+        .log
+        .wait(|what| *what == What::Claimed(1, Via::Hint))
+        .await;
     let queue = world.queue.as_ref().unwrap();
     assert_eq!(queue.faults.count(Call::Ack), 1);
     assert_eq!(queue.wipe("default").await, 0);
@@ -86,12 +89,18 @@ async fn a_queue_that_is_down_is_told_and_worked_around() {
     queue.faults.always(&[], Fault::Before);
     for n in 0..60 {
         let begun = tokio::time::Instant::now();
-        let job = echo::enqueue(&world.jobs, n).await.expect("a queue is no reason to refuse");
+        let job = echo::enqueue(&world.jobs, n)
+            .await
+            .expect("a queue is no reason to refuse");
         assert_eq!(job.result().await.unwrap(), n);
         assert!(begun.elapsed() <= secs(3), "{:?}", begun.elapsed());
         pass(secs(10)).await;
         let health = running.health();
-        assert!(health.queue_down_for.is_some_and(|span| span > secs(5 * u64::from(n))));
+        assert!(
+            health
+                .queue_down_for
+                .is_some_and(|span| span > secs(5 * u64::from(n)))
+        );
         assert!(health.is_good(), "the jobs run");
     }
     queue.faults.heal();
@@ -99,13 +108,20 @@ async fn a_queue_that_is_down_is_told_and_worked_around() {
     assert_eq!(running.health().queue_down_for, None);
     assert_eq!(world.log.count(|what| *what == What::Down(Part::Queue)), 1);
     let job = echo::enqueue(&world.jobs, 1).await.unwrap();
-    job.result_within(millis(10)).await.expect("by a hint again");
+    job.result_within(millis(10))
+        .await
+        .expect("by a hint again");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_queue_that_is_down_at_the_start_is_no_reason_not_to_start() {
     let world = World::with_queue();
-    world.queue.as_ref().unwrap().faults.always(&[], Fault::Hang);
+    world
+        .queue
+        .as_ref()
+        .unwrap()
+        .faults
+        .always(&[], Fault::Hang);
     let job = echo::enqueue(&world.jobs, 1).await.unwrap();
     let _running = world.start(registry(), &Probe::new()).await;
     job.result_within(secs(15)).await.unwrap();
@@ -118,7 +134,9 @@ async fn doubled_hints_are_dropped() {
     let queue = world.queue.clone().unwrap();
     let probe = Probe::new();
     let _running = world.start(registry(), &probe).await;
-    let job = gated::enqueue(&world.jobs, "once".to_owned()).await.unwrap();
+    let job = gated::enqueue(&world.jobs, "once".to_owned())
+        .await
+        .unwrap();
     world.log.started(job.id(), 1).await;
     let hint = bgjob::queue::Hint {
         id: job.id(),
@@ -174,7 +192,10 @@ async fn retries_and_delays_need_no_hint() {
     pass(secs(5)).await;
     for ms in [300, 2_000, 30_000] {
         let due = tokio::time::Instant::now() + millis(ms);
-        let job = echo::enqueue(&world.jobs, 1).delay(millis(ms)).await.unwrap();
+        let job = echo::enqueue(&world.jobs, 1)
+            .delay(millis(ms))
+            .await
+            .unwrap();
         let start = world.log.started(job.id(), 1).await;
         assert!(start + millis(1) >= due);
         assert!(start <= due + millis(1_100), "late by {:?}", start - due);

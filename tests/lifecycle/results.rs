@@ -47,7 +47,11 @@ async fn a_job_kept_for_no_time_has_no_result_to_wait_for() {
     world.log.recorded(job.id()).await;
     assert_eq!(job.status().await.unwrap_err().kind(), ErrorKind::NotFound);
     // A repeated create can't run it again.
-    let again = echo::enqueue(&world.jobs, 1).retain(secs(0)).id(job.id()).await.unwrap();
+    let again = echo::enqueue(&world.jobs, 1)
+        .retain(secs(0))
+        .id(job.id())
+        .await
+        .unwrap();
     assert!(again.existing());
     assert_eq!(world.count(JobState::Ready).await, 0);
 }
@@ -60,7 +64,9 @@ async fn hopeless(_: ()) -> Result<u32, JobError> {
 #[tokio::test(start_paused = true)]
 async fn a_dead_job_says_why() {
     let world = World::new();
-    let _running = world.start(registry().with::<hopeless>(), &Probe::new()).await;
+    let _running = world
+        .start(registry().with::<hopeless>(), &Probe::new())
+        .await;
     let job = hopeless::enqueue(&world.jobs, ()).await.unwrap();
     let error = job.result().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::JobDead);
@@ -76,8 +82,14 @@ async fn a_result_of_another_type_is_refused() {
     let job = echo::enqueue(&world.jobs, 1).await.unwrap();
     job.result().await.unwrap();
     let other = world.jobs.handle::<String>(job.id());
-    assert_eq!(other.result().await.unwrap_err().kind(), ErrorKind::InvalidInput);
-    assert_eq!(world.jobs.handle::<u32>(job.id()).result().await.unwrap(), 1);
+    assert_eq!(
+        other.result().await.unwrap_err().kind(),
+        ErrorKind::InvalidInput
+    );
+    assert_eq!(
+        world.jobs.handle::<u32>(job.id()).result().await.unwrap(),
+        1
+    );
 }
 
 #[job(name = "large_result", backoff = "constant(1s)", max_attempts = 2)]
@@ -88,7 +100,9 @@ async fn large_result(_: ()) -> Result<String, JobError> {
 #[tokio::test(start_paused = true)]
 async fn a_result_that_is_too_large_is_an_error_of_the_attempt() {
     let world = World::new();
-    let _running = world.start(registry().with::<large_result>(), &Probe::new()).await;
+    let _running = world
+        .start(registry().with::<large_result>(), &Probe::new())
+        .await;
     let job = large_result::enqueue(&world.jobs, ()).await.unwrap();
     let error = job.result().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::JobDead);

@@ -35,14 +35,18 @@ impl fmt::Display for Layered {
 impl std::error::Error for Layered {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         static CAUSES: [Layered; 2] = [Layered(1), Layered(2)];
-        CAUSES.get(usize::from(self.0).wrapping_sub(2)).map(|e| e as _)
+        CAUSES
+            .get(usize::from(self.0).wrapping_sub(2))
+            .map(|e| e as _)
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_failed_job_is_tried_again_when_its_backoff_is_over() {
     let world = World::new();
-    let _running = world.start(jobs::registry().with::<fails>(), &Probe::new()).await;
+    let _running = world
+        .start(jobs::registry().with::<fails>(), &Probe::new())
+        .await;
     let job = fails::enqueue(&world.jobs, 3).await.unwrap();
     assert_eq!(job.result().await.unwrap(), 4);
     let starts = world.log.starts(job.id());
@@ -56,8 +60,13 @@ async fn a_failed_job_is_tried_again_when_its_backoff_is_over() {
 #[tokio::test(start_paused = true)]
 async fn the_last_error_makes_it_dead_and_all_chains_are_kept() {
     let world = World::new();
-    let _running = world.start(jobs::registry().with::<fails>(), &Probe::new()).await;
-    let job = fails::enqueue(&world.jobs, 99).max_attempts(2).await.unwrap();
+    let _running = world
+        .start(jobs::registry().with::<fails>(), &Probe::new())
+        .await;
+    let job = fails::enqueue(&world.jobs, 99)
+        .max_attempts(2)
+        .await
+        .unwrap();
     let ended = job.ended().await.unwrap();
     assert!(matches!(
         ended.phase,
@@ -82,8 +91,12 @@ async fn jittered(_: ()) -> Result<(), String> {
 #[tokio::test(start_paused = true)]
 async fn jitter_takes_away_half_at_most_and_spreads() {
     let world = World::new();
-    let _running = world.start(jobs::registry().with::<jittered>(), &Probe::new()).await;
-    let jobs = jittered::enqueue_all(&world.jobs, vec![(); 50]).await.unwrap();
+    let _running = world
+        .start(jobs::registry().with::<jittered>(), &Probe::new())
+        .await;
+    let jobs = jittered::enqueue_all(&world.jobs, vec![(); 50])
+        .await
+        .unwrap();
     world.all_over().await;
     let mut gaps = Vec::new();
     for job in &jobs {
@@ -112,9 +125,13 @@ async fn verdicts(what: String, ctx: JobContext, probe: State<Probe>) -> Result<
 async fn a_job_error_says_what_is_to_be_done() {
     let world = World::new();
     let probe = Probe::new();
-    let _running = world.start(jobs::registry().with::<verdicts>(), &probe).await;
+    let _running = world
+        .start(jobs::registry().with::<verdicts>(), &probe)
+        .await;
     let check = async |what: &str, state: JobState, errors: u32, after: Option<Duration>| {
-        let job = verdicts::enqueue(&world.jobs, what.to_owned()).await.unwrap();
+        let job = verdicts::enqueue(&world.jobs, what.to_owned())
+            .await
+            .unwrap();
         let ended = job.ended().await.unwrap();
         assert_eq!(ended.state(), state, "{what}");
         assert_eq!(ended.errors, errors, "{what}");
@@ -146,7 +163,10 @@ fn panics(errors: u32) -> Duration {
 async fn a_backoff_that_panics_costs_no_slot() {
     let world = World::new();
     let registry = jobs::registry().with::<bad_backoff>();
-    let builder = world.dispatcher(registry).state(Probe::new()).default_slots(1);
+    let builder = world
+        .dispatcher(registry)
+        .state(Probe::new())
+        .default_slots(1);
     let running = builder.start().await.unwrap();
     let job = bad_backoff::enqueue(&world.jobs, ()).await.unwrap();
     let ended = job.ended().await.unwrap();

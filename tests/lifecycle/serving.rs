@@ -23,7 +23,10 @@ fn same(value: serde_json::Value, _: u32) -> Result<serde_json::Value, String> {
 }
 
 fn registry() -> Registry {
-    Registry::new().with::<mail>().with::<report>().with::<ping>()
+    Registry::new()
+        .with::<mail>()
+        .with::<report>()
+        .with::<ping>()
 }
 
 #[tokio::test(start_paused = true)]
@@ -43,16 +46,28 @@ async fn all_that_is_missing_is_named_at_once() {
         assert!(text.contains(says), "{says:?} is not in {text}");
     }
     assert!(!text.contains("ping"), "{text}");
-    assert_eq!(text.matches("State<Mailer>").count(), 1, "an option needs nothing: {text}");
+    assert_eq!(
+        text.matches("State<Mailer>").count(),
+        1,
+        "an option needs nothing: {text}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_dedicated_worker_needs_only_what_it_serves() {
     let world = World::new();
-    let of_mail = world.jobs.enqueue_raw("old_mail", ()).queue("mail").await.unwrap();
+    let of_mail = world
+        .jobs
+        .enqueue_raw("old_mail", ())
+        .queue("mail")
+        .await
+        .unwrap();
     let of_report = report::enqueue(&world.jobs, ()).await.unwrap();
     let of_ping = ping::enqueue(&world.jobs, 1).await.unwrap();
-    let builder = world.dispatcher(registry()).state(Mailer).serve_queues(["mail"]);
+    let builder = world
+        .dispatcher(registry())
+        .state(Mailer)
+        .serve_queues(["mail"]);
     let running = builder.start().await.unwrap();
     of_mail.ended().await.unwrap();
     pass(secs(60)).await;
@@ -71,7 +86,10 @@ async fn a_queue_that_jobs_are_only_sent_to_has_to_be_named() {
     let world = World::new();
     let job = ping::enqueue(&world.jobs, 1).queue("aside").await.unwrap();
     let services = |builder: bgjob::DispatcherBuilder| builder.state(Mailer).state(Pool(1_u8));
-    let first = services(world.dispatcher(registry())).start().await.unwrap();
+    let first = services(world.dispatcher(registry()))
+        .start()
+        .await
+        .unwrap();
     pass(secs(60)).await;
     assert_eq!(job.status().await.unwrap(), JobState::Ready);
     let builder = services(world.dispatcher(registry())).slots("aside", 1);
@@ -83,9 +101,26 @@ async fn a_queue_that_jobs_are_only_sent_to_has_to_be_named() {
 #[tokio::test(start_paused = true)]
 async fn what_nobody_here_can_read_waits_for_somebody_who_can() {
     let world = World::new();
-    let newer = world.jobs.enqueue_raw("ping", 1).queue("pings").version(3).await.unwrap();
-    let unknown = world.jobs.enqueue_raw("pong", 1).queue("pings").await.unwrap();
-    let older = world.jobs.enqueue_raw("ping", 1).queue("pings").version(0).await.unwrap();
+    let newer = world
+        .jobs
+        .enqueue_raw("ping", 1)
+        .queue("pings")
+        .version(3)
+        .await
+        .unwrap();
+    let unknown = world
+        .jobs
+        .enqueue_raw("pong", 1)
+        .queue("pings")
+        .await
+        .unwrap();
+    let older = world
+        .jobs
+        .enqueue_raw("ping", 1)
+        .queue("pings")
+        .version(0)
+        .await
+        .unwrap();
     let builder = world.dispatcher(registry()).serve_jobs(["ping"]);
     let _running = builder.start().await.unwrap();
     older.result().await.unwrap();
@@ -103,7 +138,10 @@ async fn wrong_settings_are_refused_at_the_start() {
     let check = async |builder: bgjob::DispatcherBuilder, says: &str| {
         let error = builder.start().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
-        assert!(error.to_string().contains(says), "{says:?} is not in {error}");
+        assert!(
+            error.to_string().contains(says),
+            "{says:?} is not in {error}"
+        );
     };
     check(builder().slots("default", 0), "`default` has 0 slots").await;
     check(builder().default_slots(10_001), "10001 slots").await;
@@ -129,7 +167,9 @@ mod twins {
 #[tokio::test(start_paused = true)]
 async fn two_jobs_of_one_name_are_refused_with_both_places() {
     let world = World::new();
-    let registry = Registry::new().with::<twins::first>().with::<twins::second>();
+    let registry = Registry::new()
+        .with::<twins::first>()
+        .with::<twins::second>();
     let error = world.dispatcher(registry).start().await.unwrap_err();
     let text = error.to_string();
     assert!(text.contains("two jobs are named `twin`"), "{text}");
@@ -143,5 +183,8 @@ async fn the_start_says_what_is_registered() {
     let builder = builder.expect_jobs(["mail", "old_mail"]);
     let _running = builder.start().await.unwrap();
     let names = ["mail", "ping", "report"].map(str::to_owned).to_vec();
-    world.log.wait(|what| *what == crate::support::What::Started(names.clone())).await;
+    world
+        .log
+        .wait(|what| *what == crate::support::What::Started(names.clone()))
+        .await;
 }

@@ -32,7 +32,8 @@ async fn what_runs_may_end_and_nothing_new_begins() {
 
 #[tokio::test(start_paused = true)]
 async fn an_idle_dispatcher_stops_at_once() {
-    for world in [World::new(), World::with_queue()] {
+    for build in [World::new, World::with_queue] {
+        let world = build();
         let running = world.start(registry(), &Probe::new()).await;
         pass(secs(3)).await;
         assert_eq!(running.shutdown().await, drained(0, 0, 0));
@@ -59,7 +60,10 @@ async fn what_does_not_end_is_asked_to_and_given_back_at_no_cost() {
         assert_eq!(job.state(), JobState::Ready);
         assert_eq!((job.errors, job.crashes, job.history.len()), (0, 0, 0));
         let reason = bgjob::CancelReason::Shutdown;
-        assert_eq!(world.log.count(|w| *w == What::CancelRequested(id, reason)), 1);
+        assert_eq!(
+            world.log.count(|w| *w == What::CancelRequested(id, reason)),
+            1
+        );
     }
 }
 
@@ -98,18 +102,26 @@ async fn asking_again_hurries() {
 async fn what_waits_in_hand_is_given_back_first_at_no_cost() {
     let world = World::new();
     let probe = Probe::new();
-    let builder = world.dispatcher(registry()).state(probe.clone()).default_slots(1);
+    let builder = world
+        .dispatcher(registry())
+        .state(probe.clone())
+        .default_slots(1);
     let running = builder.start().await.unwrap();
     echo::enqueue_all(&world.jobs, 0..2_000).await.unwrap();
     world.all_over().await;
-    let held = gated::enqueue_all(&world.jobs, vec!["x".to_owned(); 5]).await.unwrap();
+    let held = gated::enqueue_all(&world.jobs, vec!["x".to_owned(); 5])
+        .await
+        .unwrap();
     world.log.started(held[0].id(), 1).await;
     assert_eq!(running.health().waiting, 4, "taken ahead");
     running.begin_shutdown();
     pass(millis(10)).await;
     for job in &held[1..] {
         let job = world.job(job.id()).await;
-        assert_eq!((job.state(), job.errors, job.crashes), (JobState::Ready, 0, 0));
+        assert_eq!(
+            (job.state(), job.errors, job.crashes),
+            (JobState::Ready, 0, 0)
+        );
     }
     probe.open(1);
     assert_eq!(running.wait().await, drained(1, 4, 0));
@@ -119,12 +131,19 @@ async fn what_waits_in_hand_is_given_back_first_at_no_cost() {
 #[tokio::test(start_paused = true)]
 async fn heartbeats_go_on_until_the_end() {
     let world = World::new();
-    let builder = world.dispatcher(registry()).state(Probe::new()).drain(secs(300));
+    let builder = world
+        .dispatcher(registry())
+        .state(Probe::new())
+        .drain(secs(300));
     let running = builder.start().await.unwrap();
     let job = takes::enqueue(&world.jobs, 200_000).await.unwrap();
     world.log.started(job.id(), 1).await;
     // Another one would take it away, if it could.
-    let other = world.dispatcher(bgjob::Registry::new().with::<echo>()).start().await.unwrap();
+    let other = world
+        .dispatcher(bgjob::Registry::new().with::<echo>())
+        .start()
+        .await
+        .unwrap();
     assert_eq!(running.shutdown().await, drained(1, 0, 0));
     assert_eq!(world.state(job.id()).await, JobState::Succeeded);
     assert_eq!(world.job(job.id()).await.crashes, 0);

@@ -54,11 +54,24 @@ async fn asks_for_all(
 async fn a_handler_gets_what_it_asks_for() {
     let world = World::new();
     let probe = Probe::new();
-    let _running = world.start(jobs::registry().with::<asks_for_all>(), &probe).await;
-    let enqueue = asks_for_all::enqueue(&world.jobs, 7).tag("blue").header("tenant", "t");
+    let _running = world
+        .start(jobs::registry().with::<asks_for_all>(), &probe)
+        .await;
+    let enqueue = asks_for_all::enqueue(&world.jobs, 7)
+        .tag("blue")
+        .header("tenant", "t");
     let job = enqueue.priority(Priority::High).await.unwrap();
     let db = "asks_for_all of all".to_owned();
-    let expected = (7, db, job.id(), 2, 2, "t".to_owned(), vec!["blue".to_owned()], true);
+    let expected = (
+        7,
+        db,
+        job.id(),
+        2,
+        2,
+        "t".to_owned(),
+        vec!["blue".to_owned()],
+        true,
+    );
     assert_eq!(job.result().await.unwrap(), expected);
     let job = job.job().await.unwrap();
     let AttemptEnd::Failed(failure) = &job.history[0].end else {
@@ -71,8 +84,12 @@ async fn a_handler_gets_what_it_asks_for() {
 #[tokio::test(start_paused = true)]
 async fn an_extractor_may_say_that_trying_again_is_of_no_use() {
     let world = World::new();
-    let _running = world.start(jobs::registry().with::<asks_for_all>(), &Probe::new()).await;
-    let enqueue = asks_for_all::enqueue(&world.jobs, 7).tag("locked").header("tenant", "t");
+    let _running = world
+        .start(jobs::registry().with::<asks_for_all>(), &Probe::new())
+        .await;
+    let enqueue = asks_for_all::enqueue(&world.jobs, 7)
+        .tag("locked")
+        .header("tenant", "t");
     let ended = enqueue.await.unwrap().ended().await.unwrap();
     assert_eq!((ended.state(), ended.errors), (JobState::Dead, 2));
 }
@@ -88,12 +105,17 @@ async fn reports(_: (), ctx: JobContext) {
 #[tokio::test(start_paused = true)]
 async fn progress_is_stored_with_the_renewals() {
     let world = World::new();
-    let _running = world.start(jobs::registry().with::<reports>(), &Probe::new()).await;
+    let _running = world
+        .start(jobs::registry().with::<reports>(), &Probe::new())
+        .await;
     let job = reports::enqueue(&world.jobs, ()).await.unwrap();
     crate::support::pass(secs(25)).await;
     let progress = world.job(job.id()).await.progress.expect("twice renewed");
     assert!((15..=25).contains(&progress.done), "{progress:?}");
-    assert_eq!((progress.total, progress.note.as_deref()), (Some(60), Some("on the way")));
+    assert_eq!(
+        (progress.total, progress.note.as_deref()),
+        (Some(60), Some("on the way"))
+    );
 }
 
 #[job(name = "knows", timeout = "1h", deadline = "2h")]
@@ -108,7 +130,9 @@ async fn knows(_: (), ctx: JobContext) -> Outcome<(u64, u64)> {
 #[tokio::test(start_paused = true)]
 async fn a_context_knows_its_times() {
     let world = World::new();
-    let _running = world.start(jobs::registry().with::<knows>(), &Probe::new()).await;
+    let _running = world
+        .start(jobs::registry().with::<knows>(), &Probe::new())
+        .await;
     let job = knows::enqueue(&world.jobs, ()).await.unwrap();
     assert_eq!(job.result().await.unwrap(), (3, 7_200));
 }

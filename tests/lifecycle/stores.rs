@@ -16,7 +16,10 @@ async fn a_store_that_is_down_for_ten_minutes_ends_nothing() {
         world.store.faults.always(&[], fault);
         pass(secs(600)).await;
         let health = running.health();
-        assert!(health.store_down_for.is_some_and(|span| span > secs(500)), "{health:?}");
+        assert!(
+            health.store_down_for.is_some_and(|span| span > secs(500)),
+            "{health:?}"
+        );
         assert!(!health.is_good());
         world.store.faults.heal();
         let back = tokio::time::Instant::now();
@@ -58,7 +61,10 @@ async fn a_finish_in_doubt_is_applied_once() {
     let running = world.start(registry(), &Probe::new()).await;
     let slow = takes::enqueue_all(&world.jobs, [1_000; 5]).await.unwrap();
     world.log.started(slow[4].id(), 1).await;
-    world.store.faults.once(&[Call::Finish, Call::FinishAndClaim], Fault::After);
+    world
+        .store
+        .faults
+        .once(&[Call::Finish, Call::FinishAndClaim], Fault::After);
     for job in &slow {
         job.result().await.unwrap();
         assert_eq!(world.log.starts(job.id()).len(), 1);
@@ -99,12 +105,18 @@ async fn a_result_the_store_refuses_for_ever_ends_the_attempt_as_an_error() {
 async fn a_sweep_that_fails_while_all_slots_are_busy_is_not_held_against_the_store_for_ever() {
     let world = World::new();
     let probe = Probe::new();
-    let builder = world.dispatcher(registry()).state(probe.clone()).default_slots(1);
+    let builder = world
+        .dispatcher(registry())
+        .state(probe.clone())
+        .default_slots(1);
     let running = builder.start().await.unwrap();
     let job = gated::enqueue(&world.jobs, "x".to_owned()).await.unwrap();
     world.log.started(job.id(), 1).await;
     world.store.faults.once(&[Call::Sweep], Fault::Before);
-    world.log.wait(|what| *what == What::Down(Part::Store)).await;
+    world
+        .log
+        .wait(|what| *what == What::Down(Part::Store))
+        .await;
     pass(secs(10)).await;
     assert_eq!(running.health().store_down_for, None);
 }
@@ -114,7 +126,9 @@ async fn ten_thousand_tiny_jobs_of_several_queues_end_exactly_once() {
     let world = World::new();
     let queues = ["a", "b", "c", "default"];
     let builder = world.dispatcher(registry()).state(Probe::new());
-    let builder = queues.iter().fold(builder, |builder, queue| builder.slots(*queue, 7));
+    let builder = queues
+        .iter()
+        .fold(builder, |builder, queue| builder.slots(*queue, 7));
     let running = builder.start().await.unwrap();
     let mut jobs = Vec::new();
     for (n, queue) in (0..).zip(queues.iter().cycle().take(12)) {
@@ -123,9 +137,17 @@ async fn ten_thousand_tiny_jobs_of_several_queues_end_exactly_once() {
     }
     world.all_over().await;
     assert_eq!(world.count(JobState::Succeeded).await, 12_000);
-    assert_eq!(world.log.count(|what| matches!(what, What::AttemptStarted(_))), 12_000);
+    assert_eq!(
+        world
+            .log
+            .count(|what| matches!(what, What::AttemptStarted(_))),
+        12_000
+    );
     assert!(world.elapsed() < secs(5), "{:?}", world.elapsed());
     let health = running.health();
-    assert_eq!((health.running, health.waiting, health.unrecorded), (0, 0, 0));
+    assert_eq!(
+        (health.running, health.waiting, health.unrecorded),
+        (0, 0, 0)
+    );
     let _ = running.shutdown().await;
 }

@@ -2,16 +2,19 @@
 //! third crash.
 
 use bgjob::{
-    JobId, JobState,
+    JobId, JobQueue as _, JobState,
     job::{AttemptEnd, DeadReason, How, Phase},
+    queue::Hint,
 };
 
-use crate::support::{Fault, Probe, World, jobs::*, millis, pass, secs};
+use crate::support::{Call, Fault, Probe, World, jobs::*, millis, pass, secs};
 
 /// Lets a process die with these jobs, and waits until they are ready again.
 async fn crash(world: &World, ids: &[JobId], name: &str) {
     world.claim_and_die(ids, &[name]).await;
-    let running = world.start(bgjob::Registry::new().with::<echo>(), &Probe::new()).await;
+    let running = world
+        .start(bgjob::Registry::new().with::<echo>(), &Probe::new())
+        .await;
     pass(secs(36)).await;
     let _ = running.shutdown().await;
     for id in ids {
@@ -69,7 +72,10 @@ async fn a_suspect_waits_for_a_free_slot() {
     crash(&world, &[suspect.id()], "takes").await;
     // So short jobs that much is taken ahead, then long ones in all slots.
     let probe = Probe::new();
-    let builder = world.dispatcher(registry()).state(probe.clone()).slots("default", 2);
+    let builder = world
+        .dispatcher(registry())
+        .state(probe.clone())
+        .slots("default", 2);
     let _running = builder.start().await.unwrap();
     let busy = takes::enqueue_all(&world.jobs, [60_000; 2]).priority(bgjob::Priority::High);
     let busy = busy.await.unwrap();
@@ -94,9 +100,7 @@ async fn a_killer_is_convicted_at_its_third_crash_with_its_history() {
     for (crashes, backoff) in [(1, 5), (2, 60), (3, 0)] {
         world.claim_and_die(&[killer.id()], &["takes"]).await;
         let died = tokio::time::Instant::now();
-        let revoked = |what: &crate::support::What| {
-            matches!(what, crate::support::What::Revoked(id, _) if *id == killer.id())
-        };
+        let revoked = |what: &crate::support::What| matches!(what, crate::support::What::Revoked(id, _) if *id == killer.id());
         world.log.nth(crashes, revoked).await;
         assert!(died.elapsed() <= secs(35));
         let job = world.job(killer.id()).await;
@@ -119,19 +123,32 @@ async fn a_killer_is_convicted_at_its_third_crash_with_its_history() {
     assert!(error.to_string().contains("crashes"), "{error}");
 }
 
-/// The store is slow, so that a claim by hint and a look of one's own are on their way together.
+/// The store is slow and hints come in at odd times, so that claims by hint and looks of one's own
+/// are on their way together.
 #[tokio::test(start_paused = true)]
 async fn there_is_one_suspect_at_a_time_with_a_queue_too() {
     let world = World::with_queue();
-    let suspects = takes::enqueue_all(&world.jobs, [5_000; 6]).await.unwrap();
+    let suspects = takes::enqueue_all(&world.jobs, [3_000; 20]).await.unwrap();
     let ids: Vec<_> = suspects.iter().map(|job| job.id()).collect();
     crash(&world, &ids, "takes").await;
-    world.store.faults.always(&[], Fault::Slow(millis(400)));
+    let slow = &[Call::Claim, Call::ClaimReady, Call::FinishAndClaim];
+    world.store.faults.always(slow, Fault::Slow(millis(400)));
     let probe = Probe::new();
     let _running = world.start(registry(), &probe).await;
-    pass(secs(10)).await;
-    for job in &suspects {
-        job.ended().await.unwrap();
+    let hints: Vec<_> = ids.iter().map(|id| hint(*id)).collect();
+    for n in 0..60 {
+        pass(millis(1_500 + 37 * n % 900)).await;
+        world.queue.as_ref().unwrap().push(&hints).await.unwrap();
     }
+    world.all_over().await;
+    assert_eq!(world.count(JobState::Succeeded).await, 20);
     assert_eq!(probe.most(), 1);
+}
+
+fn hint(id: JobId) -> Hint {
+    Hint {
+        id,
+        queue: "default".into(),
+        priority: bgjob::Priority::Normal,
+    }
 }

@@ -70,10 +70,15 @@ async fn hurried(ms: u64, ctx: JobContext) -> Result<(), String> {
 #[tokio::test(start_paused = true)]
 async fn no_attempt_goes_on_or_begins_after_the_deadline() {
     let world = World::new();
-    let _running = world.start(jobs::registry().with::<hurried>(), &Probe::new()).await;
+    let _running = world
+        .start(jobs::registry().with::<hurried>(), &Probe::new())
+        .await;
     let check = async |ms: u64, starts: usize, until: u64, errors: u32| {
         let begun = tokio::time::Instant::now();
-        let job = hurried::enqueue(&world.jobs, ms).max_attempts(99).await.unwrap();
+        let job = hurried::enqueue(&world.jobs, ms)
+            .max_attempts(99)
+            .await
+            .unwrap();
         let ended = job.ended().await.unwrap();
         assert!(matches!(
             ended.phase,
@@ -119,10 +124,16 @@ async fn a_blocking_job_that_overruns_keeps_its_slot_and_is_counted() {
     let world = World::new();
     let door = Door::default();
     let registry = jobs::registry().with::<blocks>();
-    let builder = world.dispatcher(registry).state(Probe::new()).state(door.clone());
+    let builder = world
+        .dispatcher(registry)
+        .state(Probe::new())
+        .state(door.clone());
     let running = builder.default_slots(2).start().await.unwrap();
     let job = blocks::enqueue(&world.jobs, ()).await.unwrap();
-    world.log.wait(|what| *what == What::SlotStuck(job.id())).await;
+    world
+        .log
+        .wait(|what| *what == What::SlotStuck(job.id()))
+        .await;
     // Its end is recorded at once, its slot is not free.
     let ended = job.ended().await.unwrap();
     assert_eq!(ended.state(), JobState::Dead);
@@ -130,12 +141,24 @@ async fn a_blocking_job_that_overruns_keeps_its_slot_and_is_counted() {
     assert_eq!((health.stuck, health.running), (1, 1));
     assert!(!health.is_good(), "half of the slots are stuck");
     door.open();
-    world.log.wait(|what| matches!(what, What::AttemptEnded(id, ..) if *id == job.id())).await;
-    jobs::echo::enqueue(&world.jobs, 1).await.unwrap().result().await.unwrap();
+    world
+        .log
+        .wait(|what| matches!(what, What::AttemptEnded(id, ..) if *id == job.id()))
+        .await;
+    jobs::echo::enqueue(&world.jobs, 1)
+        .await
+        .unwrap()
+        .result()
+        .await
+        .unwrap();
     let health = running.health();
     assert_eq!((health.stuck, health.running), (0, 0));
     assert!(health.is_good());
     let ended = world.log.of(job.id());
     let verdict = Verdict::Error(FailureKind::Timeout);
-    assert!(ended.iter().any(|w| matches!(w, What::AttemptEnded(_, v, _) if *v == verdict)));
+    assert!(
+        ended
+            .iter()
+            .any(|w| matches!(w, What::AttemptEnded(_, v, _) if *v == verdict))
+    );
 }

@@ -35,6 +35,7 @@ fn is_pinned() -> bool {
 /// Then the only way to fail is to compile.
 fn must_fail() {
     let copies = Path::new(env!("CARGO_TARGET_TMPDIR")).join("ui");
+    let _ = fs::remove_dir_all(&copies); // of an earlier run, if there was one
     fs::create_dir_all(&copies).expect("the target folder can be written");
     for file in fs::read_dir("fail").expect("the cases are there") {
         let path = file.expect("the folder can be read").path();

@@ -6,7 +6,7 @@ use crate::*;
 
 /// The expansion, as a person would write it.
 fn expand(args: &str, item: &str, expected: &ExpectFile) {
-    let tokens = expand_job(args.parse().unwrap(), item.parse().unwrap());
+    let tokens = expand_job(args.parse().expect("tokens"), item.parse().expect("tokens"));
     let file = syn::parse2(tokens).expect("what is generated is Rust");
     expected.assert_eq(&prettyplease::unparse(&file));
 }

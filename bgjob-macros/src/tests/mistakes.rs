@@ -7,9 +7,9 @@ use crate::*;
 /// Each mistake with the text it is about.
 fn check(args: &str, item: &str, expected: &Expect) {
     let mut errors = Errors::default();
-    let args = Args::parse(args.parse().unwrap(), &mut errors);
+    let args = Args::parse(args.parse().expect("tokens"), &mut errors);
     let options = Options::new(args, &mut errors);
-    if let Some(function) = JobFn::parse(&item.parse().unwrap(), &mut errors) {
+    if let Some(function) = JobFn::parse(&item.parse().expect("tokens"), &mut errors) {
         Job::new(options, function, &mut errors);
     }
     expected.assert_eq(&wrapped(&errors.listed()));
@@ -118,6 +118,10 @@ fn arguments_that_cannot_be_read() {
         `(`: expected `=` or `,` here, as in `name = "send_mail"`
     "#]],
     );
+}
+
+#[test]
+fn arguments_behind_a_mistake_are_read() {
     check_args(
         "name = \"a\" \"b\", quue = \"c\"",
         &expect![[r#"

@@ -32,6 +32,9 @@ use crate::{
 /// Most slots one queue can have.
 const SLOTS_MAX: usize = 10_000;
 
+/// Middleware, and the queue it is for, if not for all.
+type Wrap = (Option<Arc<str>>, Arc<dyn Middleware>);
+
 /// What to say to a dispatcher that would wait for ever.
 const NOTHING: &str = "there is no job to serve: register one, and name with `serve_queues` a queue \
                        that is some job's own";
@@ -47,7 +50,7 @@ pub struct DispatcherBuilder {
     slots: BTreeMap<Arc<str>, usize>,
     default_slots: usize,
     services: Services,
-    middleware: Vec<(Option<Arc<str>>, Arc<dyn Middleware>)>,
+    middleware: Vec<Wrap>,
     events: Events,
     config: Config,
 }

@@ -41,7 +41,7 @@ impl Config {
     /// From a time-out or a user's cancel until the handler is dropped.
     pub(super) const GRACE: Duration = Duration::from_secs(5);
     /// Longest a call to a store or queue may take before it is repeated.
-    pub(super) const CALL: Duration = Duration::from_secs(10);
+    pub(super) const CALL: Duration = Breaker::CALL;
 
     /// The age at which a lease is renewed.
     pub(super) fn renew_at(&self) -> Duration {
@@ -95,6 +95,8 @@ pub(super) struct Core {
     pub(super) queue_state: Breaker,
     pub(super) tally: Tally,
     pub(super) beats: Beats,
+    /// A claim was not answered: what it gave may be held.
+    pub(super) in_doubt: AtomicBool,
     /// The fetch loop is to look into the store at once.
     pub(super) look: AtomicBool,
     /// A loop has asked for a suspect and was not answered yet.
@@ -219,6 +221,7 @@ impl Core {
             phase: watch::Sender::new(Phase::Running),
             tally: Tally::default(),
             beats: Beats::new(),
+            in_doubt: AtomicBool::new(false),
             look: AtomicBool::new(false),
             suspect_asked: AtomicBool::new(false),
             last_suspect: Mutex::new(None),

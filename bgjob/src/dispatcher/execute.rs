@@ -18,6 +18,7 @@ use tracing::Span;
 
 use super::{
     core::{Config, Core, Phase},
+    lease::ask,
     middleware::{Middleware, Next},
 };
 use crate::{
@@ -110,17 +111,11 @@ async fn supervise(core: &Core, running: &mut Running<'_>, held: &Held, limit: I
         ran = poll_fn(|cx| running.poll(cx)) => return ran,
         () = held.token().cancelled() => held.reason().unwrap_or(CancelReason::Shutdown),
         () = core.reached(Phase::Cancelling) => {
-            if held.cancel(CancelReason::Shutdown) {
-                let reason = CancelReason::Shutdown;
-                core.events.emit(Event::CancelRequested { job: &held.job, reason });
-            }
+            ask(core, held, CancelReason::Shutdown);
             held.reason().unwrap_or(CancelReason::Shutdown)
         }
         () = sleep_until(limit) => {
-            if held.cancel(CancelReason::Timeout) {
-                let reason = CancelReason::Timeout;
-                core.events.emit(Event::CancelRequested { job: &held.job, reason });
-            }
+            ask(core, held, CancelReason::Timeout);
             held.reason().unwrap_or(CancelReason::Timeout)
         }
     };

@@ -224,6 +224,7 @@ impl Fetch {
                 self.core.tally.note_trip(begun.elapsed());
                 if let Some(claimed) = claimed {
                     self.in_doubt = None;
+                    self.core.in_doubt.store(false, Relaxed);
                     self.take_in(claimed, &want, sent);
                     self.turn = None;
                 }
@@ -233,6 +234,7 @@ impl Fetch {
             Err(error) => {
                 if claims {
                     self.in_doubt = Some((grant, sent));
+                    self.core.in_doubt.store(true, Relaxed);
                 }
                 self.repeated = !ends.is_empty();
                 if error.is_retryable() || ends.is_empty() {

@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    mem,
     pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -36,6 +37,8 @@ pub(super) struct Hand {
 struct Line {
     jobs: VecDeque<Arc<Held>>,
     closed: bool,
+    /// A slot has taken a job since `stuck` last looked.
+    moved: bool,
 }
 
 impl Hand {
@@ -67,9 +70,9 @@ impl Hand {
             }
             for job in jobs {
                 if job.job.crashes > 0 {
-                    line.jobs.push_front(job)
+                    line.jobs.push_front(job);
                 } else {
-                    line.jobs.push_back(job)
+                    line.jobs.push_back(job);
                 }
             }
         }
@@ -101,6 +104,7 @@ impl Hand {
         let mut line = self.line();
         match line.jobs.pop_front() {
             Some(job) => {
+                line.moved = true;
                 self.busy.fetch_add(1, Relaxed);
                 Some(Some((job, line.jobs.len() < self.low.load(Relaxed))))
             }
@@ -130,6 +134,18 @@ impl Hand {
             },
             Relaxed,
         );
+    }
+
+    /// The jobs that wait, if all slots are busy and none has taken a job since the last look, `span`
+    /// ago: they were taken ahead because jobs were short, and what runs now is long.
+    pub(super) fn hoard(&self, span: Duration) -> Vec<Arc<Held>> {
+        let mut line = self.line();
+        if mem::take(&mut line.moved) || line.jobs.is_empty() || self.free() > 0 {
+            return Vec::new();
+        }
+        let span = u64::try_from(span.as_nanos()).unwrap_or(u64::MAX / 16);
+        self.run.fetch_max(span, Relaxed);
+        line.jobs.drain(..).collect()
     }
 
     /// No more jobs for the slots; answers those that waited.

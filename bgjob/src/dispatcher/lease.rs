@@ -113,7 +113,7 @@ async fn renew(core: &Core, tracked: &mut [Tracked], age: Duration) {
             .collect();
         let sent = Instant::now();
         let call = core.store.renew(&renewals, core.config.lease);
-        match timeout(core.config.lease / 15, call).await {
+        match timeout(patience(core, batch), call).await {
             Ok(Ok(answers)) => {
                 for (job, answer) in batch.iter_mut().zip(answers) {
                     renewed(core, job, answer, sent);
@@ -132,6 +132,17 @@ async fn renew(core: &Core, tracked: &mut [Tracked], age: Duration) {
             }
         }
     }
+}
+
+/// How long a renewal may take: not much beyond the time when the first of them is given up.
+fn patience(core: &Core, batch: &[&mut Tracked]) -> Duration {
+    let lease = core.config.lease;
+    let ages = batch.iter().map(|job| job.held.good().elapsed());
+    let left = core
+        .config
+        .fence_at()
+        .saturating_sub(ages.max().unwrap_or_default());
+    left.clamp(lease / 30, lease / 15)
 }
 
 fn renewed(core: &Core, job: &mut Tracked, answer: Renewed, sent: Instant) {
@@ -159,7 +170,8 @@ fn fence(core: &Core, job: &mut Tracked) {
     }
 }
 
-fn ask(core: &Core, held: &Held, reason: CancelReason) {
+/// Asks a handler to end, and says so.
+pub(super) fn ask(core: &Core, held: &Held, reason: CancelReason) {
     if held.cancel(reason) {
         core.events.emit(Event::CancelRequested {
             job: &held.job,

@@ -87,14 +87,19 @@ async fn tell(core: &Core, swept: Vec<Swept>) {
     }
 }
 
-/// A bare timer on the runtime that runs the jobs: the lease thread watches whether it ticks.
+/// A bare timer on the runtime that runs the jobs: the lease thread watches whether it ticks. What
+/// waits in a hand from which no slot took a job for a whole tick goes back, for others to run.
 pub(super) async fn pulse(core: Arc<Core>) {
+    const TICK: Duration = Duration::from_secs(1);
     while core.phase() < Phase::Stopped {
         core.beats.beat(&core.beats.pulse);
+        for hand in &core.hands {
+            core.give_back(hand.hoard(TICK));
+        }
         tokio::select! {
             biased;
             () = core.reached(Phase::Stopped) => {}
-            () = sleep(Duration::from_secs(1)) => {}
+            () = sleep(TICK) => {}
         }
     }
 }

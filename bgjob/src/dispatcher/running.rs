@@ -105,7 +105,7 @@ impl Running {
                 };
                 core.enter(next);
             }
-            std::future::pending().await
+            std::future::pending::<()>().await;
         };
         tokio::select! {
             biased;

@@ -72,7 +72,8 @@ pub(super) async fn lead(core: Arc<Core>, mut slots: JoinSet<()>, loops: JoinSet
 /// Waits until all ends are recorded; a store that does not answer by then is left behind.
 async fn flush(core: &Core) {
     let begun = Instant::now();
-    while core.grants.held() > 0 && begun.elapsed() < FLUSH {
+    let open = || core.grants.held() > 0 || core.in_doubt.load(Relaxed);
+    while open() && begun.elapsed() < FLUSH {
         core.wake.notify_one();
         sleep(Duration::from_millis(2)).await;
     }

@@ -4,7 +4,7 @@ use std::sync::{Arc, atomic::Ordering::Relaxed};
 
 use tokio::time::Instant;
 
-use super::{core::Core, execute, hand::Hand};
+use super::{core::Core, execute, hand::Hand, lease::ask};
 use crate::{CancelReason, extract::Held, job::End};
 
 /// Runs jobs of one queue until the hand closes.
@@ -46,7 +46,7 @@ pub(super) async fn slot(core: Arc<Core>, hand: Arc<Hand>) {
 /// not if its lease may have ended: somebody else may have run it to its end by now.
 fn may_start(core: &Core, held: &Held, now: Instant) -> Result<(), Option<End>> {
     if now.duration_since(held.good()) >= core.config.fence_at() {
-        held.cancel(CancelReason::LeaseLost);
+        ask(core, held, CancelReason::LeaseLost);
     }
     match held.reason() {
         None => Ok(()),

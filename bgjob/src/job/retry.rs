@@ -94,7 +94,9 @@ impl Backoff {
                 waits.get(nth).copied().unwrap_or_default()
             }
             // A user's code: if it panics the job waits its step of the default.
-            Shape::Custom(wait) => catch_unwind(|| wait(n)).unwrap_or_else(|_| Self::DEFAULT.wait(n)),
+            Shape::Custom(wait) => {
+                catch_unwind(|| wait(n)).unwrap_or_else(|_| Self::DEFAULT.wait(n))
+            }
         };
         wait.min(limits::SPAN)
     }

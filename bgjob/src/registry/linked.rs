@@ -7,10 +7,8 @@
 use super::Registry;
 use crate::{Error, ErrorKind, Result};
 
-pub use section::*;
-
 #[cfg(all(feature = "macros", not(target_family = "wasm"), not(miri)))]
-mod section {
+pub(crate) mod section {
     use crate::registry::JobDescriptor;
 
     pub use linkme;
@@ -38,7 +36,7 @@ mod section {
 }
 
 #[cfg(not(all(feature = "macros", not(target_family = "wasm"), not(miri))))]
-mod section {
+pub(crate) mod section {
     use crate::registry::JobDescriptor;
 
     pub(super) fn jobs() -> Option<&'static [&'static JobDescriptor]> {

@@ -155,8 +155,8 @@ impl Registry {
     }
 
     /// What the jobs that are wanted need and `services` has not, one sentence each.
-    pub(crate) fn missing<'a>(
-        &'a self,
+    pub(crate) fn missing(
+        &self,
         services: &Services,
         wanted: impl Fn(&JobDescriptor) -> bool,
     ) -> Vec<String> {

@@ -19,5 +19,9 @@ pub struct Order {
 #[job]
 pub async fn write_invoice(order: Order) -> Result<String, JobError> {
     let Order { number, cents } = order;
-    Ok(format!("invoice {number}: {}.{:02}", cents / 100, cents % 100))
+    Ok(format!(
+        "invoice {number}: {}.{:02}",
+        cents / 100,
+        cents % 100
+    ))
 }

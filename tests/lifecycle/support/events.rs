@@ -38,7 +38,9 @@ pub(crate) enum What {
 impl What {
     fn of(event: &Event<'_>) -> Self {
         match *event {
-            Event::Started { jobs } => Self::Started(jobs.iter().map(|j| (*j).to_owned()).collect()),
+            Event::Started { jobs } => {
+                Self::Started(jobs.iter().map(|j| (*j).to_owned()).collect())
+            }
             Event::Created { jobs } => Self::Created(jobs),
             Event::PushFailed { hints, .. } => Self::PushFailed(hints),
             Event::Claimed { jobs, via } => Self::Claimed(jobs, via),
@@ -139,7 +141,12 @@ impl Log {
                 let news = self.0.news.notified();
                 tokio::pin!(news);
                 news.as_mut().enable();
-                let found = self.seen().iter().filter(|(_, w)| of(w)).nth(n - 1).cloned();
+                let found = self
+                    .seen()
+                    .iter()
+                    .filter(|(_, w)| of(w))
+                    .nth(n - 1)
+                    .cloned();
                 if let Some(found) = found {
                     return found;
                 }
@@ -156,7 +163,11 @@ impl Log {
 
     /// Waits until the store has answered an end of the job.
     pub(crate) async fn recorded(&self, id: JobId) -> Finished {
-        match self.wait(|w| matches!(w, What::Recorded(of, ..) if *of == id)).await.1 {
+        match self
+            .wait(|w| matches!(w, What::Recorded(of, ..) if *of == id))
+            .await
+            .1
+        {
             What::Recorded(_, answer, _) => answer,
             other => unreachable!("{other:?}"),
         }

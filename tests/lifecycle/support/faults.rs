@@ -102,7 +102,13 @@ impl Faults {
 
     /// How many calls of this kind there were.
     pub(crate) fn count(&self, call: Call) -> usize {
-        self.0.lock().unwrap().counts.get(&call).copied().unwrap_or(0)
+        self.0
+            .lock()
+            .unwrap()
+            .counts
+            .get(&call)
+            .copied()
+            .unwrap_or(0)
     }
 
     fn next(&self, call: Call) -> Fault {

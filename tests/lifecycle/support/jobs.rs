@@ -31,7 +31,10 @@ pub(crate) async fn gated(word: String, probe: State<Probe>) -> Outcome<String> 
 pub(crate) async fn polite(_: (), probe: State<Probe>, ctx: JobContext) -> Result<(), String> {
     let _inside = probe.enter();
     ctx.cancelled().await;
-    probe.say(format!("{:?}", ctx.cancel_reason().expect("there is a reason")));
+    probe.say(format!(
+        "{:?}",
+        ctx.cancel_reason().expect("there is a reason")
+    ));
     Err("stopped half way".to_owned())
 }
 

@@ -11,11 +11,12 @@ mod store;
 use std::{future::pending, sync::Arc, time::Duration};
 
 use bgjob::{
-    Clock, DispatcherBuilder, Job, JobDispatcher, JobId, JobManager, JobState, JobStore, Owner,
-    Registry, Running, Timestamp,
+    DispatcherBuilder, Job, JobDispatcher, JobId, JobManager, JobState, JobStore, Owner, Registry,
+    Running,
     job::{ClaimedJob, Grant, Serves, Token},
     providers::{channel::ChannelQueue, memory::MemoryStore},
     store::Claim,
+    testing::TokioClock,
 };
 use tokio::time::Instant;
 
@@ -26,17 +27,6 @@ pub(crate) use self::{
     queue::FaultyQueue,
     store::FaultyStore,
 };
-
-/// The time providers see: tokio's, so that it stands still and jumps with it.
-#[derive(Debug)]
-struct PausedClock(Instant);
-
-impl Clock for PausedClock {
-    fn now(&self) -> Timestamp {
-        let millis = i64::try_from(self.0.elapsed().as_millis()).expect("tests are short");
-        Timestamp::from_millis(1_700_000_000_000 + millis)
-    }
-}
 
 /// Everything a test needs.
 pub(crate) struct World {
@@ -60,7 +50,7 @@ impl World {
 
     fn build(queue: Option<FaultyQueue>) -> Self {
         let begun = Instant::now();
-        let store = FaultyStore::new(MemoryStore::with_clock(Arc::new(PausedClock(begun))));
+        let store = FaultyStore::new(MemoryStore::with_clock(Arc::new(TokioClock::new())));
         let log = Log::default();
         let mut manager = JobManager::builder(store.clone()).on_event(log.listener());
         if let Some(queue) = &queue {

@@ -43,7 +43,9 @@ impl JobQueue for FaultyQueue {
     }
 
     async fn ensure(&self, queues: &[Arc<str>]) -> Result<()> {
-        self.faults.call(Call::Ensure, self.inner.ensure(queues)).await
+        self.faults
+            .call(Call::Ensure, self.inner.ensure(queues))
+            .await
     }
 
     async fn push(&self, hints: &[Hint]) -> Result<()> {
@@ -51,7 +53,9 @@ impl JobQueue for FaultyQueue {
     }
 
     async fn receive(&self, want: &[Want], wait: Duration) -> Result<Vec<Delivery>> {
-        self.faults.call(Call::Receive, self.inner.receive(want, wait)).await
+        self.faults
+            .call(Call::Receive, self.inner.receive(want, wait))
+            .await
     }
 
     async fn ack(&self, receipts: &[Receipt]) -> Result<()> {
@@ -59,7 +63,9 @@ impl JobQueue for FaultyQueue {
     }
 
     async fn nack(&self, receipts: &[Receipt], after: Duration) -> Result<()> {
-        self.faults.call(Call::Nack, self.inner.nack(receipts, after)).await
+        self.faults
+            .call(Call::Nack, self.inner.nack(receipts, after))
+            .await
     }
 
     async fn depth(&self, queue: &str) -> Result<u64> {

@@ -45,7 +45,9 @@ impl JobStore for FaultyStore {
     }
 
     async fn create(&self, jobs: &[NewJob]) -> Result<Vec<Created>> {
-        self.faults.call(Call::Create, self.inner.create(jobs)).await
+        self.faults
+            .call(Call::Create, self.inner.create(jobs))
+            .await
     }
 
     async fn claim(&self, ids: &[JobId], grant: &Grant, serves: &Serves) -> Result<Vec<Claim>> {
@@ -59,7 +61,9 @@ impl JobStore for FaultyStore {
     }
 
     async fn finish(&self, ends: &[Ending]) -> Result<Vec<Finished>> {
-        self.faults.call(Call::Finish, self.inner.finish(ends)).await
+        self.faults
+            .call(Call::Finish, self.inner.finish(ends))
+            .await
     }
 
     async fn finish_and_claim(
@@ -74,15 +78,21 @@ impl JobStore for FaultyStore {
     }
 
     async fn renew(&self, held: &[Held], lease: Duration) -> Result<Vec<Renewed>> {
-        self.faults.call(Call::Renew, self.inner.renew(held, lease)).await
+        self.faults
+            .call(Call::Renew, self.inner.renew(held, lease))
+            .await
     }
 
     async fn sweep(&self, limit: usize, policy: &SweepPolicy) -> Result<Vec<Swept>> {
-        self.faults.call(Call::Sweep, self.inner.sweep(limit, policy)).await
+        self.faults
+            .call(Call::Sweep, self.inner.sweep(limit, policy))
+            .await
     }
 
     async fn operate(&self, id: JobId, operation: &Operation) -> Result<Operated> {
-        self.faults.call(Call::Operate, self.inner.operate(id, operation)).await
+        self.faults
+            .call(Call::Operate, self.inner.operate(id, operation))
+            .await
     }
 
     async fn get(&self, ids: &[JobId]) -> Result<Vec<Option<Job>>> {
@@ -90,7 +100,9 @@ impl JobStore for FaultyStore {
     }
 
     async fn list(&self, filter: &Filter, after: Option<JobId>, limit: usize) -> Result<Vec<Job>> {
-        self.faults.call(Call::Look, self.inner.list(filter, after, limit)).await
+        self.faults
+            .call(Call::Look, self.inner.list(filter, after, limit))
+            .await
     }
 
     async fn counts(&self) -> Result<Vec<QueueCount>> {
@@ -106,10 +118,14 @@ impl JobStore for FaultyStore {
     }
 
     async fn wait_ready(&self, queues: &[Arc<str>]) -> Result<()> {
-        self.faults.call(Call::Wait, self.inner.wait_ready(queues)).await
+        self.faults
+            .call(Call::Wait, self.inner.wait_ready(queues))
+            .await
     }
 
     async fn wait_ended(&self, id: JobId) -> Result<()> {
-        self.faults.call(Call::Wait, self.inner.wait_ended(id)).await
+        self.faults
+            .call(Call::Wait, self.inner.wait_ended(id))
+            .await
     }
 }

@@ -19,5 +19,8 @@ async fn on(_: ()) {}
 
 fn main() {
     let jobs = Registry::linked().unwrap();
-    assert_eq!(jobs.iter().map(|job| job.name()).collect::<Vec<_>>(), ["on"]);
+    assert_eq!(
+        jobs.iter().map(|job| job.name()).collect::<Vec<_>>(),
+        ["on"]
+    );
 }

@@ -6,9 +6,10 @@ async fn written_short(_: ()) {}
 // The same by hand.
 struct WrittenOut;
 
-static WRITTEN_OUT: JobDescriptor =
-    JobDescriptor::new("written_out", |_| Box::pin(async { Outcome::Success(Json::null()) }))
-        .with_queue("slow");
+static WRITTEN_OUT: JobDescriptor = JobDescriptor::new("written_out", |_| {
+    Box::pin(async { Outcome::Success(Json::null()) })
+})
+.with_queue("slow");
 
 impl JobItem for WrittenOut {
     const NAME: &'static str = "written_out";

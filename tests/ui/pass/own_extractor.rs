@@ -23,7 +23,10 @@ impl FromContext for Tenant {
 
     async fn from_context(ctx: &JobContext) -> Result<Self, JobError> {
         let tenant = ctx.headers().get("tenant");
-        tenant.cloned().map(Self).ok_or_else(|| JobError::abort("no header `tenant`"))
+        tenant
+            .cloned()
+            .map(Self)
+            .ok_or_else(|| JobError::abort("no header `tenant`"))
     }
 }
 

@@ -145,7 +145,7 @@ impl Table {
         self.waits.leave(wait);
     }
 
-    #[cfg(all(test, feature = "testing"))]
+    #[cfg(test)]
     pub(super) fn nobody_waits(&self) -> bool {
         self.waits.is_empty()
     }

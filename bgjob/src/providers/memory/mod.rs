@@ -274,5 +274,5 @@ impl JobStore for MemoryStore {
     }
 }
 
-#[cfg(all(test, feature = "testing"))]
+#[cfg(test)]
 mod tests;

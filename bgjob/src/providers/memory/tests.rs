@@ -5,16 +5,31 @@ use super::*;
 use crate::{
     JobSpec, Json, Owner,
     job::{Due, End, State, Token},
-    testing::ManualClock,
 };
 
+/// The time, as this test moves it.
+#[derive(Debug, Clone)]
+struct Hand(Arc<Mutex<Timestamp>>);
+
+impl Clock for Hand {
+    fn now(&self) -> Timestamp {
+        *self.0.lock().expect("no test panics with it in hand")
+    }
+}
+
+impl Hand {
+    fn set(&self, time: Timestamp) {
+        *self.0.lock().expect("no test panics with it in hand") = time;
+    }
+}
+
 struct Bundle {
-    clock: ManualClock,
+    clock: Hand,
     store: MemoryStore,
 }
 
 fn bundle(limits: impl FnOnce(MemoryStoreBuilder) -> MemoryStoreBuilder) -> Bundle {
-    let clock = ManualClock::new();
+    let clock = Hand(Arc::new(Mutex::new(Timestamp::now())));
     let builder = MemoryStore::builder().clock(Arc::new(clock.clone()));
     let store = limits(builder).build();
     Bundle { clock, store }
@@ -49,7 +64,7 @@ fn serves() -> Serves {
 impl Bundle {
     async fn create(&self, job: &NewJob) -> Created {
         let answers = self.store.create(std::slice::from_ref(job)).await;
-        answers.unwrap().remove(0)
+        answers.expect("memory answers").remove(0)
     }
 
     async fn ready(&self) -> Claimed {
@@ -60,7 +75,7 @@ impl Bundle {
         self.store
             .claim_ready(&[want], &grant(), &serves())
             .await
-            .unwrap()
+            .expect("memory answers")
     }
 
     /// Runs all that is ready.
@@ -70,11 +85,14 @@ impl Bundle {
             token: job.token,
             end: End::Success(Json::null()),
         });
-        self.store.finish(&ends.collect::<Vec<_>>()).await.unwrap();
+        self.store
+            .finish(&ends.collect::<Vec<_>>())
+            .await
+            .expect("memory answers");
     }
 
     async fn is_there(&self, job: &NewJob) -> bool {
-        self.store.get(&[job.id]).await.unwrap()[0].is_some()
+        self.store.get(&[job.id]).await.expect("memory answers")[0].is_some()
     }
 }
 
@@ -113,7 +131,7 @@ async fn of_too_many_ended_jobs_the_next_to_be_purged_goes() {
         t.is_there(&jobs[2]).await,
     ];
     assert_eq!(left, [true, false, true]);
-    assert_eq!(t.store.counts().await.unwrap()[0].jobs, 2);
+    assert_eq!(t.store.counts().await.expect("memory answers")[0].jobs, 2);
 }
 
 #[tokio::test]
@@ -138,7 +156,7 @@ async fn a_clock_that_goes_back_makes_nobody_early_and_loses_nobody() {
     let start = t.clock.now();
     let job = new(Due::After(HOUR), HOUR);
     t.create(&job).await;
-    t.clock.advance(2 * HOUR);
+    t.clock.set(start + 2 * HOUR);
     let elsewhere = Want {
         queue: JobSpec::QUEUE.into(),
         max: 0,
@@ -147,11 +165,11 @@ async fn a_clock_that_goes_back_makes_nobody_early_and_loses_nobody() {
     t.store
         .claim_ready(&[elsewhere], &grant(), &serves())
         .await
-        .unwrap();
+        .expect("memory answers");
     t.clock.set(start);
     let claimed = t.ready().await;
     assert_eq!((claimed.jobs.len(), claimed.next_due_in), (0, Some(HOUR)));
-    t.clock.advance(HOUR);
+    t.clock.set(start + HOUR);
     assert_eq!(t.ready().await.jobs[0].id, job.id);
 }
 
@@ -167,9 +185,9 @@ async fn an_abandoned_wait_leaves_nothing_behind() {
     }
     t.store.with(|table, _| assert!(table.nobody_waits()));
     assert_eq!(
-        t.store.get(&[job.id]).await.unwrap()[0]
+        t.store.get(&[job.id]).await.expect("memory answers")[0]
             .as_ref()
-            .unwrap()
+            .expect("memory answers")
             .state(),
         State::Ready
     );

@@ -69,7 +69,7 @@ impl Waits {
         }
     }
 
-    #[cfg(all(test, feature = "testing"))]
+    #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.ready.is_empty() && self.ended.is_empty()
     }

@@ -17,7 +17,7 @@ use crate::{
 use super::{
     CAPABILITIES,
     gone::Gone,
-    rows::{encode, millis},
+    rows::encode,
     tx::{Inserts, Tx},
 };
 
@@ -32,7 +32,9 @@ impl Tx<'_> {
     /// T1.
     pub(super) fn create(&mut self, jobs: &[NewJob]) -> Result<Vec<Created>> {
         let mut inserts = self.inserts()?;
-        jobs.iter().map(|job| self.create_one(&mut inserts, job)).collect()
+        jobs.iter()
+            .map(|job| self.create_one(&mut inserts, job))
+            .collect()
     }
 
     fn create_one(&mut self, inserts: &mut Inserts<'_>, new: &NewJob) -> Result<Created> {
@@ -52,10 +54,16 @@ impl Tx<'_> {
         }
         if let Some(existing) = self.load(new.id)? {
             let repeat = transition::is_repeat(&existing, new);
-            return Ok(if repeat { Created::Exists } else { Created::IdTaken });
+            return Ok(if repeat {
+                Created::Exists
+            } else {
+                Created::IdTaken
+            });
         }
         let holder = self.key_holder(new.spec.unique_key.as_deref())?;
-        Ok(Created::KeyTaken(holder.expect("only the id and the key of a job can be taken")))
+        Ok(Created::KeyTaken(
+            holder.expect("only the id and the key of a job can be taken"),
+        ))
     }
 
     /// The live job with this unique key.
@@ -72,16 +80,19 @@ impl Tx<'_> {
     /// T4, T5, T6.
     pub(super) fn finish(&mut self, ends: &[Ending]) -> Result<Vec<Finished>> {
         let mut deletes = Deletes {
-            held: self.db.prepare_cached("DELETE FROM bgjob_held WHERE id = ?1 AND token = ?2")?,
-            job: self.db.prepare_cached("DELETE FROM bgjob_jobs WHERE id = ?1 AND retain = 0")?,
+            held: self
+                .db
+                .prepare_cached("DELETE FROM bgjob_held WHERE id = ?1 AND token = ?2")?,
+            job: self
+                .db
+                .prepare_cached("DELETE FROM bgjob_jobs WHERE id = ?1 AND retain = 0")?,
             remember: Gone::remembers(self.db, self.now)?,
         };
         let finish = |ending: &Ending| match &ending.end {
             End::Success(result) => self.succeed(&mut deletes, ending, result),
             End::Error { .. } | End::Release | End::Snooze(_) => {
-                let end = |job: &mut Job, now| {
-                    transition::finish(job, ending.token, &ending.end, now)
-                };
+                let end =
+                    |job: &mut Job, now| transition::finish(job, ending.token, &ending.end, now);
                 let state = self.change(ending.id, end)?;
                 Ok(state.map_or(Finished::Lost, Finished::Applied))
             }
@@ -100,12 +111,14 @@ impl Tx<'_> {
             return Ok(Finished::Lost);
         }
         if deletes.job.execute([ending.id])? == 1 {
-            deletes.remember.execute((ending.id, self.now + REMEMBERED))?;
+            deletes
+                .remember
+                .execute((ending.id, self.now + REMEMBERED))?;
         } else {
             self.db
                 .prepare_cached(
                     "UPDATE bgjob_jobs SET ended = 'succeeded', fence = fence + 1, ended_at = ?2,
-                         purge_at = ?2 + retain, result = ?3 WHERE id = ?1",
+                         purge_at = ?2 + (retain + 999999) / 1000000, result = ?3 WHERE id = ?1",
                 )?
                 .execute((ending.id, self.now, result.as_str()))?;
         }
@@ -139,7 +152,8 @@ impl Tx<'_> {
     /// T7, T11, T8.
     pub(super) fn sweep(&mut self, limit: usize, policy: &SweepPolicy) -> Result<Vec<Swept>> {
         let mut swept = Vec::new();
-        let overdue = self.now.as_millis() - millis(policy.margin);
+        let margin = i64::try_from(policy.margin.as_nanos().div_ceil(1_000_000)).unwrap_or(i64::MAX);
+        let overdue = self.now.as_millis().saturating_sub(margin);
         let expired = "SELECT id FROM bgjob_held WHERE lease_until < ?1 LIMIT ?2";
         for id in self.ids(expired, overdue, limit)? {
             if let Some(state) = self.change(id, |job, now| {
@@ -150,7 +164,10 @@ impl Tx<'_> {
         }
         let late = "SELECT id FROM bgjob_ready WHERE until <= ?1 ORDER BY until LIMIT ?2";
         for id in self.ids(late, self.now.as_millis(), limit - swept.len())? {
-            if self.change(id, |job, now| transition::expire(job, now).then_some(()))?.is_some() {
+            if self
+                .change(id, |job, now| transition::expire(job, now).then_some(()))?
+                .is_some()
+            {
                 swept.push(Swept::Expired { id });
             }
         }
@@ -162,16 +179,14 @@ impl Tx<'_> {
 
     /// T8. The index is made by the first sweep on behalf of a queue: a database without one
     /// should not pay for it with each job.
-    fn touch(
-        &mut self,
-        limit: usize,
-        policy: &SweepPolicy,
-        swept: &mut Vec<Swept>,
-    ) -> Result<()> {
+    fn touch(&mut self, limit: usize, policy: &SweepPolicy, swept: &mut Vec<Swept>) -> Result<()> {
         self.db
-            .prepare_cached("CREATE INDEX IF NOT EXISTS bgjob_ready_touch ON bgjob_ready(touch_at)")?
+            .prepare_cached(
+                "CREATE INDEX IF NOT EXISTS bgjob_ready_touch ON bgjob_ready(touch_at)",
+            )?
             .execute([])?;
-        let untouched = "SELECT id FROM bgjob_ready WHERE touch_at <= ?1 ORDER BY touch_at LIMIT ?2";
+        let untouched =
+            "SELECT id FROM bgjob_ready WHERE touch_at <= ?1 ORDER BY touch_at LIMIT ?2";
         for id in self.ids(untouched, self.now.as_millis(), limit)? {
             let hint = self.change(id, |job, now| {
                 transition::touch(job, policy, now).then(|| Hint {
@@ -217,7 +232,9 @@ impl Tx<'_> {
         let operated = transition::operate(&mut job, operation, self.now);
         match (operation, operated) {
             (Operation::Delete, Operated::Done(_)) => {
-                self.db.prepare_cached("DELETE FROM bgjob_jobs WHERE id = ?1")?.execute([id])?;
+                self.db
+                    .prepare_cached("DELETE FROM bgjob_jobs WHERE id = ?1")?
+                    .execute([id])?;
             }
             (_, Operated::Done(_)) => self.save(&before, &job)?,
             _ => {}
@@ -239,6 +256,9 @@ impl Tx<'_> {
     /// The ids a query answers for a time and a limit.
     fn ids(&self, query: &str, time: i64, limit: usize) -> Result<Vec<JobId>> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        self.db.prepare_cached(query)?.query_map((time, limit), |row| row.get(0))?.collect()
+        self.db
+            .prepare_cached(query)?
+            .query_map((time, limit), |row| row.get(0))?
+            .collect()
     }
 }

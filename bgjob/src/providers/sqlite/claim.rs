@@ -127,13 +127,21 @@ impl Tx<'_> {
         for Want { queue, max } in want {
             let held = jobs.iter().filter(|job| job.spec.queue == *queue).count();
             let lanes: Vec<i64> = self.lanes.served(queue, serves).collect();
-            self.take(&lanes, max.saturating_sub(held), &mut suspect, grant, &mut jobs)?;
+            self.take(
+                &lanes,
+                max.saturating_sub(held),
+                &mut suspect,
+                grant,
+                &mut jobs,
+            )?;
             match self.next_due(&lanes, suspect)? {
                 Some(due_at) if due_at <= self.now => more = true,
                 due_at => next = next.into_iter().chain(due_at).min(),
             }
         }
-        let next_due_in = next.filter(|_| !more).map(|due_at: Timestamp| due_at.since(self.now));
+        let next_due_in = next
+            .filter(|_| !more)
+            .map(|due_at: Timestamp| due_at.since(self.now));
         Ok(Claimed { jobs, next_due_in })
     }
 
@@ -216,7 +224,9 @@ impl Tx<'_> {
         ])?;
         let mut count = 0;
         while let Some(row) = rows.next()? {
-            source.read.push_back(rows::claimed(row, lane, token, self.now)?);
+            source
+                .read
+                .push_back(rows::claimed(row, lane, token, self.now)?);
             count += 1;
         }
         source.dry = count < chunk;
@@ -267,8 +277,12 @@ impl Tx<'_> {
         let mut next = None;
         for source in sources(lanes, suspect) {
             for priority in Priority::ALL {
-                let mut rows =
-                    look.query(params![source.lane, source.suspect, priority.rank(), self.now])?;
+                let mut rows = look.query(params![
+                    source.lane,
+                    source.suspect,
+                    priority.rank(),
+                    self.now
+                ])?;
                 if let Some(row) = rows.next()? {
                     next = next.into_iter().chain(Some(row.get(0)?)).min();
                 }

@@ -61,13 +61,21 @@ impl Db {
                 "the database can only be read: give this process the right to write to the file",
             ));
         }
-        Ok(Self { db, lanes: Lanes::default(), file })
+        Ok(Self {
+            db,
+            lanes: Lanes::default(),
+            file,
+        })
     }
 
     /// Refuses where the file was deleted or replaced since it was opened. SQLite itself would go
     /// on writing to what nobody can open again.
     pub(super) fn check(&self, path: &Path) -> Result<()> {
-        if FileId::of(path).as_ref() == Some(&self.file) { Ok(()) } else { Err(gone()) }
+        if FileId::of(path).as_ref() == Some(&self.file) {
+            Ok(())
+        } else {
+            Err(gone())
+        }
     }
 }
 
@@ -85,7 +93,6 @@ fn set_up(db: &Connection, options: &SqliteOptions, purpose: Use) -> rusqlite::R
         return db.execute_batch("PRAGMA query_only = ON");
     }
     db.busy_handler(Some(wait))?;
-    if let Ok(p) = std::env::var("PAGE") { db.pragma_update(None, "page_size", p.parse::<i64>().unwrap())?; }
     db.pragma_update(None, "journal_mode", "WAL")?;
     let sync = match options.sync {
         Sync::Full => "FULL",

@@ -24,9 +24,10 @@ pub(super) fn translate(error: rusqlite::Error) -> Error {
             ErrorKind::Unavailable,
             "the database can't be opened: check that its folder exists and may be written to",
         ),
-        Some(Code::SystemIoFailure) => {
-            (ErrorKind::Unavailable, "reading or writing the database failed")
-        }
+        Some(Code::SystemIoFailure) => (
+            ErrorKind::Unavailable,
+            "reading or writing the database failed",
+        ),
         Some(Code::NotADatabase) => (
             ErrorKind::InvalidInput,
             "the file is not an SQLite database: give the path of one, or of none yet",
@@ -48,7 +49,11 @@ mod tests {
 
     fn check(code: i32, kind: ErrorKind, retryable: bool) {
         let error = translate(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None));
-        assert_eq!((error.kind(), error.is_retryable()), (kind, retryable), "{code}");
+        assert_eq!(
+            (error.kind(), error.is_retryable()),
+            (kind, retryable),
+            "{code}"
+        );
     }
 
     #[test]

@@ -21,8 +21,11 @@ const LAST: [&str; 3] = [
     "SELECT max(id) FROM bgjob_gone_1",
     "SELECT max(id) FROM bgjob_gone_2",
 ];
-const CLEAR: [&str; 3] =
-    ["DELETE FROM bgjob_gone_0", "DELETE FROM bgjob_gone_1", "DELETE FROM bgjob_gone_2"];
+const CLEAR: [&str; 3] = [
+    "DELETE FROM bgjob_gone_0",
+    "DELETE FROM bgjob_gone_1",
+    "DELETE FROM bgjob_gone_2",
+];
 
 /// What a call knows of the ids that are remembered.
 #[derive(Debug, Default)]
@@ -62,14 +65,17 @@ impl Gone {
     /// was remembered for one. All at once costs a page a hundred ids, one by one (by an index of
     /// times) a hundred times as much.
     pub(super) fn clear(db: &Connection, now: Timestamp) -> Result<()> {
-        db.prepare_cached(CLEAR[(table(now) + 1) % 3])?.execute([])?;
+        db.prepare_cached(CLEAR[(table(now) + 1) % 3])?
+            .execute([])?;
         Ok(())
     }
 
     fn greatest(db: &Connection) -> Result<[Option<JobId>; 3]> {
         let mut last = [None; 3];
         for (table, last) in last.iter_mut().enumerate() {
-            *last = db.prepare_cached(LAST[table])?.query_row([], |row| row.get(0))?;
+            *last = db
+                .prepare_cached(LAST[table])?
+                .query_row([], |row| row.get(0))?;
         }
         Ok(last)
     }

@@ -33,8 +33,15 @@ impl Lanes {
         while let Some(row) = rows.next()? {
             let queue: Arc<str> = row.get(1)?;
             // One allocation a queue, however many lanes it has.
-            let queue = self.by_queue.get_key_value(&queue).map_or(queue, |(q, _)| Arc::clone(q));
-            let lane = Lane { queue, name: row.get(2)?, version: row.get(3)? };
+            let queue = self
+                .by_queue
+                .get_key_value(&queue)
+                .map_or(queue, |(q, _)| Arc::clone(q));
+            let lane = Lane {
+                queue,
+                name: row.get(2)?,
+                version: row.get(3)?,
+            };
             self.keep(row.get(0)?, lane);
         }
         Ok(())
@@ -45,7 +52,9 @@ impl Lanes {
         if !self.by_id.contains_key(&id) {
             self.refresh(db)?;
         }
-        self.by_id.get(&id).ok_or(rusqlite::Error::QueryReturnedNoRows)
+        self.by_id
+            .get(&id)
+            .ok_or(rusqlite::Error::QueryReturnedNoRows)
     }
 
     /// The id of a job's lane, which is added if it is new.
@@ -83,7 +92,10 @@ impl Lanes {
     }
 
     fn keep(&mut self, id: i64, lane: Lane) {
-        self.by_queue.entry(Arc::clone(&lane.queue)).or_default().push(id);
+        self.by_queue
+            .entry(Arc::clone(&lane.queue))
+            .or_default()
+            .push(id);
         self.ids.insert(lane.clone(), id);
         self.by_id.insert(id, lane);
         self.last = self.last.max(id);

@@ -102,7 +102,13 @@ impl SqliteStore {
         let wake = Arc::<Wake>::default();
         let writer = Writer::start(options.clone(), Arc::clone(&wake)).await?;
         let reader = Reader::start(options)?;
-        Ok(Self { writer, reader, wake, clock, capabilities })
+        Ok(Self {
+            writer,
+            reader,
+            wake,
+            clock,
+            capabilities,
+        })
     }
 
     /// The writer sleeps as long as nobody waits, and has to be told of the first one.
@@ -123,22 +129,32 @@ impl JobStore for SqliteStore {
 
     async fn create(&self, jobs: &[NewJob]) -> Result<Vec<Created>> {
         let jobs = jobs.to_vec();
-        self.writer.call(jobs.len(), move |tx| tx.create(&jobs)).await
+        self.writer
+            .call(jobs.len(), move |tx| tx.create(&jobs))
+            .await
     }
 
     async fn claim(&self, ids: &[JobId], grant: &Grant, serves: &Serves) -> Result<Vec<Claim>> {
         let (ids, grant, serves) = (ids.to_vec(), *grant, serves.clone());
-        self.writer.call(ids.len(), move |tx| tx.claim(&ids, &grant, &serves)).await
+        self.writer
+            .call(ids.len(), move |tx| tx.claim(&ids, &grant, &serves))
+            .await
     }
 
     async fn claim_ready(&self, want: &[Want], grant: &Grant, serves: &Serves) -> Result<Claimed> {
         let (want, grant, serves) = (want.to_vec(), *grant, serves.clone());
-        self.writer.call(wanted(&want), move |tx| tx.claim_ready(&want, &grant, &serves)).await
+        self.writer
+            .call(wanted(&want), move |tx| {
+                tx.claim_ready(&want, &grant, &serves)
+            })
+            .await
     }
 
     async fn finish(&self, ends: &[Ending]) -> Result<Vec<Finished>> {
         let ends = ends.to_vec();
-        self.writer.call(ends.len(), move |tx| tx.finish(&ends)).await
+        self.writer
+            .call(ends.len(), move |tx| tx.finish(&ends))
+            .await
     }
 
     async fn finish_and_claim(
@@ -159,17 +175,23 @@ impl JobStore for SqliteStore {
 
     async fn renew(&self, held: &[Held], lease: Duration) -> Result<Vec<Renewed>> {
         let held = held.to_vec();
-        self.writer.urgent(held.len(), move |tx| tx.renew(&held, lease)).await
+        self.writer
+            .urgent(held.len(), move |tx| tx.renew(&held, lease))
+            .await
     }
 
     async fn sweep(&self, limit: usize, policy: &SweepPolicy) -> Result<Vec<Swept>> {
         let policy = policy.clone();
-        self.writer.call(limit, move |tx| tx.sweep(limit, &policy)).await
+        self.writer
+            .call(limit, move |tx| tx.sweep(limit, &policy))
+            .await
     }
 
     async fn operate(&self, id: JobId, operation: &Operation) -> Result<Operated> {
         let operation = operation.clone();
-        self.writer.call(1, move |tx| tx.operate(id, &operation)).await
+        self.writer
+            .call(1, move |tx| tx.operate(id, &operation))
+            .await
     }
 
     async fn get(&self, ids: &[JobId]) -> Result<Vec<Option<Job>>> {
@@ -179,7 +201,9 @@ impl JobStore for SqliteStore {
 
     async fn list(&self, filter: &Filter, after: Option<JobId>, limit: usize) -> Result<Vec<Job>> {
         let filter = filter.clone();
-        self.reader.call(move |db| db.list(&filter, after, limit)).await
+        self.reader
+            .call(move |db| db.list(&filter, after, limit))
+            .await
     }
 
     async fn counts(&self) -> Result<Vec<QueueCount>> {
@@ -221,5 +245,7 @@ impl JobStore for SqliteStore {
 
 /// How many jobs a claim may be about.
 fn wanted(want: &[Want]) -> usize {
-    want.iter().map(|want| want.max).fold(0, usize::saturating_add)
+    want.iter()
+        .map(|want| want.max)
+        .fold(0, usize::saturating_add)
 }

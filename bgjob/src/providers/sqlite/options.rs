@@ -65,18 +65,22 @@ impl SqliteOptions {
             ));
         }
         if path.is_empty() {
-            return Err(Error::invalid("the URL names no file: it is `sqlite:path/to/jobs.db`"));
+            return Err(Error::invalid(
+                "the URL names no file: it is `sqlite:path/to/jobs.db`",
+            ));
         }
-        options.split('&').filter(|option| !option.is_empty()).try_fold(
-            Self::new(path),
-            |this, option| match option.split_once('=').unwrap_or((option, "")) {
-                ("sync", "full") => Ok(this.sync(Sync::Full)),
-                ("sync", "normal") => Ok(this.sync(Sync::Normal)),
-                ("sync", _) => Err(Error::invalid("`sync` is `full` or `normal`")),
-                (unknown, _) => Err(Error::invalid("a `sqlite:` URL has one option, `sync`")
-                    .with("option", unknown.escape_debug())),
-            },
-        )
+        options
+            .split('&')
+            .filter(|option| !option.is_empty())
+            .try_fold(Self::new(path), |this, option| {
+                match option.split_once('=').unwrap_or((option, "")) {
+                    ("sync", "full") => Ok(this.sync(Sync::Full)),
+                    ("sync", "normal") => Ok(this.sync(Sync::Normal)),
+                    ("sync", _) => Err(Error::invalid("`sync` is `full` or `normal`")),
+                    (unknown, _) => Err(Error::invalid("a `sqlite:` URL has one option, `sync`")
+                        .with("option", unknown.escape_debug())),
+                }
+            })
     }
 
     /// When it is written through to the disk.
@@ -114,14 +118,23 @@ mod tests {
     #[test]
     fn urls() {
         let options = SqliteOptions::from_url("sqlite:a b/jobs.db?sync=normal").unwrap();
-        assert_eq!((options.path, options.sync), ("a b/jobs.db".into(), Sync::Normal));
+        assert_eq!(
+            (options.path, options.sync),
+            ("a b/jobs.db".into(), Sync::Normal)
+        );
         let options = SqliteOptions::from_url("sqlite:///var/jobs.db").unwrap();
-        assert_eq!((options.path, options.sync), ("/var/jobs.db".into(), Sync::Full));
+        assert_eq!(
+            (options.path, options.sync),
+            ("/var/jobs.db".into(), Sync::Full)
+        );
         check("postgres://x", "sqlite:path");
         check("sqlite:", "names no file");
         check("sqlite:?sync=full", "names no file");
         check("sqlite::memory:", "`memory:`");
         check("sqlite:jobs.db?sync=off", "`full` or `normal`");
-        check("sqlite:jobs.db?mode=ro", "one option, `sync` (option: mode)");
+        check(
+            "sqlite:jobs.db?mode=ro",
+            "one option, `sync` (option: mode)",
+        );
     }
 }

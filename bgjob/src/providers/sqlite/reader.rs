@@ -53,7 +53,10 @@ impl Reader {
         };
         self.0.send(Box::new(read))?;
         answer.await.unwrap_or_else(|_| {
-            Err(Error::new(ErrorKind::Internal, "the reader thread of the SQLite store panicked"))
+            Err(Error::new(
+                ErrorKind::Internal,
+                "the reader thread of the SQLite store panicked",
+            ))
         })
     }
 }
@@ -74,7 +77,9 @@ fn connected<'a>(db: &'a mut Option<Db>, options: &SqliteOptions) -> Result<&'a 
 impl Db {
     /// The jobs with these ids.
     pub(super) fn get(&mut self, ids: &[JobId]) -> rusqlite::Result<Vec<Option<Job>>> {
-        ids.iter().map(|id| rows::load(&self.db, &mut self.lanes, *id)).collect()
+        ids.iter()
+            .map(|id| rows::load(&self.db, &mut self.lanes, *id))
+            .collect()
     }
 
     /// Jobs that fit the filter, by id. Walks what the filter's state has an index for and leaves
@@ -89,16 +94,19 @@ impl Db {
         if limit == 0 {
             return Ok(found);
         }
-        let ended = filter.state.filter(|state| state.is_terminal()).map(State::as_str);
+        let ended = filter
+            .state
+            .filter(|state| state.is_terminal())
+            .map(State::as_str);
         let such = match filter.state {
             None => "",
             Some(State::Ready) => "AND j.ended IS NULL AND h.id IS NULL",
             Some(State::Running) => "AND h.id IS NOT NULL",
             Some(_) => "AND j.ended = ?2",
         };
-        let mut rows = self.db.prepare_cached(&format!(
-            "{WHOLE} WHERE j.id > ?1 {such} ORDER BY j.id"
-        ))?;
+        let mut rows = self
+            .db
+            .prepare_cached(&format!("{WHOLE} WHERE j.id > ?1 {such} ORDER BY j.id"))?;
         let after = after.as_ref().map_or(&[][..], |id| id.as_bytes());
         let mut values: Vec<&dyn ToSql> = vec![&after];
         values.extend(ended.as_ref().map(|ended| ended as &dyn ToSql));
@@ -132,7 +140,11 @@ impl Db {
         while let Some(row) = rows.next()? {
             let state = row.get_ref(1)?.as_str()?;
             if let Some(state) = State::ALL.into_iter().find(|s| s.as_str() == state) {
-                counts.push(QueueCount { queue: row.get(0)?, state, jobs: row.get(2)? });
+                counts.push(QueueCount {
+                    queue: row.get(0)?,
+                    state,
+                    jobs: row.get(2)?,
+                });
             }
         }
         Ok(counts)

@@ -51,7 +51,10 @@ struct Extra {
 /// The value of the column `extra`.
 pub(super) fn extra(spec: &JobSpec) -> Option<String> {
     (!spec.headers.is_empty() || !spec.tags.is_empty()).then(|| {
-        encode(&Extra { headers: spec.headers.clone(), tags: spec.tags.clone() })
+        encode(&Extra {
+            headers: spec.headers.clone(),
+            tags: spec.tags.clone(),
+        })
     })
 }
 
@@ -66,14 +69,15 @@ fn decode<T: DeserializeOwned>(text: &ValueRef<'_>) -> Option<T> {
     serde_json::from_str(text.as_str_or_null().ok()??).ok()
 }
 
-/// A span as whole milliseconds, rounded up: what is not zero stays so.
-pub(super) fn millis(span: Duration) -> i64 {
-    i64::try_from(span.as_nanos().div_ceil(1_000_000)).unwrap_or(i64::MAX)
+/// A span in nanoseconds: it is given back as it was given.
+pub(super) fn nanos(span: Duration) -> i64 {
+    // 292 years; no job may ask for more than ten.
+    i64::try_from(span.as_nanos()).unwrap_or(i64::MAX)
 }
 
 fn span(row: &Row<'_>, column: usize) -> Result<Option<Duration>> {
-    let millis: Option<i64> = row.get(column)?;
-    Ok(millis.map(|m| Duration::from_millis(m.try_into().unwrap_or(0))))
+    let nanos: Option<i64> = row.get(column)?;
+    Ok(nanos.map(|n| Duration::from_nanos(n.try_into().unwrap_or(0))))
 }
 
 fn text(row: &Row<'_>, column: usize) -> Result<Option<Arc<str>>> {
@@ -166,12 +170,18 @@ fn phase(row: &Row<'_>) -> Result<Phase> {
         Some(_) => How::Dead(reason(&row.get_ref(21)?)),
         None => return waiting_or_held(row),
     };
-    Ok(Phase::Ended(Ended { how, at: row.get(22)?, purge_at: row.get(23)? }))
+    Ok(Phase::Ended(Ended {
+        how,
+        at: row.get(22)?,
+        purge_at: row.get(23)?,
+    }))
 }
 
 fn waiting_or_held(row: &Row<'_>) -> Result<Phase> {
     let Some(token) = row.get(27)? else {
-        return Ok(Phase::Ready { touch_at: row.get(32)? });
+        return Ok(Phase::Ready {
+            touch_at: row.get(32)?,
+        });
     };
     Ok(Phase::Running(Hold {
         token,

@@ -47,7 +47,11 @@ pub(super) fn migrate(db: &mut Connection, now: Timestamp) -> Result<()> {
     )
     .map_err(error::translate)?;
     let have: usize = tx
-        .query_row("SELECT coalesce(max(version), 0) FROM bgjob_schema", [], |row| row.get(0))
+        .query_row(
+            "SELECT coalesce(max(version), 0) FROM bgjob_schema",
+            [],
+            |row| row.get(0),
+        )
         .map_err(error::translate)?;
     if have > STEPS.len() {
         return Err(Error::new(
@@ -60,11 +64,8 @@ pub(super) fn migrate(db: &mut Connection, now: Timestamp) -> Result<()> {
     }
     for (step, sql) in STEPS.iter().enumerate().skip(have) {
         tx.execute_batch(sql).map_err(error::translate)?;
-        tx.execute(
-            "INSERT INTO bgjob_schema VALUES(?1, ?2)",
-            (step + 1, now),
-        )
-        .map_err(error::translate)?;
+        tx.execute("INSERT INTO bgjob_schema VALUES(?1, ?2)", (step + 1, now))
+            .map_err(error::translate)?;
     }
     tx.commit().map_err(error::translate)
 }

@@ -15,7 +15,7 @@ use crate::{
 use super::{
     gone::Gone,
     lanes::Lanes,
-    rows::{self, encode, millis},
+    rows::{self, encode, nanos},
 };
 
 /// What a transaction changed that someone may wait for.
@@ -68,7 +68,10 @@ impl<'a> Tx<'a> {
 
     /// The statements that store new jobs.
     pub(super) fn inserts(&self) -> Result<Inserts<'a>> {
-        Ok(Inserts { job: self.db.prepare_cached(JOB)?, ready: self.db.prepare_cached(READY)? })
+        Ok(Inserts {
+            job: self.db.prepare_cached(JOB)?,
+            ready: self.db.prepare_cached(READY)?,
+        })
     }
 
     /// Stores a new job, which is ready. Answers `false` where its id or its unique key is taken.
@@ -83,9 +86,9 @@ impl<'a> Tx<'a> {
             job.due_at,
             spec.max_attempts,
             spec.max_crashes,
-            millis(spec.retain),
-            spec.expires.map(millis),
-            spec.deadline.map(millis),
+            nanos(spec.retain),
+            spec.expires.map(nanos),
+            spec.deadline.map(nanos),
             job.expires_at,
             job.deadline_at,
             spec.unique_key,
@@ -118,7 +121,9 @@ impl<'a> Tx<'a> {
 
     /// Deletes a job whose end nobody is to see, and remembers its id.
     fn vanish(&mut self, id: JobId) -> Result<()> {
-        self.db.prepare_cached("DELETE FROM bgjob_jobs WHERE id = ?1")?.execute([id])?;
+        self.db
+            .prepare_cached("DELETE FROM bgjob_jobs WHERE id = ?1")?
+            .execute([id])?;
         Gone::remembers(self.db, self.now)?.execute((id, self.now + REMEMBERED))?;
         Ok(())
     }
@@ -182,7 +187,9 @@ impl<'a> Tx<'a> {
                     ])?;
             }
             Phase::Running(_) => {
-                self.db.prepare_cached("DELETE FROM bgjob_held WHERE id = ?1")?.execute([job.id])?;
+                self.db
+                    .prepare_cached("DELETE FROM bgjob_held WHERE id = ?1")?
+                    .execute([job.id])?;
             }
             Phase::Ended(_) => {}
         }
@@ -194,7 +201,8 @@ impl<'a> Tx<'a> {
         match &job.phase {
             Phase::Ready { .. } => {
                 let lane = self.lanes.intern(self.db, &job.spec)?;
-                self.wait(&mut self.db.prepare_cached(READY)?, lane, job)?;
+                let mut insert = self.db.prepare_cached(READY)?;
+                self.wait(&mut insert, lane, job)?;
             }
             Phase::Running(hold) => {
                 self.db

@@ -1,4 +1,4 @@
--- Times are milliseconds since the Unix epoch, spans milliseconds, ids and tokens 16 bytes.
+-- Times are milliseconds since the Unix epoch, spans nanoseconds, ids and tokens 16 bytes.
 CREATE TABLE bgjob_lanes(
     id INTEGER PRIMARY KEY,
     queue TEXT NOT NULL,

@@ -37,7 +37,9 @@ impl Wake {
     /// Waits for work in one of these queues.
     pub(super) fn ready(self: &Arc<Self>, queues: &[Arc<str>]) -> Wait {
         let wait = self.wait(None);
-        self.lock().ready.insert(wait.number, (queues.to_vec(), Arc::clone(&wait.notify)));
+        self.lock()
+            .ready
+            .insert(wait.number, (queues.to_vec(), Arc::clone(&wait.notify)));
         wait
     }
 
@@ -45,7 +47,11 @@ impl Wake {
     pub(super) fn ended(self: &Arc<Self>, job: JobId) -> Wait {
         let wait = self.wait(Some(job));
         let notify = Arc::clone(&wait.notify);
-        self.lock().ended.entry(job).or_default().insert(wait.number, notify);
+        self.lock()
+            .ended
+            .entry(job)
+            .or_default()
+            .insert(wait.number, notify);
         wait
     }
 
@@ -67,7 +73,12 @@ impl Wake {
         }
         if !waits.ended.is_empty() {
             for job in &news.ended {
-                waits.ended.get(job).into_iter().flatten().for_each(|(_, n)| n.notify_one());
+                waits
+                    .ended
+                    .get(job)
+                    .into_iter()
+                    .flatten()
+                    .for_each(|(_, n)| n.notify_one());
             }
         }
     }
@@ -75,8 +86,15 @@ impl Wake {
     /// Wakes everyone: something happened, nobody here knows what.
     pub(super) fn all(&self) {
         let waits = self.lock();
-        waits.ready.values().for_each(|(_, notify)| notify.notify_one());
-        waits.ended.values().flatten().for_each(|(_, notify)| notify.notify_one());
+        waits
+            .ready
+            .values()
+            .for_each(|(_, notify)| notify.notify_one());
+        waits
+            .ended
+            .values()
+            .flatten()
+            .for_each(|(_, notify)| notify.notify_one());
     }
 
     fn wait(self: &Arc<Self>, job: Option<JobId>) -> Wait {

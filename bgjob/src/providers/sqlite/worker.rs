@@ -23,22 +23,34 @@ impl<M: Send + 'static> Worker<M> {
         work: impl FnOnce(Receiver<M>) + Send + 'static,
     ) -> Result<Self> {
         let (sender, inbox) = channel();
-        let thread = Builder::new().name(name.into()).spawn(move || work(inbox)).map_err(|e| {
-            Error::new(ErrorKind::Unavailable, "can't start a thread for SQLite").because(e)
-        })?;
-        Ok(Self { inbox: Some(sender), thread: Some(thread) })
+        let thread = Builder::new()
+            .name(name.into())
+            .spawn(move || work(inbox))
+            .map_err(|e| {
+                Error::new(ErrorKind::Unavailable, "can't start a thread for SQLite").because(e)
+            })?;
+        Ok(Self {
+            inbox: Some(sender),
+            thread: Some(thread),
+        })
     }
 
     /// Sends it something.
     pub(super) fn send(&self, message: M) -> Result<()> {
         let closed = || Error::new(ErrorKind::Closed, "a thread of the SQLite store has ended");
-        self.inbox.as_ref().and_then(|inbox| inbox.send(message).ok()).ok_or_else(closed)
+        self.inbox
+            .as_ref()
+            .and_then(|inbox| inbox.send(message).ok())
+            .ok_or_else(closed)
     }
 }
 
 impl<M> fmt::Debug for Worker<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = self.thread.as_ref().and_then(|thread| thread.thread().name());
+        let name = self
+            .thread
+            .as_ref()
+            .and_then(|thread| thread.thread().name());
         f.debug_tuple("Worker").field(&name).finish()
     }
 }

@@ -102,7 +102,14 @@ impl Writer {
         let worker = Worker::start("bgjob-sqlite-writer", move |inbox| match open(&options) {
             Ok(db) => {
                 if opened.send(Ok(())).is_ok() {
-                    Thread { options, wake, inbox, db: Some(db), seen: None }.run();
+                    Thread {
+                        options,
+                        wake,
+                        inbox,
+                        db: Some(db),
+                        seen: None,
+                    }
+                    .run();
                 }
             }
             // Nobody listens if the caller's future was dropped.
@@ -143,14 +150,23 @@ impl Writer {
         work: impl FnMut(&mut Tx<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T> {
         let (reply, answer) = oneshot::channel();
-        let call = Work { work, jobs, urgent, done: None, reply };
+        let call = Work {
+            work,
+            jobs,
+            urgent,
+            done: None,
+            reply,
+        };
         self.0.send(Message::Call(Box::new(call)))?;
         answer.await.unwrap_or_else(|_| Err(panicked()))
     }
 }
 
 fn panicked() -> Error {
-    Error::new(ErrorKind::Internal, "the writer thread of the SQLite store panicked")
+    Error::new(
+        ErrorKind::Internal,
+        "the writer thread of the SQLite store panicked",
+    )
 }
 
 fn open(options: &SqliteOptions) -> Result<Db> {
@@ -228,7 +244,11 @@ impl Thread {
             ask.query_row([], |row| row.get(0)).ok()
         });
         let version = version.unwrap_or(-1);
-        if self.seen.replace((now, version)).is_none_or(|(_, before)| before != version) {
+        if self
+            .seen
+            .replace((now, version))
+            .is_none_or(|(_, before)| before != version)
+        {
             self.wake.all();
         }
     }
@@ -260,7 +280,9 @@ impl Thread {
                 calls.into_iter().for_each(|call| self.serve(vec![call]));
             }
             Err(Failed::Call(error) | Failed::Whole(error)) => {
-                calls.into_iter().for_each(|call| call.answer(Err(error.share())));
+                calls
+                    .into_iter()
+                    .for_each(|call| call.answer(Err(error.share())));
             }
         }
     }
@@ -294,7 +316,10 @@ impl Thread {
 
 fn transact(db: &mut Db, now: Timestamp, calls: &mut [Box<dyn Call>]) -> Result<News, Failed> {
     let whole = |error| Failed::Whole(translate(error));
-    let tx = db.db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(whole)?;
+    let tx = db
+        .db
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(whole)?;
     let mut news = News::default();
     for call in calls {
         let mut step = Tx {
@@ -304,7 +329,8 @@ fn transact(db: &mut Db, now: Timestamp, calls: &mut [Box<dyn Call>]) -> Result<
             gone: Gone::default(),
             now,
         };
-        call.run(&mut step).map_err(|error| Failed::Call(translate(error)))?;
+        call.run(&mut step)
+            .map_err(|error| Failed::Call(translate(error)))?;
     }
     tx.commit().map_err(whole)?;
     Ok(news)

@@ -160,7 +160,7 @@ pub(super) async fn an_id_with_other_metadata_is_taken(t: &Bundle) {
     t.add_all(std::slice::from_ref(&first)).await;
     let other = NewJob {
         spec: Arc::new(spec(|spec| {
-            spec.metadata = Json::trusted(r#"{"picture":8}"#)
+            spec.metadata = Json::trusted(r#"{"picture":8}"#);
         })),
         ..first.clone()
     };

@@ -200,7 +200,7 @@ pub(super) async fn counts_follow_every_change(t: &Bundle) {
     let jobs = plain(6);
     t.add_all(&jobs).await;
     t.add_due(Due::After(secs(600)), |spec| {
-        spec.queue = OTHER_QUEUE.into()
+        spec.queue = OTHER_QUEUE.into();
     })
     .await;
     assert_eq!(t.counts(QUEUE).await, [(Ready, 6)]);

@@ -57,7 +57,7 @@ pub(super) async fn the_order_holds_across_names_and_versions(t: &Bundle) {
     let job = |ago: i64, name: &str, version| {
         let time = Timestamp::from_millis(now - ago);
         due(Due::At(time), |spec| {
-            (spec.name, spec.version) = (name.into(), version)
+            (spec.name, spec.version) = (name.into(), version);
         })
     };
     let jobs = [

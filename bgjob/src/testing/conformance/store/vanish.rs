@@ -121,7 +121,7 @@ pub(super) async fn its_id_is_its_own_even_with_other_content(t: &Bundle) {
     let job = vanished(t).await;
     let other = NewJob {
         spec: Arc::new(super::bundle::spec(|spec| {
-            spec.name = super::bundle::OTHER_NAME.into()
+            spec.name = super::bundle::OTHER_NAME.into();
         })),
         ..job
     };
