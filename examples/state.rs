@@ -50,11 +50,9 @@ impl Middleware for Audit {
         let outcome = next.run(job.clone()).await;
         let tenant = job.headers().get("tenant").map_or("nobody", String::as_str);
         let how = match &outcome {
-            Outcome::Success(_) => "done".to_owned(),
-            Outcome::Retry { failure, .. } | Outcome::Abort { failure, .. } => {
-                format!("refused: {}", failure.message())
-            }
-            Outcome::Snooze(_) => "later".to_owned(),
+            Outcome::Success(_) => "done",
+            Outcome::Snooze(_) => "later",
+            Outcome::Retry { failure, .. } | Outcome::Abort { failure, .. } => failure.message(),
         };
         println!("audit: {} for {tenant}: {how}", job.name());
         outcome
@@ -71,7 +69,6 @@ async fn main() -> bgjob::Result<()> {
 
     let builder = JobDispatcher::builder(&jobs).state(Bank::default());
     let dispatcher = builder.middleware(Audit).start().await?;
-
     let job = deposit::enqueue(&jobs, 100).header("tenant", "ada").await?;
     println!("balance: {}", job.result().await?);
     let job = deposit::enqueue(&jobs, 5).await?;

@@ -9,8 +9,9 @@ use bgjob::{
         memory::MemoryStore,
         sqlite::{SqliteOptions, SqliteStore, Sync},
     },
+    store::Documents,
     testing::{
-        ManualClock,
+        ManualClock, MemoryDocuments,
         conformance::{Clocked, QUEUE_CASES, STORE_CASES, Timed},
     },
 };
@@ -53,6 +54,14 @@ async fn sqlite() -> Clocked {
 }
 
 bgjob::store_conformance!(sqlite, sqlite);
+
+async fn documents() -> Clocked {
+    let clock = ManualClock::new();
+    let documents = MemoryDocuments::new(Arc::new(clock.clone()));
+    Clocked::new(Documents::new(documents), clock)
+}
+
+bgjob::store_conformance!(documents, documents);
 
 async fn channel() -> Timed {
     Timed::new(ChannelQueue::new(), Duration::from_secs(30))

@@ -129,9 +129,10 @@ fn every_file_is_hashed_and_a_second_run_finds_nothing_to_do() {
 
 #[tokio::test]
 async fn what_a_killed_run_left_is_done_by_the_next() {
-    let bundle = Bundle::new(3000);
+    let bundle = Bundle::new(5000);
+    let jobs = JobManager::connect(bundle.store()).await.unwrap();
     let mut killed = bundle.quickstart().spawn().unwrap();
-    while !has_some(&bundle.store()).await {
+    while !has_some(&jobs).await {
         assert!(
             killed.try_wait().unwrap().is_none(),
             "it ended before it was killed"
@@ -139,15 +140,12 @@ async fn what_a_killed_run_left_is_done_by_the_next() {
     }
     killed.kill().unwrap();
     killed.wait().unwrap();
-    check(&bundle.run(), 0, "3009 succeeded, 0 dead, 0 cancelled");
+    check(&bundle.run(), 0, "5009 succeeded, 0 dead, 0 cancelled");
     assert_eq!(bundle.written(), bundle.expected());
 }
 
 /// Whether a file has been hashed.
-async fn has_some(store: &str) -> bool {
-    let Ok(jobs) = JobManager::connect(store).await else {
-        return false;
-    };
+async fn has_some(jobs: &JobManager) -> bool {
     let counts = jobs.counts().await.unwrap();
     counts
         .iter()

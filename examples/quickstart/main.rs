@@ -83,7 +83,7 @@ async fn run(args: Args) -> Result<ExitCode, BoxError> {
     let _ = running.shutdown().await;
     progress.end();
     let report = Report::read(&jobs, &tree, args.output.as_deref()).await?;
-    report.print(&walked, &tally, progress.elapsed());
+    let _ = report.print(&walked, &tally, progress.elapsed());
     let all_well = report.is_clean() && walked.unreadable.is_empty();
     Ok(ExitCode::from(u8::from(!all_well)))
 }

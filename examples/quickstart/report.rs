@@ -115,8 +115,8 @@ impl Report {
         self.dead + self.other == 0
     }
 
-    /// Prints it.
-    pub fn print(&self, walked: &Walked, tally: &Tally, took: Duration) {
+    /// Prints it. An error means that nobody reads it any more.
+    pub fn print(&self, walked: &Walked, tally: &Tally, took: Duration) -> io::Result<()> {
         let Self {
             succeeded,
             dead,
@@ -124,41 +124,51 @@ impl Report {
             bytes,
             ..
         } = self;
+        let mut out = io::stdout().lock();
         let (files, read) = (tally.files.load(Relaxed), tally.bytes.load(Relaxed));
         let seconds = took.as_secs_f64();
-        println!(
+        writeln!(
+            out,
             "{} files, {}: {succeeded} succeeded, {dead} dead, {other} cancelled",
             HumanCount(succeeded + dead + other),
             HumanBytes(*bytes),
-        );
-        println!(
+        )?;
+        writeln!(
+            out,
             "this run: {} files, {} in {seconds:.1} s ({:.0} files/s, {}/s)",
             HumanCount(files),
             HumanBytes(read),
             files as f64 / seconds,
             HumanBytes((read as f64 / seconds) as u64),
-        );
+        )?;
         if walked.passed_over > 0 {
-            println!(
+            writeln!(
+                out,
                 "passed over: {} that are no regular files",
                 walked.passed_over
-            );
+            )?;
         }
         for (micros, path) in &self.slowest {
-            println!("slowest: {:>9.1} ms  {path}", *micros as f64 / 1000.0);
+            writeln!(out, "slowest: {:>9.1} ms  {path}", *micros as f64 / 1000.0)?;
         }
-        shorten("dead", &self.reasons, *dead as usize);
-        shorten("unreadable", &walked.unreadable, walked.unreadable.len());
+        shorten(&mut out, "dead", &self.reasons, *dead as usize)?;
+        shorten(
+            &mut out,
+            "unreadable",
+            &walked.unreadable,
+            walked.unreadable.len(),
+        )
     }
 }
 
-fn shorten(what: &str, lines: &[String], all: usize) {
+fn shorten(out: &mut dyn Write, what: &str, lines: &[String], all: usize) -> io::Result<()> {
     for line in lines.iter().take(SHOWN) {
-        println!("{what}: {line}");
+        writeln!(out, "{what}: {line}")?;
     }
     if all > SHOWN {
-        println!("{what}: and {} more", all - SHOWN);
+        writeln!(out, "{what}: and {} more", all - SHOWN)?;
     }
+    Ok(())
 }
 
 /// What the last attempt that failed said.

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bgjob::{
-    Job, JobId, JobSpec, Json, Owner, State, Timestamp,
+    Job, JobId, JobSpec, Json, Owner, JobState, Timestamp,
     job::{DeadReason, Ended, Hold, How, Phase, Token},
 };
 
@@ -120,11 +120,11 @@ impl Doc {
             Phase::Ended(end) => doc.until = seen(end.purge_at),
         }
         doc.place = match job.state() {
-            State::Ready => Place::Ready,
-            State::Running => Place::Running,
-            State::Succeeded => Place::Succeeded,
-            State::Dead => Place::Dead,
-            State::Cancelled => Place::Cancelled,
+            JobState::Ready => Place::Ready,
+            JobState::Running => Place::Running,
+            JobState::Succeeded => Place::Succeeded,
+            JobState::Dead => Place::Dead,
+            JobState::Cancelled => Place::Cancelled,
         };
         doc
     }

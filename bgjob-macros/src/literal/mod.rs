@@ -32,7 +32,8 @@ impl Mistake {
     /// The message, and under the text a caret; for the whole of a text the message alone.
     pub(crate) fn draw(&self, text: &str) -> String {
         let Self { message, at, len } = self;
-        if text.is_empty() || *len >= text.chars().count() || text.contains(char::is_control) {
+        if text.trim().is_empty() || *len >= text.chars().count() || text.contains(char::is_control)
+        {
             return message.clone();
         }
         format!("{message}\n  {text}\n  {:at$}{}", "", "^".repeat(*len))

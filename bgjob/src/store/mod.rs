@@ -1,7 +1,14 @@
-//! The contracts of a document store: [`JobStore`] (full) and [`DocumentStore`] (basic).
+//! The contracts of a document store: [`JobStore`] (full) and [`DocumentStore`] (basic), and
+//! [`Documents`], which makes the one of the other.
 
+mod adapter;
+mod documents;
 mod jobs;
 
+pub use adapter::Documents;
+pub use documents::{
+    Document, DocumentCapabilities, DocumentStore, Filed, Inserted, Key, KeyRange, Replaced, Version,
+};
 pub use jobs::{
     Claim, Claimed, ClockSource, Created, Durability, Ending, Filter, Finished, Held, JobStore,
     QueueCount, Renewed, StoreCapabilities, Swept, Want,

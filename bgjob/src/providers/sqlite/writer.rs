@@ -25,9 +25,9 @@ use super::{
     worker::Worker,
 };
 
-/// How often commits of other processes are looked for while someone waits. A look costs about
-/// 10 µs; together with the claim that follows it stays below the 60 ms that are promised.
-const POLL: Duration = Duration::from_millis(25);
+/// How often commits of other processes are looked for while someone waits. Each look costs about
+/// 80 µs, most of it for waking up: 0.2 % of a core. Twice as often would be 0.4 %.
+const POLL: Duration = Duration::from_millis(40);
 
 /// Jobs that are gathered for one transaction: more add to the wait of those that came first, and
 /// no longer to the throughput.
@@ -261,7 +261,7 @@ impl Thread {
             && let Ok(message) = self.inbox.try_recv()
         {
             if let Message::Call(call) = message {
-                jobs += call.jobs();
+                jobs = jobs.saturating_add(call.jobs());
                 calls.push(call);
             }
         }

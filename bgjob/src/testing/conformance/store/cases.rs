@@ -301,7 +301,6 @@ macro_rules! __store_cases {
                 every_end_wakes,
                 the_sweepers_ends_wake,
                 vanishing_wakes,
-                what_is_over_is_not_waited_for,
                 a_wait_is_woken_not_polled,
             }
             races [] {

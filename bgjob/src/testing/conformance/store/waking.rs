@@ -4,7 +4,7 @@ use std::{future::Future, pin::pin, sync::Arc, task::Poll, time::Duration};
 
 use super::bundle::{Bundle, OTHER_QUEUE, QUEUE, To, error_after, secs, success};
 use crate::{
-    JobId, JobSpec, Result,
+    JobSpec, Result,
     job::{
         Due, End,
         transition::{Operation, SweepPolicy},
@@ -149,15 +149,6 @@ pub(super) async fn vanishing_wakes(t: &Bundle) {
         t.finish(&held, success()),
     )
     .await;
-}
-
-pub(super) async fn what_is_over_is_not_waited_for(t: &Bundle) {
-    let over = t.ended(To::Success, |_| {}).await;
-    for id in [over, JobId::new()] {
-        let wait = tokio::time::timeout(PATIENCE, t.store.wait_ended(id)).await;
-        wait.expect("nothing more will come")
-            .expect("a wait answers");
-    }
 }
 
 pub(super) async fn a_wait_is_woken_not_polled(t: &Bundle) {

@@ -1,0 +1,145 @@
+//! Storing new jobs, a batch at a time.
+
+use rusqlite::{CachedStatement, Result, params};
+
+use crate::{
+    JobId, Timestamp,
+    job::{Job, Phase},
+};
+
+use super::{
+    rows::{self, nanos},
+    tx::Tx,
+};
+
+const JOB: &str = "INSERT OR IGNORE INTO bgjob_jobs(id, lane, rank, created_at, due_at, max_attempts,
+         max_crashes, retain, expires, deadline, expires_at, deadline_at, unique_key, extra, metadata)
+     VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
+
+const READY: &str =
+    "INSERT INTO bgjob_ready(lane, suspect, rank, due_at, id, touch_at, until) VALUES";
+
+/// One row of [`READY`], and how many values it has.
+const VALUES: &str = "(?, ?, ?, ?, ?, ?, ?)";
+const WIDTH: usize = 7;
+
+/// Entries that go into one statement: a create costs 4.0 µs instead of 4.7, with 64 no less.
+const MANY: usize = 16;
+
+/// A batch of new jobs on its way into the tables.
+pub(super) struct Inserts<'a> {
+    job: CachedStatement<'a>,
+    /// Of jobs that are inserted: entries in `bgjob_ready` that are not.
+    waiting: Vec<Entry>,
+}
+
+/// A row of `bgjob_ready`.
+struct Entry {
+    lane: i64,
+    suspect: bool,
+    rank: u8,
+    due_at: Timestamp,
+    id: JobId,
+    touch_at: Timestamp,
+    until: Option<Timestamp>,
+}
+
+impl<'a> Inserts<'a> {
+    pub(super) fn new(tx: &Tx<'a>) -> Result<Self> {
+        Ok(Self {
+            job: tx.db.prepare_cached(JOB)?,
+            waiting: Vec::new(),
+        })
+    }
+
+    /// Stores a new job. Answers `false` where its id or its unique key is taken. The job is not
+    /// whole before the next [`flush`](Self::flush).
+    pub(super) fn insert(&mut self, tx: &mut Tx<'_>, job: &Job) -> Result<bool> {
+        let spec = &job.spec;
+        let lane = tx.lanes.intern(tx.db, spec)?;
+        let rows = self.job.execute(params![
+            job.id,
+            lane,
+            spec.priority.rank(),
+            job.created_at,
+            job.due_at,
+            spec.max_attempts,
+            spec.max_crashes,
+            nanos(spec.retain),
+            spec.expires.map(nanos),
+            spec.deadline.map(nanos),
+            job.expires_at,
+            job.deadline_at,
+            spec.unique_key,
+            rows::extra(spec),
+            spec.metadata.as_str(),
+        ])?;
+        if rows == 1 {
+            self.wait(tx, lane, job);
+        }
+        Ok(rows == 1)
+    }
+
+    /// Notes the entry of a job, if it is ready.
+    fn wait(&mut self, tx: &mut Tx<'_>, lane: i64, job: &Job) {
+        let Phase::Ready { touch_at } = job.phase else {
+            return;
+        };
+        tx.news.ready(&job.spec.queue);
+        self.waiting.push(Entry {
+            lane,
+            suspect: job.is_suspect(),
+            rank: job.spec.priority.rank(),
+            due_at: job.due_at,
+            id: job.id,
+            touch_at,
+            until: job.expires_at.into_iter().chain(job.deadline_at).min(),
+        });
+    }
+
+    /// Stores the entries that were noted.
+    pub(super) fn flush(&mut self, tx: &Tx<'_>) -> Result<()> {
+        let (many, few) = self.waiting.as_chunks::<MANY>();
+        if !many.is_empty() {
+            let mut insert = tx.db.prepare_cached(&statement(MANY))?;
+            many.iter()
+                .try_for_each(|entries| run(&mut insert, entries))?;
+        }
+        if !few.is_empty() {
+            let mut insert = tx.db.prepare_cached(&statement(1))?;
+            few.chunks(1)
+                .try_for_each(|entry| run(&mut insert, entry))?;
+        }
+        self.waiting.clear();
+        Ok(())
+    }
+}
+
+impl Tx<'_> {
+    /// Gives a job its entry among those that wait, if it is ready.
+    pub(super) fn enter_ready(&mut self, job: &Job) -> Result<()> {
+        let lane = self.lanes.intern(self.db, &job.spec)?;
+        let mut inserts = Inserts::new(self)?;
+        inserts.wait(self, lane, job);
+        inserts.flush(self)
+    }
+}
+
+fn statement(rows: usize) -> String {
+    format!("{READY}{}", vec![VALUES; rows].join(", "))
+}
+
+fn run(insert: &mut CachedStatement<'_>, entries: &[Entry]) -> Result<()> {
+    for (nth, entry) in entries.iter().enumerate() {
+        let first = nth * WIDTH + 1;
+        insert.raw_bind_parameter(first, entry.lane)?;
+        insert.raw_bind_parameter(first + 1, entry.suspect)?;
+        insert.raw_bind_parameter(first + 2, entry.rank)?;
+        insert.raw_bind_parameter(first + 3, entry.due_at)?;
+        insert.raw_bind_parameter(first + 4, entry.id)?;
+        insert.raw_bind_parameter(first + 5, entry.touch_at)?;
+        insert.raw_bind_parameter(first + 6, entry.until)?;
+    }
+    insert.raw_execute()?;
+    Ok(())
+}

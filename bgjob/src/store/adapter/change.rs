@@ -1,0 +1,107 @@
+//! Read, apply, replace by version; and once more where somebody was quicker.
+
+use std::collections::HashSet;
+
+use super::{Documents, body::Body};
+use crate::{
+    Job, JobId, Result,
+    job::State,
+    store::{Document, DocumentStore, Replaced, Version},
+};
+
+impl<D: DocumentStore> Documents<D> {
+    /// Applies a transition to the job of each item, until each has an answer; `None` where there
+    /// is no job. `apply` also says whether it changed the job.
+    pub(super) async fn change<T: Sync, A: Send>(
+        &self,
+        items: &[T],
+        id: impl Fn(&T) -> JobId + Send + Sync,
+        mut apply: impl FnMut(&T, &mut Job) -> (A, bool) + Send,
+    ) -> Result<Vec<Option<A>>> {
+        let mut answers: Vec<Option<A>> = items.iter().map(|_| None).collect();
+        let mut open: Vec<usize> = (0..items.len()).collect();
+        let mut futile = 0;
+        while !open.is_empty() {
+            Self::give_way(futile).await;
+            let (turn, later) = one_of_each(&open, |nth| id(&items[nth]));
+            let ids: Vec<_> = turn.iter().map(|&nth| id(&items[nth])).collect();
+            let (mut writes, mut written) = (Vec::new(), Vec::new());
+            for (&nth, read) in turn.iter().zip(self.read_jobs(&ids).await?) {
+                let Some((mut job, version)) = read else {
+                    continue;
+                };
+                let (answer, changed) = apply(&items[nth], &mut job);
+                answers[nth] = Some(answer);
+                if changed {
+                    writes.push((job, version));
+                    written.push(nth);
+                }
+            }
+            let lost = self.write_jobs(writes).await?;
+            let lost = written.into_iter().zip(lost).filter(|(_, done)| !done);
+            let mut again: Vec<_> = lost.map(|(nth, _)| nth).collect();
+            futile = if again.len() == turn.len() {
+                futile + 1
+            } else {
+                0
+            };
+            if futile == Self::ROUNDS {
+                return Err(self.contended());
+            }
+            again.extend(later);
+            again.sort_unstable();
+            open = again;
+        }
+        Ok(answers)
+    }
+
+    /// The jobs with these ids, each with its version.
+    pub(super) async fn read_jobs(&self, ids: &[JobId]) -> Result<Vec<Option<(Job, Version)>>> {
+        let read = |document: Document| match Body::read(&document) {
+            Some(Body::Job(job)) => Some((*job, document.version)),
+            _ => None,
+        };
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let documents = self.store.get(ids).await?;
+        Ok(documents
+            .into_iter()
+            .map(|document| document.and_then(read))
+            .collect())
+    }
+
+    /// Writes jobs after their transitions and wakes who waits for that. Answers which of them
+    /// still had their version.
+    pub(super) async fn write_jobs(&self, jobs: Vec<(Job, Version)>) -> Result<Vec<bool>> {
+        if jobs.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut news = Vec::with_capacity(jobs.len());
+        let mut documents = Vec::with_capacity(jobs.len());
+        for (job, version) in jobs {
+            let id = job.id;
+            news.push((id, job.state(), job.spec.queue.clone()));
+            documents.push(Body::of(job).write(id, version)?);
+        }
+        let replaced = self.store.replace(&documents).await?;
+        let done = replaced
+            .into_iter()
+            .map(|answer| answer == Replaced::Replaced);
+        let done: Vec<_> = done.collect();
+        for ((id, state, queue), _) in news.iter().zip(&done).filter(|(_, done)| **done) {
+            match state {
+                State::Ready => self.waits.wake_ready(queue),
+                State::Running => {}
+                _ => self.waits.wake_ended(*id),
+            }
+        }
+        Ok(done)
+    }
+}
+
+/// Splits off what names an id that came before: a job makes one step at a time.
+pub(super) fn one_of_each(open: &[usize], id: impl Fn(usize) -> JobId) -> (Vec<usize>, Vec<usize>) {
+    let mut seen = HashSet::new();
+    open.iter().partition(|&&nth| seen.insert(id(nth)))
+}

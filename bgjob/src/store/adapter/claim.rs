@@ -1,0 +1,260 @@
+//! Claims, by id and of what is ready.
+
+use super::{
+    Documents,
+    change::one_of_each,
+    keys::{self, Served, Waiting},
+};
+use crate::{
+    Job, JobId, Priority, Result, Timestamp,
+    job::{
+        ClaimedJob, Grant, Phase, Serves, Token,
+        transition::{self, Refusal},
+    },
+    store::{Claim, Claimed, DocumentStore, Filed, Version, Want},
+};
+
+/// Keys looked at in one scan.
+const PAGE: usize = 256;
+
+impl<D: DocumentStore> Documents<D> {
+    pub(super) async fn claim_ids(
+        &self,
+        ids: &[JobId],
+        grant: &Grant,
+        serves: &Serves,
+    ) -> Result<Vec<Claim>> {
+        let mut serves = serves.clone();
+        let mut answers: Vec<Option<Claim>> = ids.iter().map(|_| None).collect();
+        let mut open: Vec<usize> = (0..ids.len()).collect();
+        let mut futile = 0;
+        while !open.is_empty() {
+            Self::give_way(futile).await;
+            let (turn, mut again) = one_of_each(&open, |nth| ids[nth]);
+            let wanted: Vec<_> = turn.iter().map(|&nth| ids[nth]).collect();
+            let claims = self.try_claim(&wanted, grant, &mut serves).await?;
+            let duplicates = again.len();
+            for (&nth, claim) in turn.iter().zip(claims) {
+                match claim {
+                    Some(claim) => answers[nth] = Some(claim),
+                    None => again.push(nth),
+                }
+            }
+            let lost = again.len() - duplicates;
+            futile = if lost == turn.len() { futile + 1 } else { 0 };
+            if futile == Self::ROUNDS {
+                return Err(self.contended());
+            }
+            again.sort_unstable();
+            open = again;
+        }
+        Ok(answers
+            .into_iter()
+            .map(|claim| claim.unwrap_or(Claim::Missing))
+            .collect())
+    }
+
+    /// Claims what it can of these, each named once; `None` where somebody else was quicker.
+    /// Leaves in `serves` whether a suspect is still wanted.
+    async fn try_claim(
+        &self,
+        ids: &[JobId],
+        grant: &Grant,
+        serves: &mut Serves,
+    ) -> Result<Vec<Option<Claim>>> {
+        let now = self.clock();
+        let mut reads = self.read_jobs(ids).await?;
+        let suspects = |(job, _): &(Job, Version)| job.is_suspect() && holds(job, grant.token);
+        serves.suspect &= !reads.iter().flatten().any(suspects);
+        let mut claims = Vec::with_capacity(ids.len());
+        let (mut writes, mut written) = (Vec::new(), Vec::new());
+        for (nth, read) in reads.iter_mut().enumerate() {
+            let Some((job, version)) = read else {
+                claims.push(Some(Claim::Missing));
+                continue;
+            };
+            let again = holds(job, grant.token);
+            let claim = transition::claim(job, grant, serves, now);
+            if claim.is_ok() && !again {
+                serves.suspect &= !job.is_suspect();
+                writes.push((job.clone(), version.clone()));
+                written.push(nth);
+            }
+            claims.push(Some(claim.map_or_else(refused, Claim::Claimed)));
+        }
+        for (nth, done) in written.into_iter().zip(self.write_jobs(writes).await?) {
+            if !done {
+                claims[nth] = None;
+            }
+        }
+        Ok(claims)
+    }
+
+    pub(super) async fn claim_scanned(
+        &self,
+        want: &[Want],
+        grant: &Grant,
+        serves: &Serves,
+    ) -> Result<Claimed> {
+        let mut scan = Scan {
+            jobs: Vec::new(),
+            full: 0,
+            more: false,
+            next: None,
+            now: self.clock(),
+            grant,
+            serves: serves.clone(),
+            served: Served::new(serves),
+            suspects: serves.suspect,
+        };
+        if grant.repeat {
+            scan.jobs = self.held_by(grant.token).await?;
+            scan.serves.suspect &= scan.jobs.iter().all(|job| job.crashes == 0);
+        }
+        for Want { queue, max } in want {
+            let held = scan
+                .jobs
+                .iter()
+                .filter(|job| job.spec.queue == *queue)
+                .count();
+            scan.full = scan.jobs.len() + max.saturating_sub(held);
+            for priority in Priority::ALL {
+                self.claim_rank(queue, priority, &mut scan).await?;
+            }
+        }
+        let next = scan.next.filter(|_| !scan.more);
+        Ok(Claimed {
+            jobs: scan.jobs,
+            next_due_in: next.map(|due_at| due_at.since(scan.now)),
+        })
+    }
+
+    /// Claims of one queue what is this urgent, the longest due first.
+    async fn claim_rank(&self, queue: &str, priority: Priority, scan: &mut Scan<'_>) -> Result<()> {
+        let range = keys::waiting(queue, priority.rank());
+        let mut after = None;
+        loop {
+            let page = self.store.scan(&range, after.as_ref(), PAGE).await?;
+            let mut rest = page.as_slice();
+            while !rest.is_empty() {
+                let taken = scan.take(rest);
+                for claim in self
+                    .try_claim(&taken.ids, scan.grant, &mut scan.serves)
+                    .await?
+                {
+                    if let Some(Claim::Claimed(job)) = claim {
+                        scan.jobs.push(job);
+                    }
+                }
+                if taken.last {
+                    return Ok(());
+                }
+                rest = taken.rest;
+            }
+            if page.len() < PAGE {
+                return Ok(());
+            }
+            after = page.into_iter().last();
+        }
+    }
+
+    /// What this token holds. Reads all that runs; asked for after a lost answer only.
+    async fn held_by(&self, token: Token) -> Result<Vec<ClaimedJob>> {
+        let mut held: Vec<ClaimedJob> = Vec::new();
+        let mut after = None;
+        loop {
+            let page = self
+                .store
+                .scan(&keys::all(keys::LEASE), after.as_ref(), PAGE)
+                .await?;
+            let ids: Vec<_> = page.iter().map(|(_, id)| *id).collect();
+            for (job, _) in self.read_jobs(&ids).await?.into_iter().flatten() {
+                // A renewal between two pages shows a job twice.
+                if let Phase::Running(hold) = &job.phase
+                    && hold.token == token
+                    && held.iter().all(|known| known.id != job.id)
+                {
+                    held.push(transition::claimed(&job, hold));
+                }
+            }
+            if page.len() < PAGE {
+                return Ok(held);
+            }
+            after = page.into_iter().last();
+        }
+    }
+}
+
+/// A claim of what is ready, under way.
+struct Scan<'a> {
+    jobs: Vec<ClaimedJob>,
+    /// How many jobs it is to have when the queue at hand is done.
+    full: usize,
+    /// There is more than was wanted.
+    more: bool,
+    next: Option<Timestamp>,
+    now: Timestamp,
+    grant: &'a Grant,
+    serves: Serves,
+    served: Served,
+    /// Suspects were wanted at first.
+    suspects: bool,
+}
+
+/// What to try next of a page of keys.
+struct Taken<'a> {
+    ids: Vec<JobId>,
+    rest: &'a [Filed],
+    /// Nothing that follows is of use.
+    last: bool,
+}
+
+impl Scan<'_> {
+    fn take<'p>(&mut self, page: &'p [Filed]) -> Taken<'p> {
+        let mut ids = Vec::new();
+        let mut suspect = self.serves.suspect;
+        for (nth, (key, id)) in page.iter().enumerate() {
+            let Some(waiting) = Waiting::read(key) else {
+                continue;
+            };
+            let due_at = waiting.due_at;
+            let served = self.served.may_run(&waiting) && (self.suspects || !waiting.suspect);
+            if due_at > self.now {
+                if served {
+                    self.next = Some(self.next.map_or(due_at, |next| next.min(due_at)));
+                }
+                if self.next.is_some_and(|next| next <= due_at) {
+                    let (rest, last) = (&page[nth..], true);
+                    return Taken { ids, rest, last };
+                }
+                continue;
+            }
+            if !served || waiting.suspect && !suspect {
+                continue;
+            }
+            if self.jobs.len() + ids.len() >= self.full {
+                // Those taken may turn out to be somebody else's, and then this one is tried.
+                let (rest, last) = (&page[nth..], ids.is_empty());
+                self.more |= last;
+                return Taken { ids, rest, last };
+            }
+            suspect &= !waiting.suspect;
+            ids.push(*id);
+        }
+        let (rest, last) = (&page[page.len()..], false);
+        Taken { ids, rest, last }
+    }
+}
+
+fn holds(job: &Job, token: Token) -> bool {
+    matches!(&job.phase, Phase::Running(hold) if hold.token == token)
+}
+
+fn refused(refusal: Refusal) -> Claim {
+    match refusal {
+        Refusal::NotDue => Claim::NotDue,
+        Refusal::Busy => Claim::Busy,
+        Refusal::NotServed => Claim::NotServed,
+        Refusal::Terminal => Claim::Terminal,
+    }
+}

@@ -1,0 +1,129 @@
+//! Unique keys: at most one live job has one (S9), though no store here writes two documents in
+//! one step.
+//!
+//! A document beside the jobs, the *guard* of a key, names the job that was last given it. Whoever
+//! brings a job to life (creates or requeues it) does this, and starts over where a version is no
+//! longer the one that was read:
+//!
+//! 1. read the job's own document; where there is none, put a void one there and read that;
+//! 2. *take the guard*: write the job's name into it;
+//! 3. write the job, if its document is still the one that was read in step 1.
+//!
+//! And whoever takes a guard that names another job *displaces* that job first: if it lives, the
+//! key is taken. If not, its document is rewritten as it is, so that a step 3 that was under way
+//! for it fails. Where it has no document there is none under way: that would have a version to
+//! replace, and no document has the same version twice.
+//!
+//! So between the step 2 and the step 3 of one job nobody else can have taken the guard; and who
+//! takes it afterwards finds a live job. A guard is taken anew even where it names the job already
+//! (an earlier try's): somebody may be displacing it just now.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::{Documents, body::Body};
+use crate::{
+    JobId, Result, Timestamp,
+    store::{DocumentStore, Version},
+};
+
+/// Namespace of the guards' ids, fixed for ever, so that no job's own key leads to one.
+const GUARDS: Uuid = Uuid::from_u128(0x8c0e_2b57_91d3_4a6b_b1f4_6267_6a6f_6202);
+
+/// How often it is looked whether a guard's job still lives.
+const LOOK_EVERY: Duration = Duration::from_secs(3600);
+
+/// What became of a job that is to lose its key.
+#[derive(Debug, PartialEq, Eq)]
+enum Displaced {
+    Lives,
+    Done,
+    /// Its document changed meanwhile: look again.
+    Changed,
+}
+
+impl<D: DocumentStore> Documents<D> {
+    /// Takes the guard of a key for a job. Answers the live job that has the key, if another does.
+    pub(super) async fn take_key(
+        &self,
+        key: &str,
+        job: JobId,
+        now: Timestamp,
+    ) -> Result<Option<JobId>> {
+        let id = guard_of(key);
+        let look_at = now + LOOK_EVERY;
+        let guard = Body::Key { job, look_at };
+        for round in 0..Self::ROUNDS {
+            Self::give_way(round).await;
+            let taken = match self.document(id).await? {
+                None => {
+                    self.insert_one(guard.write(id, Version::default())?)
+                        .await?
+                }
+                Some(document) => {
+                    if let Some(Body::Key { job: holder, .. }) = Body::read(&document)
+                        && holder != job
+                    {
+                        match self.displace(holder, id).await? {
+                            Displaced::Lives => return Ok(Some(holder)),
+                            Displaced::Done => {}
+                            Displaced::Changed => continue,
+                        }
+                    }
+                    self.replace_one(guard.write(id, document.version)?).await?
+                }
+            };
+            if taken {
+                return Ok(None);
+            }
+        }
+        Err(self.contended())
+    }
+
+    /// Sees to it that a job that does not live can't come to life but by taking the guard anew.
+    async fn displace(&self, job: JobId, guard: JobId) -> Result<Displaced> {
+        let Some(document) = self.document(job).await? else {
+            return Ok(Displaced::Done);
+        };
+        if let Some(Body::Job(job)) = Body::read(&document)
+            && !job.state().is_terminal()
+            && job.spec.unique_key.as_deref().map(guard_of) == Some(guard)
+        {
+            return Ok(Displaced::Lives);
+        }
+        let done = self.replace_one(document).await?;
+        Ok(if done {
+            Displaced::Done
+        } else {
+            Displaced::Changed
+        })
+    }
+
+    /// Lets go of a guard whose job does not live any more.
+    pub(super) async fn look_at_guard(&self, id: JobId, now: Timestamp) -> Result<()> {
+        let Some(document) = self.document(id).await? else {
+            return Ok(());
+        };
+        let Some(Body::Key { job, look_at }) = Body::read(&document) else {
+            return Ok(());
+        };
+        if look_at > now {
+            return Ok(());
+        }
+        if self.displace(job, id).await? == Displaced::Done {
+            // A conflict means that somebody took it, and so needs it.
+            self.store.delete(&[(id, document.version)]).await?;
+        } else {
+            let look_at = now + LOOK_EVERY;
+            self.replace_one(Body::Key { job, look_at }.write(id, document.version)?)
+                .await?;
+        }
+        Ok(())
+    }
+}
+
+/// The id of a key's guard.
+fn guard_of(key: &str) -> JobId {
+    Uuid::new_v5(&GUARDS, key.as_bytes()).into()
+}

@@ -1,0 +1,203 @@
+//! What documents are filed under; the table is at [`Documents`](super::Documents).
+
+use crate::{
+    Job, Timestamp,
+    job::{Phase, Serves, State},
+    store::{Key, KeyRange},
+};
+
+pub(super) const TOUCH: char = 't';
+pub(super) const EXPIRE: char = 'x';
+pub(super) const LEASE: char = 'l';
+pub(super) const PURGE: char = 'p';
+pub(super) const LOOK: char = 'k';
+pub(super) const READY: char = 'r';
+
+/// The keys of a job.
+pub(super) fn of_job(job: &Job) -> Vec<Key> {
+    let queue = &job.spec.queue;
+    match &job.phase {
+        Phase::Ready { touch_at } => {
+            let limit = job.expires_at.into_iter().chain(job.deadline_at).min();
+            [ready(job), at(TOUCH, *touch_at)]
+                .into_iter()
+                .chain(limit.map(|limit| at(EXPIRE, limit)))
+                .collect()
+        }
+        Phase::Running(hold) => vec![with(LEASE, hold.lease_until, queue)],
+        Phase::Ended(end) => {
+            let rest = format!("{queue},{}", job.state());
+            vec![with(PURGE, end.purge_at, &rest)]
+        }
+    }
+}
+
+/// The key of an id that is kept until then.
+pub(super) fn purge(until: Timestamp) -> Key {
+    at(PURGE, until)
+}
+
+/// The key of a unique key that is looked at then.
+pub(super) fn look(time: Timestamp) -> Key {
+    at(LOOK, time)
+}
+
+/// What is filed by time, up to and with `now`.
+pub(super) fn until(kind: char, now: Timestamp) -> KeyRange {
+    let next = now.as_millis() + 1;
+    KeyRange {
+        from: Key::new(format!("{kind},")),
+        until: Key::new(format!("{kind},{next:012x}")),
+    }
+}
+
+/// All of one kind.
+pub(super) fn all(kind: char) -> KeyRange {
+    within(format!("{kind},"))
+}
+
+/// What waits in a queue and is this urgent.
+pub(super) fn waiting(queue: &str, rank: u8) -> KeyRange {
+    within(format!("{READY},{queue},{rank},"))
+}
+
+/// What starts with this, which ends in a comma: `-` is the byte after it.
+fn within(prefix: String) -> KeyRange {
+    let stem = &prefix[..prefix.len() - 1];
+    KeyRange {
+        until: Key::new(format!("{stem}-")),
+        from: Key::new(prefix),
+    }
+}
+
+fn at(kind: char, time: Timestamp) -> Key {
+    Key::new(format!("{kind},{:012x}", time.as_millis()))
+}
+
+fn with(kind: char, time: Timestamp, rest: &str) -> Key {
+    Key::new(format!("{kind},{:012x},{rest}", time.as_millis()))
+}
+
+fn ready(job: &Job) -> Key {
+    let spec = &job.spec;
+    Key::new(format!(
+        "{READY},{},{},{:012x},{:08x},{},{}",
+        spec.queue,
+        spec.priority.rank(),
+        job.due_at.as_millis(),
+        tag(&spec.name),
+        spec.version,
+        u8::from(job.is_suspect()),
+    ))
+}
+
+/// What a waiting job's key says of it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Waiting {
+    pub(super) due_at: Timestamp,
+    pub(super) suspect: bool,
+    tag: u32,
+    version: u32,
+}
+
+impl Waiting {
+    pub(super) fn read(key: &Key) -> Option<Self> {
+        let mut fields = key.as_str().split(',').skip(3);
+        let due_at = i64::from_str_radix(fields.next()?, 16).ok()?;
+        let tag = u32::from_str_radix(fields.next()?, 16).ok()?;
+        let version = fields.next()?.parse().ok()?;
+        Some(Self {
+            due_at: Timestamp::from_millis(due_at),
+            suspect: fields.next()? == "1",
+            tag,
+            version,
+        })
+    }
+}
+
+/// What a claimer serves, as far as keys tell.
+#[derive(Debug)]
+pub(super) struct Served(Vec<(u32, u32)>);
+
+impl Served {
+    pub(super) fn new(serves: &Serves) -> Self {
+        Self(
+            serves
+                .jobs
+                .iter()
+                .map(|(name, version)| (tag(name), *version))
+                .collect(),
+        )
+    }
+
+    /// Whether it may be able to run this: names can share a tag.
+    pub(super) fn may_run(&self, job: &Waiting) -> bool {
+        self.0
+            .iter()
+            .any(|(tag, version)| *tag == job.tag && job.version <= *version)
+    }
+}
+
+/// The queue and state that a key says, where it belongs to a job.
+pub(super) fn place(key: &Key) -> Option<(&str, State)> {
+    let mut fields = key.as_str().split(',');
+    let kind = fields.next()?;
+    match kind {
+        "r" => Some((fields.next()?, State::Ready)),
+        "l" => Some((fields.nth(1)?, State::Running)),
+        "p" => {
+            let (queue, state) = (fields.nth(1)?, fields.next()?);
+            let state = State::ALL
+                .into_iter()
+                .find(|known| known.as_str() == state)?;
+            Some((queue, state))
+        }
+        _ => None,
+    }
+}
+
+/// A name in 32 bits (FNV-1a), stored and so fixed for ever.
+fn tag(name: &str) -> u32 {
+    name.bytes().fold(0x811c_9dc5, |hash, byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        JobId, JobSpec, Json,
+        job::{Due, NewJob, limits, transition},
+    };
+
+    #[test]
+    fn the_longest_names_fit() {
+        let mut spec = JobSpec::new("n".repeat(limits::NAME), Json::null());
+        (spec.queue, spec.version) = ("q".repeat(limits::QUEUE).into(), u32::MAX);
+        let new = NewJob {
+            id: JobId::new(),
+            spec: spec.into(),
+            due: Due::At(Timestamp::MAX),
+        };
+        let job = transition::create(&new, Timestamp::MIN);
+        for key in of_job(&job) {
+            assert!(key.as_str().len() <= Key::MAX, "{key:?}");
+        }
+    }
+
+    #[test]
+    fn queues_with_like_names_are_apart() {
+        for (queue, other) in [
+            ("a", "a.b"),
+            ("a", "a-b"),
+            ("a", "ab"),
+            ("a", "a0"),
+            ("a-b", "a"),
+        ] {
+            let key = Key::new(format!("r,{other},2,018bcfe56800,00000000,0,0"));
+            assert!(!waiting(queue, 2).contains(&key), "{queue} {other}");
+            assert!(waiting(other, 2).contains(&key));
+        }
+    }
+}

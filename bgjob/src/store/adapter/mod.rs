@@ -1,0 +1,214 @@
+//! [`Documents`]: any [`DocumentStore`] as a full [`JobStore`].
+
+mod body;
+mod change;
+mod claim;
+mod create;
+mod guard;
+mod keys;
+mod look;
+mod operate;
+mod sweep;
+mod waits;
+
+#[cfg(all(test, feature = "testing"))]
+mod tests;
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+
+use super::{
+    Claim, Claimed, Created, DocumentStore, Ending, Filter, Finished, Held, JobStore, QueueCount,
+    Renewed, StoreCapabilities, Swept, Want,
+};
+use crate::{
+    Error, ErrorKind, Job, JobId, Result, Timestamp, entropy,
+    job::{
+        Grant, NewJob, Serves,
+        transition::{self, Operated, Operation, SweepPolicy},
+    },
+};
+use waits::Waits;
+
+/// Any [`DocumentStore`] as a full [`JobStore`]: it reads documents, applies the
+/// [transitions](crate::job::transition) and replaces by version; where somebody was quicker, it
+/// does so again.
+///
+/// What a call costs of the store below, for a batch of any size:
+///
+/// | call | reads | writes |
+/// |---|---|---|
+/// | create | – | 1 insert (unique keys, one by one: 3 gets, 3 writes) |
+/// | claim | 1 get | 1 replace |
+/// | claim_ready | 4 scans a queue, 1 get | 1 replace |
+/// | finish, renew | 1 get | 1 replace |
+/// | sweep | 2 scans (3 with a queue), 1 get for each that finds something | 1 replace each |
+/// | operate | 1 get | 1 replace |
+/// | purge | 2 scans, 1 get | 1 delete |
+/// | list | as many documents as are passed over | – |
+/// | counts | scans of all keys | – |
+///
+/// A claim that is repeated after a lost answer reads all that runs.
+///
+/// # What is stored
+///
+/// The bodies are JSON and stable: `{"job": …}` is a [`Job`] by its serde form, `{"gone": …}` the
+/// id of a job that was deleted at its end, `{"void": …}` a job that is about to be created, `{"key": …}` says which job has a unique key. Each document is filed under:
+///
+/// | key | what |
+/// |---|---|
+/// | `r,queue,rank,due,name,version,suspect` | a waiting job, `rank` 0 for the most urgent |
+/// | `t,time` | a waiting job, by when it is hinted at next |
+/// | `x,time` | a waiting job, by when it expires |
+/// | `l,time,queue` | a running job, by the end of its lease |
+/// | `p,time,queue,state`; `p,time` | a job that is over, or an id, by when it may go |
+/// | `k,time` | a unique key, by when it is looked at whether its job still lives |
+///
+/// Times are twelve hexadecimal digits of milliseconds; `name` is eight of a hash, so that a claim
+/// passes over what it can't run without reading it.
+#[derive(Debug)]
+pub struct Documents<D> {
+    store: D,
+    waits: Waits,
+}
+
+impl<D: DocumentStore> Documents<D> {
+    /// Rounds without any success before a call gives up.
+    const ROUNDS: u32 = 50;
+
+    /// Keeps jobs in this store.
+    pub fn new(store: D) -> Self {
+        Self {
+            store,
+            waits: Waits::default(),
+        }
+    }
+
+    /// The store below.
+    pub fn store(&self) -> &D {
+        &self.store
+    }
+
+    fn clock(&self) -> Timestamp {
+        self.store.clock().now()
+    }
+
+    /// Lets others go first after the first few rounds without success, for an ever longer and
+    /// always different time: two that run in step could be in each other's way for ever.
+    async fn give_way(round: u32) {
+        if let Some(grown) = round.checked_sub(2) {
+            let most = f64::from(1 << grown.min(6));
+            let wait = Duration::from_secs_f64(most * entropy::unit() / 1000.0);
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    fn contended(&self) -> Error {
+        let message = "others change the same jobs all the time: try again";
+        Error::new(ErrorKind::Unavailable, message).with("store", self.store.capabilities().name)
+    }
+}
+
+#[async_trait]
+impl<D: DocumentStore> JobStore for Documents<D> {
+    fn capabilities(&self) -> StoreCapabilities {
+        let can = self.store.capabilities();
+        StoreCapabilities {
+            clock: can.clock,
+            wakes: !can.shared,
+            max_document: can.max_metadata,
+            ..StoreCapabilities::new(can.name, can.durability)
+        }
+    }
+
+    async fn create(&self, jobs: &[NewJob]) -> Result<Vec<Created>> {
+        self.create_all(jobs).await
+    }
+
+    async fn claim(&self, ids: &[JobId], grant: &Grant, serves: &Serves) -> Result<Vec<Claim>> {
+        self.claim_ids(ids, grant, serves).await
+    }
+
+    async fn claim_ready(&self, want: &[Want], grant: &Grant, serves: &Serves) -> Result<Claimed> {
+        self.claim_scanned(want, grant, serves).await
+    }
+
+    async fn finish(&self, ends: &[Ending]) -> Result<Vec<Finished>> {
+        let now = self.clock();
+        let finish = |ending: &Ending, job: &mut Job| {
+            let state = transition::finish(job, ending.token, &ending.end, now);
+            (
+                state.map_or(Finished::Lost, Finished::Applied),
+                state.is_some(),
+            )
+        };
+        let finished = self.change(ends, |ending| ending.id, finish).await?;
+        Ok(finished
+            .into_iter()
+            .map(|end| end.unwrap_or(Finished::Lost))
+            .collect())
+    }
+
+    async fn renew(&self, held: &[Held], lease: Duration) -> Result<Vec<Renewed>> {
+        let now = self.clock();
+        let renew = |held: &Held, job: &mut Job| match transition::renew(
+            job,
+            held.token,
+            held.progress.as_ref(),
+            lease,
+            now,
+        ) {
+            Some(cancel) => (Renewed::Renewed { cancel }, true),
+            None => (Renewed::Lost, false),
+        };
+        let renewed = self.change(held, |held| held.id, renew).await?;
+        Ok(renewed
+            .into_iter()
+            .map(|one| one.unwrap_or(Renewed::Lost))
+            .collect())
+    }
+
+    async fn sweep(&self, limit: usize, policy: &SweepPolicy) -> Result<Vec<Swept>> {
+        self.sweep_all(limit, policy).await
+    }
+
+    async fn operate(&self, id: JobId, operation: &Operation) -> Result<Operated> {
+        self.operate_one(id, operation).await
+    }
+
+    async fn get(&self, ids: &[JobId]) -> Result<Vec<Option<Job>>> {
+        self.jobs(ids).await
+    }
+
+    async fn list(&self, filter: &Filter, after: Option<JobId>, limit: usize) -> Result<Vec<Job>> {
+        self.list_fitting(filter, after, limit).await
+    }
+
+    async fn counts(&self) -> Result<Vec<QueueCount>> {
+        self.count_all().await
+    }
+
+    async fn purge(&self, limit: usize) -> Result<usize> {
+        self.purge_all(limit).await
+    }
+
+    async fn now(&self) -> Result<Timestamp> {
+        Ok(self.clock())
+    }
+
+    async fn wait_ready(&self, queues: &[Arc<str>]) -> Result<()> {
+        self.waits
+            .ready(queues, self.store.capabilities().shared)
+            .await;
+        Ok(())
+    }
+
+    async fn wait_ended(&self, id: JobId) -> Result<()> {
+        let ended = self.waits.ended(id, self.store.capabilities().shared);
+        if matches!(self.jobs(&[id]).await?.as_slice(), [Some(job)] if !job.state().is_terminal()) {
+            ended.await;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,133 @@
+//! What time does to jobs: leases and limits that run out, touches, and the purge.
+
+use super::{Documents, body::Body, keys};
+use crate::{
+    Job, JobId, Result, Timestamp,
+    job::{
+        limits,
+        transition::{self, SweepPolicy},
+    },
+    queue::Hint,
+    store::{DocumentStore, Filed, KeyRange, Replaced, Swept},
+};
+
+impl<D: DocumentStore> Documents<D> {
+    pub(super) async fn sweep_all(&self, limit: usize, policy: &SweepPolicy) -> Result<Vec<Swept>> {
+        let now = self.clock();
+        let revoke = |job: &mut Job| {
+            transition::revoke(job, policy, now).then(|| Swept::Revoked {
+                id: job.id,
+                state: job.state(),
+            })
+        };
+        let expire =
+            |job: &mut Job| transition::expire(job, now).then_some(Swept::Expired { id: job.id });
+        let touch = |job: &mut Job| {
+            transition::touch(job, policy, now).then(|| {
+                Swept::Touched(Hint {
+                    id: job.id,
+                    queue: job.spec.queue.clone(),
+                    priority: job.spec.priority,
+                })
+            })
+        };
+        let mut swept = Vec::new();
+        self.sweep_kind(keys::LEASE, now, limit, &mut swept, revoke)
+            .await?;
+        self.sweep_kind(keys::EXPIRE, now, limit, &mut swept, expire)
+            .await?;
+        if policy.touch.is_some() {
+            self.sweep_kind(keys::TOUCH, now, limit, &mut swept, touch)
+                .await?;
+        }
+        Ok(swept)
+    }
+
+    /// Applies a transition to what is filed by a time that has come.
+    async fn sweep_kind(
+        &self,
+        kind: char,
+        now: Timestamp,
+        limit: usize,
+        swept: &mut Vec<Swept>,
+        apply: impl Fn(&mut Job) -> Option<Swept> + Send + Sync,
+    ) -> Result<()> {
+        let range = keys::until(kind, now);
+        let mut after = None;
+        while swept.len() < limit {
+            let most = (limit - swept.len()).min(limits::BATCH);
+            let page = self.store.scan(&range, after.as_ref(), most).await?;
+            let ids: Vec<_> = page.iter().map(|(_, id)| *id).collect();
+            let change = |_: &JobId, job: &mut Job| {
+                let answer = apply(job);
+                let changed = answer.is_some();
+                (answer, changed)
+            };
+            let answers = self.change(&ids, |id| *id, change).await?;
+            swept.extend(answers.into_iter().flatten().flatten());
+            if page.len() < most {
+                break;
+            }
+            after = page.into_iter().last();
+        }
+        Ok(())
+    }
+
+    pub(super) async fn purge_all(&self, limit: usize) -> Result<usize> {
+        let now = self.clock();
+        let guards = self
+            .store
+            .scan(&keys::until(keys::LOOK, now), None, limit)
+            .await?;
+        for (_, id) in guards {
+            self.look_at_guard(id, now).await?;
+        }
+        let range = keys::until(keys::PURGE, now);
+        let mut purged = 0;
+        let mut after = None;
+        while purged < limit {
+            let most = (limit - purged).min(limits::BATCH);
+            let (jobs, last) = self.purge_page(&range, after.as_ref(), most, now).await?;
+            purged += jobs;
+            after = last;
+            if after.is_none() {
+                break;
+            }
+        }
+        Ok(purged)
+    }
+
+    /// Purges one page. Answers how many jobs it was, and where the next page begins.
+    async fn purge_page(
+        &self,
+        range: &KeyRange,
+        after: Option<&Filed>,
+        most: usize,
+        now: Timestamp,
+    ) -> Result<(usize, Option<Filed>)> {
+        let page = self.store.scan(range, after, most).await?;
+        if page.is_empty() {
+            return Ok((0, None));
+        }
+        let ids: Vec<_> = page.iter().map(|(_, id)| *id).collect();
+        let (mut deletes, mut jobs) = (Vec::new(), Vec::new());
+        for document in self.store.get(&ids).await?.into_iter().flatten() {
+            let is_job = match Body::read(&document) {
+                Some(Body::Job(job)) if transition::is_purgeable(&job, now) => true,
+                Some(Body::Gone { until } | Body::Void { until }) if until <= now => false,
+                _ => continue,
+            };
+            deletes.push((document.id, document.version));
+            jobs.push(is_job);
+        }
+        let deleted = match deletes.as_slice() {
+            [] => Vec::new(),
+            deletes => self.store.delete(deletes).await?,
+        };
+        let gone = deleted.iter().zip(jobs);
+        let purged = gone.filter(|(answer, is_job)| *is_job && **answer == Replaced::Replaced);
+        let purged = purged.count();
+        let whole = page.len() == most;
+        Ok((purged, page.into_iter().last().filter(|_| whole)))
+    }
+}

@@ -1,0 +1,188 @@
+//! What no suite sees from outside: writers that cross each other at every step.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{Documents, body::Body};
+use crate::{
+    Error, ErrorKind, JobId, JobSpec, Json, Owner,
+    job::{Due, End, Grant, NewJob, Serves, Token, transition::Operation},
+    store::{Claim, DocumentStore, Ending, Filter, JobStore},
+    testing::{ManualClock, MemoryDocuments},
+};
+
+/// Random numbers that are the same each time.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+        (self.0 >> 33) % sides
+    }
+}
+
+type Store = Documents<MemoryDocuments>;
+
+fn keyed(id: JobId) -> NewJob {
+    let mut spec = JobSpec::new("job", Json::null());
+    spec.unique_key = Some("only one".into());
+    spec.retain = Duration::from_secs(60);
+    NewJob {
+        id,
+        spec: spec.into(),
+        due: Due::Now,
+    }
+}
+
+/// S9, at this very moment: a list of one page is one look.
+async fn check(store: &Store) {
+    let page = store
+        .store()
+        .list(None, usize::MAX)
+        .await
+        .expect("memory answers");
+    let live = page.iter().filter(|document| match Body::read(document) {
+        Some(Body::Job(job)) => !job.state().is_terminal(),
+        _ => false,
+    });
+    assert!(live.count() <= 1, "one live job to a key");
+}
+
+/// One step of somebody who works with jobs of one key.
+async fn act(
+    store: &Store,
+    clock: &ManualClock,
+    ids: &[JobId],
+    dice: &mut Dice,
+) -> Result<(), Error> {
+    let id = ids[dice.roll(ids.len() as u64) as usize];
+    match dice.roll(8) {
+        0..=2 => _ = store.create(&[keyed(id)]).await?,
+        3 => {
+            let grant = Grant {
+                token: Token::random(),
+                owner: Owner::random(),
+                lease: Duration::from_secs(30),
+                repeat: false,
+            };
+            let serves = Serves {
+                jobs: Arc::new([("job".into(), 0)].into()),
+                suspect: true,
+            };
+            if let [Claim::Claimed(job)] = store.claim(&[id], &grant, &serves).await?.as_slice() {
+                let end = End::Success(Json::null());
+                store
+                    .finish(&[Ending {
+                        id,
+                        token: job.token,
+                        end,
+                    }])
+                    .await?;
+            }
+        }
+        4 => _ = store.operate(id, &Operation::Cancel).await?,
+        5 => _ = store.operate(id, &Operation::Requeue(Due::Now)).await?,
+        6 => _ = store.operate(id, &Operation::Delete).await?,
+        _ => {
+            clock.advance(Duration::from_secs(dice.roll(2) * 4000));
+            store.purge(10).await?;
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_key_has_one_live_job_however_writers_cross() {
+    for seed in 0..300 {
+        let clock = ManualClock::new();
+        let store = Arc::new(Documents::new(MemoryDocuments::new(Arc::new(
+            clock.clone(),
+        ))));
+        let ids: Arc<[JobId]> = (0..3).map(|n| JobId::from_key(&format!("{n}"))).collect();
+        let mut tasks = tokio::task::JoinSet::new();
+        for task in 0..5 {
+            let (store, clock, ids) = (Arc::clone(&store), clock.clone(), Arc::clone(&ids));
+            tasks.spawn(async move {
+                let mut dice = Dice(seed * 1000 + task);
+                for _ in 0..25 {
+                    act(&store, &clock, &ids, &mut dice)
+                        .await
+                        .expect("memory answers");
+                    check(&store).await;
+                    for _ in 0..dice.roll(4) {
+                        tokio::task::yield_now().await;
+                    }
+                }
+            });
+        }
+        while let Some(done) = tasks.join_next().await {
+            done.unwrap_or_else(|e| panic!("seed {seed}: {e}"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_key_is_let_go_some_time_after_its_job_ended() {
+    let clock = ManualClock::new();
+    let store = Documents::new(MemoryDocuments::new(Arc::new(clock.clone())));
+    let id = JobId::from_key("a");
+    store.create(&[keyed(id)]).await.expect("memory answers");
+    for _ in 0..3 {
+        clock.advance(Duration::from_secs(4000));
+        store.purge(10).await.expect("memory answers");
+    }
+    let documents = async || {
+        store
+            .store()
+            .list(None, 10)
+            .await
+            .expect("memory answers")
+            .len()
+    };
+    assert_eq!(documents().await, 2, "the job lives, and has the key");
+    store
+        .operate(id, &Operation::Cancel)
+        .await
+        .expect("memory answers");
+    clock.advance(Duration::from_secs(4000));
+    assert_eq!(
+        store.purge(10).await.expect("memory answers"),
+        1,
+        "the job, and its key"
+    );
+    assert_eq!(documents().await, 0, "nothing is left behind");
+}
+
+#[tokio::test]
+async fn foreign_documents_are_nobodys() {
+    let clock = ManualClock::new();
+    let store = Documents::new(MemoryDocuments::new(Arc::new(clock.clone())));
+    let id = JobId::from_key("a");
+    store.create(&[keyed(id)]).await.expect("memory answers");
+    let mut document = store
+        .document(id)
+        .await
+        .expect("memory answers")
+        .expect("it is there");
+    document.body = b"{\"newer\":1}".to_vec();
+    assert!(store.replace_one(document).await.expect("memory answers"));
+    assert_eq!(store.get(&[id]).await.expect("memory answers"), [None]);
+    let found = store
+        .list(&Filter::default(), None, 10)
+        .await
+        .expect("memory answers");
+    assert!(found.is_empty());
+    clock.advance(Duration::from_secs(1_000_000));
+    store.purge(10).await.expect("memory answers");
+    assert!(
+        store.document(id).await.expect("memory answers").is_some(),
+        "nor is it purged"
+    );
+}
+
+#[test]
+fn giving_up_is_an_error_to_repeat() {
+    let store = Documents::new(MemoryDocuments::new(Arc::new(ManualClock::new())));
+    let error = store.contended();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.is_retryable());
+}

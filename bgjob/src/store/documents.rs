@@ -1,0 +1,175 @@
+//! [`DocumentStore`]: the basic contract, for stores that can do little.
+
+use std::{fmt, sync::Arc};
+
+use async_trait::async_trait;
+
+use super::{ClockSource, Durability};
+use crate::{Clock, JobId, Result};
+
+/// A store of versioned documents, each filed under a few ordered keys. [`Documents`] makes a full
+/// [`JobStore`](super::JobStore) of it.
+///
+/// A file system, a key-value bucket or an embedded engine can do this by itself: nothing here
+/// knows what a job is.
+///
+/// * **Linearizable per document.** A batch is not atomic: each element has its own answer, in the
+///   order of the input, and elements of one batch take effect in that order.
+/// * **An error means unknown**; what can be refused is an answer. **Durable at return.**
+/// * **Cancel safe**: dropping a call's future leaves each document either written or not.
+/// * **Keys never lag behind.** A document is found by [`scan`](Self::scan) under each of its keys
+///   from the moment it is written. Where keys and documents can't be written in one step, write
+///   the new keys first, then the document, then remove the old keys: a key that leads to a
+///   document that is not filed under it (any more) is harmless.
+///
+/// [`Documents`]: super::Documents
+#[async_trait]
+pub trait DocumentStore: Send + Sync + fmt::Debug {
+    /// What this store can do. Constant for the life of the value.
+    fn capabilities(&self) -> DocumentCapabilities;
+
+    /// The clock that jobs go by.
+    fn clock(&self) -> Arc<dyn Clock>;
+
+    /// Stores new documents, whatever their `version` says.
+    async fn insert(&self, documents: &[Document]) -> Result<Vec<Inserted>>;
+
+    /// The documents with these ids, `None` where there is none.
+    async fn get(&self, ids: &[JobId]) -> Result<Vec<Option<Document>>>;
+
+    /// Replaces documents, keys and all, that still have the version that was read.
+    async fn replace(&self, documents: &[Document]) -> Result<Vec<Replaced>>;
+
+    /// Deletes documents that still have this version.
+    async fn delete(&self, documents: &[(JobId, Version)]) -> Result<Vec<Replaced>>;
+
+    /// What is filed under keys of the range, in the order of key and id, from after `after` on,
+    /// at most `limit`.
+    async fn scan(
+        &self,
+        range: &KeyRange,
+        after: Option<&Filed>,
+        limit: usize,
+    ) -> Result<Vec<Filed>>;
+
+    /// Documents in the order of their ids, from after `after` on, at most `limit`.
+    async fn list(&self, after: Option<JobId>, limit: usize) -> Result<Vec<Document>>;
+}
+
+/// A key, and the document that is filed under it.
+pub type Filed = (Key, JobId);
+
+/// A document: to the store, bytes and where they are filed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Document {
+    /// Its name among all documents. Most are a job's id.
+    pub id: JobId,
+    /// Which of its states this is.
+    pub version: Version,
+    /// What it is filed under: at most four keys.
+    pub keys: Vec<Key>,
+    /// JSON.
+    pub body: Vec<u8>,
+}
+
+impl fmt::Debug for Document {
+    /// Not what it says: that is the user's.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Document")
+            .field("id", &self.id)
+            .field("version", &self.version)
+            .field("keys", &self.keys)
+            .field("bytes", &self.body.len())
+            .finish()
+    }
+}
+
+/// What tells one state of a document from all others it ever had: a counter, a revision, an ETag.
+///
+/// Every write gives a new one, also where the bytes stay the same, and also where the document was
+/// deleted in between.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Version(pub Vec<u8>);
+
+/// What documents are filed under: 1 to 160 bytes of `a-z 0-9 , . _ -`, ordered bytewise, and so
+/// fit for file names and the keys of most buckets.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key(Arc<str>);
+
+impl Key {
+    /// The longest one, in bytes.
+    pub const MAX: usize = 160;
+
+    /// From its text, as a store kept it.
+    pub fn new(text: impl Into<Arc<str>>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Keys from one on, up to but without another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyRange {
+    /// The first.
+    pub from: Key,
+    /// The first that is not among them.
+    pub until: Key,
+}
+
+impl KeyRange {
+    /// Whether a key is among them.
+    pub fn contains(&self, key: &Key) -> bool {
+        self.from <= *key && *key < self.until
+    }
+}
+
+/// The answer to one insert.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Inserted {
+    /// It is stored.
+    Inserted,
+    /// The id is there already.
+    Taken,
+}
+
+/// The answer to one replace or delete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replaced {
+    /// It is done.
+    Replaced,
+    /// The document has another version, or is gone: read it again.
+    Conflict,
+}
+
+/// What a document store can do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DocumentCapabilities {
+    /// Its name, for messages.
+    pub name: &'static str,
+    /// What survives which failure.
+    pub durability: Durability,
+    /// Whose clock it goes by.
+    pub clock: ClockSource,
+    /// Others write to it too, past this value: their writes are polled for.
+    pub shared: bool,
+    /// The largest metadata it takes, in bytes; the document around it is at most 512 KiB more.
+    pub max_metadata: usize,
+}
+
+impl DocumentCapabilities {
+    /// A store of this name and durability that others may write to; fields say what differs.
+    pub const fn new(name: &'static str, durability: Durability) -> Self {
+        Self {
+            name,
+            durability,
+            clock: ClockSource::Client,
+            shared: true,
+            max_metadata: crate::job::limits::METADATA_HARD,
+        }
+    }
+}
