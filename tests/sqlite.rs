@@ -1,0 +1,287 @@
+//! SQLite where several hold on to one file: processes, and stores within one.
+
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::Arc,
+    time::Duration,
+};
+
+use bgjob::{
+    JobId, JobSpec, JobState, JobStore, Json, Owner, Want,
+    job::{Due, End, Grant, NewJob, Serves, Token},
+    providers::sqlite::SqliteStore,
+    store::{Created, Ending, Filter, Finished},
+};
+
+/// How a process of these tests knows that it is one, and which file it works on.
+const DATABASE: &str = "BGJOB_TEST_SQLITE_DATABASE";
+
+/// A folder of one test's own, gone with it.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        let path = std::env::temp_dir().join(format!("bgjob-sqlite-{}", JobId::new()));
+        std::fs::create_dir(&path).expect("the folder for temporary files can be written");
+        Self(path)
+    }
+
+    fn db(&self) -> PathBuf {
+        self.0.join("jobs.db")
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What can't be removed is the system's to clean up.
+        std::fs::remove_dir_all(&self.0).ok();
+    }
+}
+
+async fn open(path: &Path) -> SqliteStore {
+    SqliteStore::open(path)
+        .await
+        .expect("the database can be opened")
+}
+
+fn new(retain: Duration) -> NewJob {
+    let mut spec = JobSpec::new("work", Json::null());
+    spec.retain = retain;
+    NewJob {
+        id: JobId::new(),
+        spec: Arc::new(spec),
+        due: Due::Now,
+    }
+}
+
+fn grant() -> Grant {
+    Grant {
+        token: Token::random(),
+        owner: Owner::random(),
+        lease: Duration::from_secs(30),
+        repeat: false,
+    }
+}
+
+fn serves() -> Serves {
+    Serves {
+        jobs: Arc::new(BTreeMap::from([("work".into(), 0)])),
+        suspect: true,
+    }
+}
+
+fn queue() -> Arc<str> {
+    JobSpec::QUEUE.into()
+}
+
+/// Claims and finishes until nothing is left. Answers the ids of what it finished.
+async fn work(store: &SqliteStore, max: usize) -> Vec<JobId> {
+    let want = [Want {
+        queue: queue(),
+        max,
+    }];
+    let (mut ends, mut done) = (Vec::<Ending>::new(), Vec::new());
+    loop {
+        let (finished, claimed) = store
+            .finish_and_claim(&ends, &want, &grant(), &serves())
+            .await
+            .expect("it works");
+        for (ending, finished) in ends.iter().zip(finished) {
+            assert_eq!(finished, Finished::Applied(JobState::Succeeded));
+            done.push(ending.id);
+        }
+        if claimed.jobs.is_empty() {
+            return done;
+        }
+        let end = End::Success(Json::null());
+        ends = claimed
+            .jobs
+            .iter()
+            .map(|job| Ending {
+                id: job.id,
+                token: job.token,
+                end: end.clone(),
+            })
+            .collect();
+    }
+}
+
+/// Waits for what should come at once; a test that fails shall not hang.
+async fn soon<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(20), what)
+        .await
+        .expect("it comes soon")
+}
+
+fn process(test: &str, database: &Path) -> Child {
+    Command::new(std::env::current_exe().expect("a test has a file"))
+        .args(["--exact", test, "--nocapture"])
+        .env(DATABASE, database)
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("a test can start itself")
+}
+
+/// What [`three_processes_share_one_file`] starts: opens the database, creates jobs of its own, and
+/// works until nothing is left.
+#[tokio::test]
+async fn process_that_works() {
+    let Some(path) = std::env::var_os(DATABASE) else {
+        return;
+    };
+    let store = open(Path::new(&path)).await;
+    for _ in 0..20 {
+        let jobs: Vec<_> = (0..10).map(|_| new(Duration::ZERO)).collect();
+        assert_eq!(
+            store.create(&jobs).await.expect("it works"),
+            vec![Created::Created; 10]
+        );
+    }
+    for id in work(&store, 7).await {
+        println!("done {id}");
+    }
+}
+
+#[tokio::test]
+async fn three_processes_share_one_file() {
+    let folder = Folder::new();
+    // All three may have to make the database: nobody has done so before.
+    let processes: Vec<_> = (0..3)
+        .map(|_| process("process_that_works", &folder.db()))
+        .collect();
+    let mut done = Vec::new();
+    for process in processes {
+        let output = process.wait_with_output().expect("a process ends");
+        let text = String::from_utf8(output.stdout).expect("it says so in words");
+        assert!(output.status.success(), "{text}");
+        let ids = text.lines().filter_map(|line| line.strip_prefix("done "));
+        done.extend(ids.map(|id| id.parse::<JobId>().expect("an id")));
+    }
+    let store = open(&folder.db()).await;
+    done.extend(work(&store, 1000).await);
+    assert_eq!(done.len(), 600, "each is done");
+    done.sort_unstable();
+    done.dedup();
+    assert_eq!(done.len(), 600, "and none twice");
+    assert_eq!(store.counts().await.expect("it works"), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_may_open_a_new_file_at_once() {
+    let folder = Folder::new();
+    let opens: Vec<_> = (0..8)
+        .map(|_| {
+            let path = folder.db();
+            tokio::spawn(async move {
+                let store = open(&path).await;
+                store
+                    .create(&[new(Duration::ZERO)])
+                    .await
+                    .expect("it works")
+            })
+        })
+        .collect();
+    for open in opens {
+        assert_eq!(open.await.expect("none panics"), [Created::Created]);
+    }
+}
+
+#[tokio::test]
+async fn a_store_wakes_those_who_wait_at_another() {
+    let folder = Folder::new();
+    let (here, there) = (open(&folder.db()).await, open(&folder.db()).await);
+    let job = new(Duration::from_secs(60));
+    let queues = [queue()];
+
+    // Nobody looks for commits while nobody waits, so the first wait may find an old one.
+    loop {
+        let ready = here.wait_ready(&queues);
+        let want = [Want {
+            queue: queue(),
+            max: 1,
+        }];
+        let claimed = here
+            .claim_ready(&want, &grant(), &serves())
+            .await
+            .expect("it works")
+            .jobs;
+        if let [claimed] = &claimed[..] {
+            assert_eq!(claimed.id, job.id);
+            let end = End::Success(Json::trusted("7"));
+            let ended = there.wait_ended(job.id);
+            let finish = [Ending {
+                id: job.id,
+                token: claimed.token,
+                end,
+            }];
+            here.finish(&finish).await.expect("it works");
+            soon(ended).await.expect("it works");
+            break;
+        }
+        there
+            .create(std::slice::from_ref(&job))
+            .await
+            .expect("it works");
+        soon(ready).await.expect("it works");
+    }
+    let found = there.get(&[job.id]).await.expect("it works");
+    let found = found[0].as_ref().expect("it is kept");
+    assert_eq!(found.state(), JobState::Succeeded);
+}
+
+#[tokio::test]
+async fn a_wait_begins_with_the_call_and_not_with_its_first_poll() {
+    let folder = Folder::new();
+    let store = open(&folder.db()).await;
+    let queues = [queue()];
+    let ready = store.wait_ready(&queues);
+    let job = new(Duration::ZERO);
+    let ended = store.wait_ended(job.id);
+    store.create(&[job]).await.expect("it works");
+    work(&store, 1).await;
+    soon(ready).await.expect("it works");
+    soon(ended).await.expect("it works");
+}
+
+#[tokio::test]
+async fn what_was_stored_is_there_when_the_file_is_opened_again() {
+    let folder = Folder::new();
+    let jobs: Vec<_> = (0..100).map(|_| new(Duration::ZERO)).collect();
+    let store = open(&folder.db()).await;
+    store.create(&jobs).await.expect("it works");
+    let before = store
+        .list(&Filter::default(), None, 1000)
+        .await
+        .expect("it works");
+    drop(store);
+    let wal = std::fs::exists(folder.0.join("jobs.db-wal")).expect("the folder can be read");
+    assert!(!wal, "a store that is dropped leaves one file, closed");
+    let store = open(&folder.db()).await;
+    assert_eq!(
+        store
+            .list(&Filter::default(), None, 1000)
+            .await
+            .expect("it works"),
+        before
+    );
+    assert_eq!(work(&store, 1000).await.len(), 100);
+}
+
+#[tokio::test]
+async fn urls_name_the_file_and_its_options() {
+    let folder = Folder::new();
+    let url = format!("sqlite:{}?sync=normal", folder.db().display());
+    let store = SqliteStore::open_url(&url).await.expect("the URL is right");
+    assert_eq!(
+        store.capabilities().durability,
+        bgjob::Durability::ProcessCrash
+    );
+    assert!(folder.db().exists());
+    let error = SqliteStore::open_url("sqlite:jobs.db?synch=off")
+        .await
+        .expect_err("a typo");
+    assert!(error.to_string().contains("`sync`"), "{error}");
+}
