@@ -61,7 +61,8 @@ impl Table {
             {
                 let mut insert = tx
                     .prepare_cached(
-                        "INSERT INTO jobs(queue,kind,payload,run_at) VALUES('default','email',?1,?2)",
+                        "INSERT INTO jobs(queue,kind,payload,run_at)
+                         VALUES('default','email',?1,?2)",
                     )
                     .expect("it prepares");
                 for _ in 0..batch {

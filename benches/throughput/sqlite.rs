@@ -11,7 +11,7 @@ use crate::{
     idle, latency,
     raw::Table,
     report::Report,
-    work::{Count, count_email, count_email_once, enqueue_from, fill, median, rate, settled},
+    work::{Count, count_email, count_email_once, enqueue_from, fill, median, rate},
 };
 
 /// A database in a folder of its own, gone with the value.

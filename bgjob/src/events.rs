@@ -11,7 +11,8 @@ use std::{
 };
 
 use tokio::time::Instant;
-use tracing::{Level, Span, debug, error, info, warn};
+pub(crate) use tracing::Span;
+use tracing::{Level, debug, error, info, warn};
 
 use crate::{
     CancelReason, Error, ErrorKind, JobId, JobState,
@@ -246,10 +247,11 @@ fn trace(event: &Event<'_>) {
     }
     match event {
         Event::Started { jobs } => {
-            info!(target: "bgjob", count = jobs.len(), jobs = jobs.join(", "), "dispatcher started");
+            let (count, jobs) = (jobs.len(), jobs.join(", "));
+            info!(target: "bgjob", count, jobs, "dispatcher started");
         }
         Event::PanicsAbort => {
-            warn!(target: "bgjob", "built with panic = \"abort\": a panic in a job ends the process");
+            warn!(target: "bgjob", "panic = \"abort\": a panic in a job ends the process");
         }
         Event::Created { jobs } => debug!(target: "bgjob", jobs, "jobs stored"),
         Event::PushFailed { hints, error } => {
@@ -275,7 +277,7 @@ fn trace(event: &Event<'_>) {
         Event::Down { part, error } => error!(target: "bgjob", ?part, %error, "down; trying again"),
         Event::Up { part, after } => info!(target: "bgjob", ?part, ?after, "up again"),
         Event::RuntimeStalled { silent } => {
-            error!(target: "bgjob", ?silent, "the runtime is blocked: use `blocking` jobs for blocking code");
+            error!(target: "bgjob", ?silent, "runtime blocked: mark jobs that block");
         }
         Event::AttemptStarted { .. }
         | Event::AttemptEnded { .. }
@@ -286,24 +288,28 @@ fn trace(event: &Event<'_>) {
 }
 
 fn trace_attempt(event: &Event<'_>) {
+    let name = |job: &ClaimedJob| Arc::clone(&job.spec.name);
     match event {
         Event::AttemptStarted { job } => {
-            debug!(target: "bgjob", id = %job.id, name = &*job.spec.name, "job started");
+            debug!(target: "bgjob", id = %job.id, name = &*name(job), "job started");
         }
-        Event::AttemptEnded { job, verdict, ran } => match verdict {
-            Verdict::Error(_) | Verdict::Abort(_) | Verdict::Abandoned => {
-                warn!(target: "bgjob", id = %job.id, name = &*job.spec.name, ?verdict, ?ran, "job ended");
+        Event::AttemptEnded { job, verdict, ran } => {
+            let (id, name) = (job.id, name(job));
+            match verdict {
+                Verdict::Error(_) | Verdict::Abort(_) | Verdict::Abandoned => {
+                    warn!(target: "bgjob", %id, name = &*name, ?verdict, ?ran, "job ended");
+                }
+                Verdict::Success | Verdict::Snooze | Verdict::Release => {
+                    debug!(target: "bgjob", %id, name = &*name, ?verdict, ?ran, "job ended");
+                }
             }
-            Verdict::Success | Verdict::Snooze | Verdict::Release => {
-                debug!(target: "bgjob", id = %job.id, name = &*job.spec.name, ?verdict, ?ran, "job ended");
-            }
-        },
+        }
         Event::Recorded {
             job,
             answer: Finished::Applied(JobState::Dead),
             ..
         } => {
-            error!(target: "bgjob", id = %job.id, name = &*job.spec.name, "job is dead");
+            error!(target: "bgjob", id = %job.id, name = &*name(job), "job is dead");
         }
         Event::Recorded {
             job,
@@ -313,10 +319,11 @@ fn trace_attempt(event: &Event<'_>) {
             debug!(target: "bgjob", id = %job.id, ?answer, repeated, "end recorded");
         }
         Event::CancelRequested { job, reason } => {
-            info!(target: "bgjob", id = %job.id, name = &*job.spec.name, ?reason, "job asked to end");
+            let (id, name) = (job.id, name(job));
+            info!(target: "bgjob", %id, name = &*name, ?reason, "job asked to end");
         }
         Event::SlotStuck { job } => {
-            error!(target: "bgjob", id = %job.id, name = &*job.spec.name, "handler can't be stopped");
+            error!(target: "bgjob", id = %job.id, name = &*name(job), "job can't be stopped");
         }
         _ => {}
     }

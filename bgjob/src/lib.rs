@@ -25,19 +25,19 @@ pub mod __private;
 #[cfg(all(test, feature = "macros"))]
 extern crate self as bgjob;
 
+#[cfg(feature = "macros")]
+#[doc = include_str!("docs/job.md")]
+pub use bgjob_macros::job;
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use dispatcher::{
     DispatcherBuilder, Drained, Health, JobDispatcher, Middleware, Next, Running,
 };
 pub use error::{BoxError, Error, ErrorKind, Result};
-#[cfg(feature = "macros")]
-#[doc = include_str!("docs/job.md")]
-pub use bgjob_macros::job;
 pub use events::{Event, Part, Verdict, Via};
 pub use extract::{CancelReason, FromContext, JobContext, Metadata, State};
 pub use job::{
-    Backoff, Due, IntoOutcome, Job, JobError, JobId, JobSpec, Json, Outcome, Owner, Priority, Progress,
-    State as JobState,
+    Backoff, Due, IntoOutcome, Job, JobError, JobId, JobSpec, Json, Outcome, Owner, Priority,
+    Progress, State as JobState,
 };
 pub use manager::{
     Connect, Cursor, Enqueue, EnqueueAll, JobHandle, JobManager, List, ManagerBuilder, Page,

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bgjob::{
-    Job, JobId, JobSpec, Json, Owner, JobState, Timestamp,
+    Job, JobId, JobSpec, JobState, Json, Owner, Timestamp,
     job::{DeadReason, Ended, Hold, How, Phase, Token},
 };
 

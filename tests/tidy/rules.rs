@@ -160,7 +160,8 @@ pub(crate) const BANS: &[Ban] = &[
     Ban {
         words: &["sleep (", "sleep_until ("],
         within: &[""],
-        except: &[],
+        // Real processes that take real time, and a nemesis that strikes at odd moments.
+        except: &["tests/kill/nemesis.rs", "tests/kill/worker.rs"],
         code: Part::ForTests,
         remedy: "tests don't sleep: advance paused time or a manual clock, or wait for an event",
     },

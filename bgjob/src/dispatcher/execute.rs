@@ -14,7 +14,6 @@ use std::{
 };
 
 use tokio::time::{Instant, sleep, sleep_until};
-use tracing::Span;
 
 use super::{
     core::{Config, Core, Phase},
@@ -23,7 +22,7 @@ use super::{
 };
 use crate::{
     CancelReason, JobContext, Json, Outcome, entropy,
-    events::{Event, Events, Verdict},
+    events::{Event, Events, Span, Verdict},
     extract::Held,
     job::{End, Failure, FailureKind, Retry, limits},
     registry::JobDescriptor,

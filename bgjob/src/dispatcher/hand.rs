@@ -136,8 +136,8 @@ impl Hand {
         );
     }
 
-    /// The jobs that wait, if all slots are busy and none has taken a job since the last look, `span`
-    /// ago: they were taken ahead because jobs were short, and what runs now is long.
+    /// The jobs that wait, if all slots are busy and none has taken a job since the last look,
+    /// `span` ago: they were taken ahead because jobs were short, and what runs now is long.
     pub(super) fn hoard(&self, span: Duration) -> Vec<Arc<Held>> {
         let mut line = self.line();
         if mem::take(&mut line.moved) || line.jobs.is_empty() || self.free() > 0 {

@@ -163,8 +163,10 @@ impl Held {
 
     /// A renewal failed: what it carried goes with the next, unless there is something newer.
     pub(crate) fn give_back_progress(&self, progress: Progress) {
-        let mut latest =
-            self.progress.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut latest = self
+            .progress
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         latest.get_or_insert(progress);
     }
 
@@ -179,7 +181,9 @@ impl Held {
 
 impl fmt::Debug for Held {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Held").field("id", &self.job.id).finish_non_exhaustive()
+        f.debug_struct("Held")
+            .field("id", &self.job.id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -195,7 +199,11 @@ impl JobContext {
     /// The service of this type, where the dispatcher was given one.
     pub(super) fn service<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
         let service = self.0.services.get(&TypeId::of::<T>())?;
-        Some(Arc::clone(service).downcast().expect("services are kept by their type"))
+        Some(
+            Arc::clone(service)
+                .downcast()
+                .expect("services are kept by their type"),
+        )
     }
 
     /// The job's id.

@@ -60,7 +60,11 @@ pub(crate) async fn open_queue(url: &str) -> Result<Arc<dyn JobQueue>> {
 
 fn scheme<'a>(url: &'a str, what: &str, like: &str) -> Result<&'a str> {
     match url.split_once(':') {
-        Some((scheme, _)) if scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'+') => {
+        Some((scheme, _))
+            if scheme
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'+') =>
+        {
             Ok(scheme)
         }
         // The text is not repeated: it may hold a password.
@@ -77,7 +81,10 @@ fn plain(url: &str, all: &str) -> Result<()> {
     if url == all {
         return Ok(());
     }
-    Err(Error::new(ErrorKind::InvalidInput, format!("`{all}` takes no path and no options")))
+    Err(Error::new(
+        ErrorKind::InvalidInput,
+        format!("`{all}` takes no path and no options"),
+    ))
 }
 
 #[cfg(not(all(feature = "memory", feature = "sqlite")))]

@@ -7,7 +7,8 @@ mod jobs;
 
 pub use adapter::Documents;
 pub use documents::{
-    Document, DocumentCapabilities, DocumentStore, Filed, Inserted, Key, KeyRange, Replaced, Version,
+    Document, DocumentCapabilities, DocumentStore, Filed, Inserted, Key, KeyRange, Replaced,
+    Version,
 };
 pub use jobs::{
     Claim, Claimed, ClockSource, Created, Durability, Ending, Filter, Finished, Held, JobStore,

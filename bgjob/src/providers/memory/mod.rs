@@ -85,8 +85,8 @@ impl MemoryStoreBuilder {
     }
 
     /// At most so many jobs that have ended (one million by default), and so many ids of jobs that
-    /// were deleted at their end. Beyond that, those nearest to their purge are forgotten before it,
-    /// so that the history of a busy process stays bounded.
+    /// were deleted at their end. Beyond that, those nearest to their purge are forgotten
+    /// before it, so that the history of a busy process stays bounded.
     #[must_use]
     pub fn max_ended(mut self, jobs: usize) -> Self {
         self.max_ended = jobs.min(slab::MAX);

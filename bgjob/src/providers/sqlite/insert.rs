@@ -12,8 +12,9 @@ use super::{
     tx::Tx,
 };
 
-const JOB: &str = "INSERT OR IGNORE INTO bgjob_jobs(id, lane, rank, created_at, due_at, max_attempts,
-         max_crashes, retain, expires, deadline, expires_at, deadline_at, unique_key, extra, metadata)
+const JOB: &str = "INSERT OR IGNORE INTO bgjob_jobs(id, lane, rank, created_at, due_at,
+         max_attempts, max_crashes, retain, expires, deadline, expires_at, deadline_at, unique_key,
+         extra, metadata)
      VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
 
 const READY: &str =

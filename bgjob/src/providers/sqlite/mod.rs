@@ -83,8 +83,8 @@ impl SqliteStore {
     /// Opens the database at this path, and makes it if there is none.
     ///
     /// # Errors
-    /// `Unavailable` where it can't be opened (just now), `InvalidInput` where the file is something
-    /// else or can only be read, `Unsupported` where a newer version made it.
+    /// `Unavailable` where it can't be opened (just now), `InvalidInput` where the file is
+    /// something else or can only be read, `Unsupported` where a newer version made it.
     pub async fn open(path: impl Into<PathBuf>) -> Result<Self> {
         SqliteOptions::new(path).open().await
     }

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, StatementStatus, TransactionBehavior};
 
 use super::*;
 use crate::{
@@ -363,6 +363,32 @@ async fn claims_walk_an_index() {
             "{sql}: {plan:?}"
         );
     }
+}
+
+#[tokio::test]
+async fn claims_are_planned_once() {
+    let folder = Folder::new();
+    let store = folder.store().await;
+    for max in 1..5 {
+        store.create(&[new("1", 0)]).await.unwrap();
+        store
+            .claim_ready(&want(max), &grant(), &serves())
+            .await
+            .unwrap();
+    }
+    let planned_again = store.writer.call(1, |tx| {
+        let again = |sql| {
+            Ok(tx
+                .db
+                .prepare_cached(sql)?
+                .get_status(StatementStatus::RePrepare))
+        };
+        claim::WALKS
+            .into_iter()
+            .map(again)
+            .collect::<rusqlite::Result<Vec<_>>>()
+    });
+    assert_eq!(planned_again.await.unwrap(), [0; claim::WALKS.len()]);
 }
 
 #[test]

@@ -116,7 +116,15 @@ mod tests {
         };
         check(
             &Body::of(job),
-            r#"{"job":{"id":"d5a53e39-f839-5d65-8693-a722eb8037ce","spec":{"name":"mail","queue":"default","version":0,"priority":"normal","metadata":{"to":7},"max_attempts":5,"max_crashes":3,"retain":{"secs":86400,"nanos":0}},"phase":{"ready":{"touch_at":1700000015000}},"ver":0,"fence":0,"epoch":0,"errors":0,"crashes":0,"created_at":1700000000000,"due_at":1700000000000,"expires_at":null,"deadline_at":null,"progress":null,"history":[]}}"#,
+            concat!(
+                r#"{"job":{"id":"d5a53e39-f839-5d65-8693-a722eb8037ce","spec":{"name":"ma"#,
+                r#"il","queue":"default","version":0,"priority":"normal","metadata":{"to""#,
+                r#":7},"max_attempts":5,"max_crashes":3,"retain":{"secs":86400,"nanos":0}"#,
+                r#"},"phase":{"ready":{"touch_at":1700000015000}},"ver":0,"fence":0,"epoc"#,
+                r#"h":0,"errors":0,"crashes":0,"created_at":1700000000000,"due_at":170000"#,
+                r#"0000000,"expires_at":null,"deadline_at":null,"progress":null,"history""#,
+                r#":[]}}"#,
+            ),
             &["r,default,2,018bcfe56800,ec90e52e,0,0", "t,018bcfe5a298"],
         );
         let gone = Body::Gone { until: at };

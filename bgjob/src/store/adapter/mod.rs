@@ -54,7 +54,8 @@ use waits::Waits;
 /// # What is stored
 ///
 /// The bodies are JSON and stable: `{"job": …}` is a [`Job`] by its serde form, `{"gone": …}` the
-/// id of a job that was deleted at its end, `{"void": …}` a job that is about to be created, `{"key": …}` says which job has a unique key. Each document is filed under:
+/// id of a job that was deleted at its end, `{"void": …}` a job that is about to be created,
+/// `{"key": …}` says which job has a unique key. Each document is filed under:
 ///
 /// | key | what |
 /// |---|---|
