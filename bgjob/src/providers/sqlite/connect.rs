@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use rusqlite::{Connection, OpenFlags, config::DbConfig};
+use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
 
 use crate::{Error, ErrorKind, Result};
 
@@ -95,7 +95,7 @@ fn set_up(db: &Connection, options: &SqliteOptions, purpose: Use) -> rusqlite::R
         return db.execute_batch("PRAGMA query_only = ON");
     }
     db.busy_handler(Some(wait))?;
-    db.pragma_update(None, "journal_mode", "WAL")?;
+    use_wal(db)?;
     let sync = match options.sync {
         Sync::Full => "FULL",
         Sync::Normal => "NORMAL",
@@ -105,6 +105,23 @@ fn set_up(db: &Connection, options: &SqliteOptions, purpose: Use) -> rusqlite::R
         "PRAGMA cache_size = -16384; PRAGMA mmap_size = 0; PRAGMA temp_store = MEMORY;
          PRAGMA wal_autocheckpoint = 4000; PRAGMA journal_size_limit = 67108864;",
     )
+}
+
+/// Where several make a new database at once, SQLite answers "locked" to this without asking the
+/// handler: it fears a deadlock between two that both read and now want to write.
+fn use_wal(db: &Connection) -> rusqlite::Result<()> {
+    let mut turn = 0;
+    loop {
+        match db.pragma_update(None, "journal_mode", "WAL") {
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {
+                if !wait(turn) {
+                    return Err(error);
+                }
+                turn += 1;
+            }
+            done => return done,
+        }
+    }
 }
 
 /// SQLite's own handler comes to sleep 100 ms between two looks, and a busy neighbour takes the

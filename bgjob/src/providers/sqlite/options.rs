@@ -117,12 +117,13 @@ mod tests {
 
     #[test]
     fn urls() {
-        let options = SqliteOptions::from_url("sqlite:a b/jobs.db?sync=normal").unwrap();
+        let options =
+            SqliteOptions::from_url("sqlite:a b/jobs.db?sync=normal").expect("it is right");
         assert_eq!(
             (options.path, options.sync),
             ("a b/jobs.db".into(), Sync::Normal)
         );
-        let options = SqliteOptions::from_url("sqlite:///var/jobs.db").unwrap();
+        let options = SqliteOptions::from_url("sqlite:///var/jobs.db").expect("it is right");
         assert_eq!(
             (options.path, options.sync),
             ("/var/jobs.db".into(), Sync::Full)

@@ -1,5 +1,10 @@
 //! What the conformance suite can't see: the file, the threads, and the plans of statements.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that unwraps nothing fails, as it should"
+)]
+
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},

@@ -138,17 +138,18 @@ fn only_what_is_due_is_hinted_at() {
 
 #[test]
 fn what_waited_too_long_expires() {
-    let check = |expires: Option<u64>, deadline: Option<u64>, at: u64, reason| {
-        let limits = (expires.map(secs), deadline.map(secs));
-        let job = ready(|s| (s.expires, s.deadline) = limits);
-        let mut after = job.clone();
-        assert_eq!(expire(&mut after, T0 + secs(at)), reason != None);
-        assert_eq!(dead(&after), reason);
-        match reason {
-            None => assert_eq!(after, job),
-            Some(_) => assert_eq!(purge_at(&after), T0 + secs(at) + JobSpec::RETAIN_DEAD),
-        }
-    };
+    let check =
+        |expires: Option<u64>, deadline: Option<u64>, at: u64, reason: Option<DeadReason>| {
+            let limits = (expires.map(secs), deadline.map(secs));
+            let job = ready(|s| (s.expires, s.deadline) = limits);
+            let mut after = job.clone();
+            assert_eq!(expire(&mut after, T0 + secs(at)), reason.is_some());
+            assert_eq!(dead(&after), reason);
+            match reason {
+                None => assert_eq!(after, job),
+                Some(_) => assert_eq!(purge_at(&after), T0 + secs(at) + JobSpec::RETAIN_DEAD),
+            }
+        };
     check(None, None, 1_000_000, None);
     check(Some(10), None, 9, None);
     check(Some(10), None, 10, Some(DeadReason::Expired));
