@@ -43,7 +43,7 @@ fn main() -> ExitCode {
         args.get(at + 1)?.parse::<u64>().ok()
     };
     let plan = Plan {
-        jobs: number("--jobs").unwrap_or(1000),
+        jobs: number("--jobs").unwrap_or(4000),
         kills: number("--kills").unwrap_or(20) as usize,
         patience: Duration::from_secs(120),
     };

@@ -32,7 +32,7 @@ pub(crate) async fn strike(
     loop {
         // A run's pace, not a wait for something: kills come at odd moments.
         dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        sleep(Duration::from_millis(150 + (dice >> 33) % 600)).await;
+        sleep(Duration::from_millis(700 + (dice >> 33) % 1200)).await;
         let all = note_terminal(jobs, ledger, &mut terminal).await? >= plan.jobs as usize;
         if kills < plan.kills {
             let holding = holding(folder);

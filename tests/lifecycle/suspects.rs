@@ -100,7 +100,9 @@ async fn a_killer_is_convicted_at_its_third_crash_with_its_history() {
     for (crashes, backoff) in [(1, 5), (2, 60), (3, 0)] {
         world.claim_and_die(&[killer.id()], &["takes"]).await;
         let died = tokio::time::Instant::now();
-        let revoked = |what: &crate::support::What| matches!(what, crate::support::What::Revoked(id, _) if *id == killer.id());
+        use crate::support::What;
+        let id = killer.id();
+        let revoked = |what: &What| matches!(what, What::Revoked(job, _) if *job == id);
         world.log.nth(crashes, revoked).await;
         assert!(died.elapsed() <= secs(35));
         let job = world.job(killer.id()).await;

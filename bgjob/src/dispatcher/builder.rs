@@ -36,8 +36,8 @@ const SLOTS_MAX: usize = 10_000;
 type Wrap = (Option<Arc<str>>, Arc<dyn Middleware>);
 
 /// What to say to a dispatcher that would wait for ever.
-const NOTHING: &str = "there is no job to serve: register one; a queue of `serve_queues` that is no \
-                       job's own needs `serve_jobs` too";
+const NOTHING: &str = "there is no job to serve: register one; a queue of `serve_queues` that is \
+                       no job's own needs `serve_jobs` too";
 
 /// A dispatcher about to start. See [`JobDispatcher::builder`](super::JobDispatcher::builder).
 #[must_use = "nothing runs until `start`, `run` or `run_until` is called"]

@@ -1,8 +1,8 @@
 //! The order of what waits.
 //!
 //! Jobs of one queue, name and version wait in one lane, suspects on a side of their own. So a
-//! claim merges the lanes that are served and never walks over a job it can't have; and what is not due
-//! yet waits apart, at no cost to the others.
+//! claim merges the lanes that are served and never walks over a job it can't have; and what is
+//! not due yet waits apart, at no cost to the others.
 
 use std::{
     cmp::Reverse,
