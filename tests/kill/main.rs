@@ -16,7 +16,7 @@ use std::{path::Path, process::ExitCode, time::Duration};
 use bgjob::prelude::*;
 
 use ledger::Ledger;
-use worker::{WORKERS, Work};
+use worker::WORKERS;
 
 /// What a run is made of.
 #[derive(Debug, Clone, Copy)]
@@ -43,7 +43,7 @@ fn main() -> ExitCode {
         args.get(at + 1)?.parse::<u64>().ok()
     };
     let plan = Plan {
-        jobs: number("--jobs").unwrap_or(4000),
+        jobs: number("--jobs").unwrap_or(2500),
         kills: number("--kills").unwrap_or(20) as usize,
         patience: Duration::from_secs(120),
     };
@@ -72,24 +72,11 @@ async fn run(folder: &Path, plan: Plan) -> bgjob::Result<bool> {
         plan.jobs, plan.kills
     );
     let jobs = JobManager::connect(worker::url(folder)).await?;
+    let producer = tokio::spawn(nemesis::produce(jobs.clone(), folder.to_owned(), plan.jobs));
     let ledger = Ledger::open(folder);
-    enqueue(&jobs, &ledger, plan.jobs).await?;
     let took = nemesis::strike(folder, &jobs, &ledger, plan).await?;
+    producer.await.expect("the producer does not panic")?;
     let report = judge::report(&ledger::read(folder), &jobs, took).await?;
     println!("{report}");
     Ok(report.is_good(plan))
-}
-
-/// Enqueues all the work and notes what the store acknowledged.
-async fn enqueue(jobs: &JobManager, ledger: &Ledger, n: u64) -> bgjob::Result<()> {
-    let work: Vec<_> = (0..n).map(Work::number).collect();
-    for batch in work.chunks(1000) {
-        let handles = worker::work::enqueue_all(jobs, batch.iter().cloned())
-            .id_by(|work| bgjob::JobId::from_key(&work.key))
-            .await?;
-        for handle in handles {
-            ledger.note(&format!("acked {}", handle.id()));
-        }
-    }
-    Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -13,7 +13,7 @@ use tokio::time::sleep;
 use crate::{
     Plan,
     ledger::{Ledger, read},
-    worker::WORKERS,
+    worker::{self, WORKERS, Work},
 };
 
 /// Kills as the plan says, then lets everything end. Answers how long it took.
@@ -55,6 +55,25 @@ pub(crate) async fn strike(
         worker.wait().expect("it ends");
     }
     Ok(begun.elapsed())
+}
+
+/// Enqueues all the work, about half as fast as the workers could do it, and notes what the store
+/// acknowledged. (Behind a backlog, what crashed would wait its turn like everything else.)
+pub(crate) async fn produce(jobs: JobManager, folder: PathBuf, n: u64) -> bgjob::Result<()> {
+    const AT_ONCE: u64 = 6;
+    let ledger = Ledger::open(&folder);
+    let mut tick = tokio::time::interval(Duration::from_millis(100));
+    for from in (0..n).step_by(AT_ONCE as usize) {
+        tick.tick().await;
+        let work = (from..n.min(from + AT_ONCE)).map(Work::number);
+        let handles = worker::work::enqueue_all(&jobs, work)
+            .id_by(|w| JobId::from_key(&w.key))
+            .await?;
+        for handle in handles {
+            ledger.note(&format!("acked {}", handle.id()));
+        }
+    }
+    Ok(())
 }
 
 fn start(folder: &Path) -> Child {
