@@ -36,22 +36,19 @@ async fn send(jobs: &JobManager) -> bgjob::Result<()> {
 /// Waits for all samples: p50 and p99 in milliseconds.
 async fn percentiles() -> (f64, f64) {
     let begun = Instant::now();
-    loop {
-        let mut took = TOOK.lock().expect("nobody panics with it");
-        if took.len() >= SAMPLES || begun.elapsed() > Duration::from_secs(20) {
-            let mut took = std::mem::take(&mut *took);
-            assert!(
-                took.len() >= SAMPLES,
-                "only {} of {SAMPLES} came",
-                took.len()
-            );
-            took.sort();
-            let at = |share: f64| took[(took.len() as f64 * share) as usize].as_secs_f64() * 1e3;
-            return (at(0.5), at(0.99));
-        }
-        drop(took);
+    let samples = || TOOK.lock().expect("nobody panics with it").len();
+    while samples() < SAMPLES {
+        assert!(
+            begun.elapsed() < Duration::from_secs(20),
+            "only {} came",
+            samples()
+        );
         sleep(Duration::from_millis(5)).await;
     }
+    let mut took = std::mem::take(&mut *TOOK.lock().expect("nobody panics with it"));
+    took.sort();
+    let at = |share: f64| took[(took.len() as f64 * share) as usize].as_secs_f64() * 1e3;
+    (at(0.5), at(0.99))
 }
 
 /// Producer and dispatcher in one process.

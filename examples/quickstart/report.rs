@@ -10,7 +10,7 @@ use std::{
 
 use bgjob::{
     BoxError, Job, JobManager,
-    job::{AttemptEnd, How, Phase},
+    job::{Failure, How, Phase},
 };
 use indicatif::{HumanBytes, HumanCount};
 use serde::Serialize;
@@ -100,7 +100,7 @@ impl Report {
                 self.dead += 1;
                 if self.reasons.len() < SHOWN {
                     let times = job.errors + job.crashes;
-                    let why = last_error(job).unwrap_or(reason.as_str());
+                    let why = job.last_error().map_or(reason.as_str(), Failure::message);
                     self.reasons
                         .push(format!("{shown}: {why} (tried {times} times)"));
                 }
@@ -169,15 +169,4 @@ fn shorten(out: &mut dyn Write, what: &str, lines: &[String], all: usize) -> io:
         writeln!(out, "{what}: and {} more", all - SHOWN)?;
     }
     Ok(())
-}
-
-/// What the last attempt that failed said.
-fn last_error(job: &Job) -> Option<&str> {
-    job.history
-        .iter()
-        .rev()
-        .find_map(|attempt| match &attempt.end {
-            AttemptEnd::Failed(failure) => Some(failure.message()),
-            AttemptEnd::Crashed { .. } => None,
-        })
 }

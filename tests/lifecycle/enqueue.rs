@@ -81,7 +81,7 @@ async fn many_are_stored_in_batches_and_answered_in_order() {
     for (n, job) in (0..).zip(&jobs) {
         assert_eq!(job.result().await.unwrap(), n);
     }
-    let by = |n: &u32| JobId::from_key(&format!("n-{n}"));
+    let by = |n: &u32| JobId::from_key(format!("n-{n}"));
     let first = echo::enqueue_all(&world.jobs, [1, 2])
         .id_by(by)
         .await

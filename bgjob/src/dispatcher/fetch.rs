@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::core::{Config, Core, Phase, SuspectTurn};
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
     events::{Event, Via},
     extract::Held,
     job::{End, Failure, FailureKind, Grant, Retry, Serves, limits},
-    manager::push,
+    manager::{push, within},
     queue::Hint,
     store::{Claimed, Ending, Finished, Want},
 };
@@ -380,7 +380,7 @@ fn ending(held: &Held, end: &End) -> Ending {
 
 /// A call with an end: what is not answered in time may still have happened.
 pub(super) async fn bounded<T>(call: impl Future<Output = Result<T>>) -> Result<T> {
-    timeout(Config::CALL, call).await.unwrap_or_else(|_| {
+    within(Config::CALL, call).await.unwrap_or_else(|| {
         let text = format!("no answer within {:?}", Config::CALL);
         Err(Error::new(ErrorKind::Timeout, text))
     })

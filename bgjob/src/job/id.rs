@@ -55,8 +55,8 @@ impl JobId {
     }
 
     /// The id that belongs to a key of your own (an order number, say): UUID version 5.
-    pub fn from_key(key: &str) -> Self {
-        Self(Uuid::new_v5(&KEYS, key.as_bytes()))
+    pub fn from_key(key: impl AsRef<[u8]>) -> Self {
+        Self(Uuid::new_v5(&KEYS, key.as_ref()))
     }
 
     /// From its 16 bytes.

@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Attempt, JobId, JobSpec, Owner, Phase, State, Token};
+use super::{
+    Attempt, AttemptEnd, DeadReason, Ended, Failure, How, JobId, JobSpec, Json, Owner, Phase,
+    State, Token,
+};
 use crate::Timestamp;
 
 /// A job as a store keeps it.
@@ -46,6 +49,39 @@ impl Job {
     /// Where it stands, in one word.
     pub const fn state(&self) -> State {
         self.phase.state()
+    }
+
+    /// What it returned, if it succeeded.
+    pub const fn result(&self) -> Option<&Json> {
+        match &self.phase {
+            Phase::Ended(Ended {
+                how: How::Succeeded(result),
+                ..
+            }) => Some(result),
+            _ => None,
+        }
+    }
+
+    /// Why it is dead, if it is.
+    pub const fn dead_reason(&self) -> Option<DeadReason> {
+        match &self.phase {
+            Phase::Ended(Ended {
+                how: How::Dead(reason),
+                ..
+            }) => Some(*reason),
+            _ => None,
+        }
+    }
+
+    /// The last error of its attempts that is kept, if there is one.
+    pub fn last_error(&self) -> Option<&Failure> {
+        self.history
+            .iter()
+            .rev()
+            .find_map(|attempt| match &attempt.end {
+                AttemptEnd::Failed(failure) => Some(failure),
+                AttemptEnd::Crashed { .. } => None,
+            })
     }
 
     /// A process died with it in hand, so it may be what killed it.

@@ -4,8 +4,11 @@
 
 use std::{
     collections::VecDeque,
+    future::{Future, poll_fn},
     mem,
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::Poll,
     time::Duration,
 };
 
@@ -130,14 +133,14 @@ impl Creates {
     /// One batch: store, then hint. A batch that fails for a lasting reason is halved until the
     /// culprit stands alone.
     async fn create(&self, jobs: &[NewJob]) -> Vec<Result<Created>> {
-        let answer = match timeout(CREATE, self.store.create(jobs)).await {
-            Ok(Ok(answers)) => {
+        let answer = match within(CREATE, self.store.create(jobs)).await {
+            Some(Ok(answers)) => {
                 assert_eq!(answers.len(), jobs.len(), "a store answers each job");
                 self.hint(jobs, &answers).await;
                 return answers.into_iter().map(Ok).collect();
             }
-            Ok(Err(error)) => error,
-            Err(_) => Error::new(ErrorKind::Timeout, "the store did not answer within 30 s"),
+            Some(Err(error)) => error,
+            None => Error::new(ErrorKind::Timeout, "the store did not answer within 30 s"),
         };
         if answer.is_retryable() || jobs.len() == 1 {
             return jobs
@@ -194,6 +197,16 @@ pub(crate) async fn push(queue: &dyn JobQueue, hints: &[Hint], events: &Events) 
         hints: hints.len(),
         error: &error,
     });
+}
+
+/// What a call answers in time. A call that answers at once, as those of stores in memory do, pays
+/// for no timer.
+pub(crate) async fn within<T>(span: Duration, call: impl Future<Output = T>) -> Option<T> {
+    let mut call = pin!(call);
+    match poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx))).await {
+        Poll::Ready(answer) => Some(answer),
+        Poll::Pending => timeout(span, call).await.ok(),
+    }
 }
 
 /// How many of the first jobs fit into one batch; at least one.

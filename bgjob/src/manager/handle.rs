@@ -6,10 +6,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 use super::JobManager;
-use crate::{
-    Error, ErrorKind, IntoOutcome, Job, JobId, JobState, Json, Result,
-    job::{Attempt, AttemptEnd, How, Phase},
-};
+use crate::{Error, ErrorKind, IntoOutcome, Job, JobId, JobState, Json, Result};
 
 /// Looked at again after this long, should a wake-up get lost.
 const SAFETY: Duration = Duration::from_secs(5);
@@ -151,31 +148,18 @@ impl<R: IntoOutcome<Output: DeserializeOwned>> JobHandle<R> {
 
 /// The result of a job that has ended.
 fn success(job: &Job) -> Result<&Json> {
-    let Phase::Ended(end) = &job.phase else {
-        unreachable!("only ended jobs are asked for their result")
+    if let Some(result) = job.result() {
+        return Ok(result);
+    }
+    let error = match job.dead_reason() {
+        Some(reason) => Error::new(ErrorKind::JobDead, format!("the job is dead ({reason})")),
+        None => Error::new(ErrorKind::JobCancelled, "the job was cancelled"),
     };
-    match end.how {
-        How::Succeeded(ref result) => Ok(result),
-        How::Cancelled => {
-            Err(Error::new(ErrorKind::JobCancelled, "the job was cancelled").about(job.id))
-        }
-        How::Dead(reason) => {
-            let last = job.history.iter().rev().find_map(last_message);
-            let error = Error::new(ErrorKind::JobDead, format!("the job is dead ({reason})"));
-            let error = match last {
-                Some(text) => error.because(text.to_owned()),
-                None => error,
-            };
-            Err(error.about(job.id))
-        }
-    }
-}
-
-fn last_message(attempt: &Attempt) -> Option<&str> {
-    match &attempt.end {
-        AttemptEnd::Failed(failure) => Some(failure.message()),
-        AttemptEnd::Crashed { .. } => None,
-    }
+    let error = match job.last_error() {
+        Some(failure) => error.because(failure.message().to_owned()),
+        None => error,
+    };
+    Err(error.about(job.id))
 }
 
 pub(super) fn gone(id: JobId) -> Error {

@@ -97,7 +97,7 @@ async fn one_key_has_one_live_job_however_writers_cross() {
         let store = Arc::new(Documents::new(MemoryDocuments::new(Arc::new(
             clock.clone(),
         ))));
-        let ids: Arc<[JobId]> = (0..3).map(|n| JobId::from_key(&format!("{n}"))).collect();
+        let ids: Arc<[JobId]> = (0..3).map(|n| JobId::from_key(format!("{n}"))).collect();
         let mut tasks = tokio::task::JoinSet::new();
         for task in 0..5 {
             let (store, clock, ids) = (Arc::clone(&store), clock.clone(), Arc::clone(&ids));

@@ -58,7 +58,7 @@ pub(super) async fn an_empty_store_lists_nothing(t: &Bundle) {
 pub(super) async fn jobs_are_listed_by_their_ids(t: &Bundle) {
     let mut jobs = plain(20);
     for job in &mut jobs[10..] {
-        job.id = JobId::from_key(&job.id.to_string());
+        job.id = JobId::from_key(job.id.to_string());
     }
     jobs.reverse();
     t.add_all(&jobs).await;
