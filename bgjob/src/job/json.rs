@@ -1,11 +1,22 @@
 //! [`Json`]: a JSON text that is passed on without being parsed again.
 
-use std::{fmt, sync::Arc};
+use std::{
+    cell::RefCell,
+    fmt,
+    sync::{Arc, LazyLock},
+};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
 use crate::Error;
+
+/// The largest buffer that is kept for the next value, in bytes.
+const KEPT: usize = 64 * 1024;
+
+thread_local! {
+    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 /// A JSON text: a job's metadata, or its result. Cheap to clone; `Debug` hides what it says.
 ///
@@ -27,9 +38,25 @@ impl Json {
     /// # Errors
     /// `InvalidInput` where the value can't be JSON (a map with keys that are no strings, say).
     pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Self, Error> {
-        serde_json::to_string(value)
-            .map(|text| Self(text.into()))
-            .map_err(|e| Error::invalid("the value can't be written as JSON").because(e))
+        // Written into a buffer that is kept: one allocation a value, and of the right size.
+        let mut buffer = BUFFER.take();
+        buffer.clear();
+        let written = serde_json::to_writer(&mut buffer, value);
+        let json = match &buffer[..] {
+            b"null" => Self::null(),
+            bytes => Self(
+                str::from_utf8(bytes)
+                    .expect("JSON is written as UTF-8")
+                    .into(),
+            ),
+        };
+        if buffer.capacity() <= KEPT {
+            BUFFER.set(buffer);
+        }
+        match written {
+            Ok(()) => Ok(json),
+            Err(e) => Err(Error::invalid("the value can't be written as JSON").because(e)),
+        }
     }
 
     /// Takes a text that must be JSON.
@@ -75,7 +102,9 @@ impl Json {
 
     /// `null`.
     pub fn null() -> Self {
-        Self("null".into())
+        // What a job returns that returns nothing; so it is made once.
+        static NULL: LazyLock<Json> = LazyLock::new(|| Json("null".into()));
+        NULL.clone()
     }
 }
 
