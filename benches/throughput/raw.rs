@@ -78,6 +78,20 @@ impl Table {
         rate(n, begun.elapsed())
     }
 
+    /// One insert and its commit, 20 ms after the last: the median in milliseconds.
+    pub fn commit_after_idle(&mut self) -> f64 {
+        let mut took: Vec<_> = (0..200)
+            .map(|_| {
+                std::thread::sleep(std::time::Duration::from_millis(20));
+                let begun = Instant::now();
+                self.insert(1, 1);
+                begun.elapsed()
+            })
+            .collect();
+        took.sort();
+        took[took.len() / 2].as_secs_f64() * 1e3
+    }
+
     /// Claims and deletes all jobs, `batch` at a time in two transactions: jobs a second.
     pub fn drain(&mut self, n: u64, batch: u64) -> f64 {
         let begun = Instant::now();

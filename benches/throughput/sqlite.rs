@@ -75,6 +75,16 @@ pub async fn run(report: &mut Report) -> bgjob::Result<()> {
     report.rate("sqlite: drain, kept 24 h (the default)", kept, None);
 
     let place = Place::new();
+    let file = place.file();
+    let commit = tokio::task::spawn_blocking(move || Table::create(&file).commit_after_idle());
+    let commit = commit.await.expect("it does not panic");
+    report.figure(
+        "sqlite: raw, one insert + commit after idle p50",
+        commit,
+        "ms",
+        "",
+    );
+    let place = Place::new();
     let (p50, p99) = latency::within(&place.url()).await?;
     report.figure("sqlite: idle pickup p50", p50, "ms", "≤ 1");
     report.figure("sqlite: idle pickup p99", p99, "ms", "");

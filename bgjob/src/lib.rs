@@ -1,4 +1,36 @@
 //! Background jobs: any document store with any queue, nothing lost.
+//!
+//! Annotate an async function with [`#[job]`](macro@job), enqueue it through the typed helper that
+//! comes with it, and let a [`JobDispatcher`] run it:
+//!
+//! ```
+//! use bgjob::prelude::*;
+//!
+//! #[job(queue = "greetings", max_attempts = 3)]
+//! async fn greet_all(names: Vec<String>) -> Result<usize, JobError> {
+//!     Ok(names.len())
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> bgjob::Result<()> {
+//! let jobs = JobManager::connect("memory:").await?;
+//! let registry = bgjob::Registry::new().with::<greet_all>();
+//! let dispatcher = JobDispatcher::builder(&jobs).registry(registry).start().await?;
+//!
+//! let job = greet_all::enqueue(&jobs, vec!["Ada".to_owned(), "Lin".to_owned()]).await?;
+//! assert_eq!(job.result().await?, 2);
+//! dispatcher.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Without `.registry(…)` a dispatcher runs every job that is linked into the program.
+//!
+//! * To produce: [`JobManager`], [`Enqueue`], [`JobHandle`].
+//! * To consume: [`JobDispatcher`], [`extract`] (what handlers may take), [`Outcome`] and
+//!   [`JobError`] (what they may return), [`Middleware`].
+//! * To watch: [`Event`], [`Health`], and `tracing` under the target `bgjob`.
+//! * To bring a store or queue: [`store`], [`queue`], [`providers`], and the feature `testing`.
 
 pub mod extract;
 pub mod job;
@@ -45,3 +77,9 @@ pub use manager::{
 pub use queue::JobQueue;
 pub use registry::{JobItem, Registry};
 pub use store::{Durability, JobStore, Want};
+
+/// The README's code, as doctests.
+#[cfg(all(doctest, feature = "macros", feature = "sqlite"))]
+#[doc = include_str!("../../README.md")]
+#[derive(Debug)]
+pub struct Readme;

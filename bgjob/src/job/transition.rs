@@ -308,7 +308,10 @@ pub fn operate(job: &mut Job, operation: &Operation, now: Timestamp) -> Operated
         (Operation::Reschedule(due), Phase::Ready { .. }) => {
             job.due_at = due.from(now);
             if job.errors + job.crashes == 0 {
+                // A job that has started once (and was released, say) can't expire any more.
+                let started = job.expires_at.is_none();
                 set_limits(job);
+                job.expires_at = job.expires_at.filter(|_| !started);
             }
             wait(job, job.due_at, now);
         }

@@ -227,6 +227,7 @@ macro_rules! __store_cases {
                 requeue_is_for_what_is_over,
                 reschedule_moves_a_waiting_job,
                 reschedule_of_a_retry_leaves_its_deadline,
+                reschedule_does_not_let_a_started_job_expire,
                 reschedule_is_for_what_waits,
                 edit_replaces_the_metadata,
                 an_edit_of_an_old_version_is_stale,

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     Job, JobId, JobSpec, Json, Progress,
     job::{
-        Due, How, Phase, State,
+        Due, End, How, Phase, State,
         transition::{Operated, Operation},
     },
     store::{Claim, Created, Finished, Held},
@@ -235,6 +235,21 @@ pub(super) async fn reschedule_of_a_retry_leaves_its_deadline(t: &Bundle) {
         "it counts over all attempts"
     );
     t.claim(held.id).await;
+}
+
+pub(super) async fn reschedule_does_not_let_a_started_job_expire(t: &Bundle) {
+    let held = t.running(|spec| spec.expires = Some(secs(10))).await;
+    t.finish(&held, End::Snooze(secs(1))).await;
+    let later = Operation::Reschedule(Due::After(secs(60)));
+    assert_eq!(
+        t.operate(held.id, later).await,
+        Operated::Done(State::Ready)
+    );
+    assert_eq!(
+        t.job(held.id).await.expires_at,
+        None,
+        "expires is for the first start"
+    );
 }
 
 pub(super) async fn reschedule_is_for_what_waits(t: &Bundle) {
