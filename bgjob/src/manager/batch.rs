@@ -3,6 +3,7 @@
 //! There is no timer: a lone enqueue goes at once, and a thousand at a time share a few commits.
 
 use std::{
+    cell::Cell,
     collections::VecDeque,
     future::{Future, poll_fn},
     mem,
@@ -70,8 +71,7 @@ impl Creates {
     ///
     /// Dropping the future leaves the job stored or not, never half; its neighbours are not hurt.
     pub(super) async fn one(self: &Arc<Self>, job: NewJob) -> Result<Created> {
-        // A store that answers at once would let a producer run without ever yielding.
-        tokio::task::consume_budget().await;
+        give_way().await;
         let alone = {
             let mut line = self.line();
             !mem::replace(&mut line.busy, true)
@@ -197,6 +197,20 @@ pub(crate) async fn push(queue: &dyn JobQueue, hints: &[Hint], events: &Events) 
         hints: hints.len(),
         error: &error,
     });
+}
+
+/// A store that answers at once would let a producer run without ever yielding. An eighth of
+/// tokio's budget (128) goes on each: so it yields every thousand enqueues, about two milliseconds.
+/// At every 128 the dispatcher beside it gets smaller batches, and both are a fifth slower.
+async fn give_way() {
+    thread_local! {
+        static TURN: Cell<u8> = const { Cell::new(0) };
+    }
+    let turn = TURN.get();
+    TURN.set((turn + 1) % 8);
+    if turn == 0 {
+        tokio::task::consume_budget().await;
+    }
 }
 
 /// What a call answers in time. A call that answers at once, as those of stores in memory do, pays

@@ -25,6 +25,8 @@ pub(super) struct Lanes {
     queues: Vec<Queue>,
     by_queue: HashMap<Arc<str>, u32>,
     lanes: Vec<Lane>,
+    /// The lane that was asked for last: most jobs are of the kind of the one before.
+    last: u32,
 }
 
 struct Queue {
@@ -91,6 +93,19 @@ impl Lanes {
 
     /// The lane such jobs wait in.
     pub(super) fn of(&mut self, queue: &Arc<str>, name: &Arc<str>, version: u32) -> u32 {
+        // A kind's jobs share their names, so pointers tell.
+        if let Some(lane) = self.lanes.get(self.last as usize)
+            && lane.version == version
+            && Arc::ptr_eq(&lane.name, name)
+            && Arc::ptr_eq(&self.queues[lane.queue as usize].name, queue)
+        {
+            return self.last;
+        }
+        self.last = self.find(queue, name, version);
+        self.last
+    }
+
+    fn find(&mut self, queue: &Arc<str>, name: &Arc<str>, version: u32) -> u32 {
         let number = self.queue(queue);
         let queue = &mut self.queues[number as usize];
         if let Some(versions) = queue.by_name.get(name) {

@@ -14,39 +14,52 @@ pub(super) struct Entry {
     pub(super) lane: u32,
 }
 
+/// Entries that are made room for at a time. In one growing vector, a million jobs would be copied
+/// whenever it doubles, with everybody waiting for the lock.
+const CHUNK: usize = 1024;
+
 #[derive(Default)]
 pub(super) struct Slab {
-    entries: Vec<Option<Entry>>,
+    chunks: Vec<Vec<Option<Entry>>>,
     free: Vec<Slot>,
 }
 
 impl Slab {
     pub(super) fn insert(&mut self, entry: Entry) -> Slot {
         if let Some(slot) = self.free.pop() {
-            self.entries[slot as usize] = Some(entry);
+            *self.place(slot) = Some(entry);
             return slot;
         }
-        self.entries.push(Some(entry));
-        Slot::try_from(self.entries.len() - 1).expect("limits keep slots below MAX")
+        if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK) {
+            self.chunks.push(Vec::with_capacity(CHUNK));
+        }
+        let before = (self.chunks.len() - 1) * CHUNK;
+        let chunk = self.chunks.last_mut().expect("there is one with room");
+        chunk.push(Some(entry));
+        Slot::try_from(before + chunk.len() - 1).expect("limits keep slots below MAX")
+    }
+
+    fn place(&mut self, slot: Slot) -> &mut Option<Entry> {
+        &mut self.chunks[slot as usize / CHUNK][slot as usize % CHUNK]
     }
 
     pub(super) fn remove(&mut self, slot: Slot) -> Entry {
         self.free.push(slot);
-        let entry = self.entries[slot as usize].take();
+        let entry = self.place(slot).take();
         entry.expect("an index names only slots that are taken")
     }
 
     pub(super) fn get(&self, slot: Slot) -> Option<&Entry> {
-        self.entries[slot as usize].as_ref()
+        self.chunks[slot as usize / CHUNK][slot as usize % CHUNK].as_ref()
     }
 
     pub(super) fn at(&mut self, slot: Slot) -> &mut Entry {
-        let entry = self.entries[slot as usize].as_mut();
+        let entry = self.place(slot).as_mut();
         entry.expect("an index names only slots that are taken")
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (Slot, &Entry)> {
         let taken = |(slot, entry)| Some((slot as Slot, Option::as_ref(entry)?));
-        self.entries.iter().enumerate().filter_map(taken)
+        self.chunks.iter().flatten().enumerate().filter_map(taken)
     }
 }
