@@ -8,6 +8,7 @@ use crate::{
 };
 
 use super::{
+    add_queue,
     rows::{self, nanos},
     tx::Tx,
 };
@@ -76,17 +77,16 @@ impl<'a> Inserts<'a> {
             spec.metadata.as_str(),
         ])?;
         if rows == 1 {
-            self.wait(tx, lane, job);
+            self.wait(lane, job);
         }
         Ok(rows == 1)
     }
 
     /// Notes the entry of a job, if it is ready.
-    fn wait(&mut self, tx: &mut Tx<'_>, lane: i64, job: &Job) {
+    fn wait(&mut self, lane: i64, job: &Job) {
         let Phase::Ready { touch_at } = job.phase else {
             return;
         };
-        tx.news.ready(&job.spec.queue);
         self.waiting.push(Entry {
             lane,
             suspect: job.is_suspect(),
@@ -121,7 +121,8 @@ impl Tx<'_> {
     pub(super) fn enter_ready(&mut self, job: &Job) -> Result<()> {
         let lane = self.lanes.intern(self.db, &job.spec)?;
         let mut inserts = Inserts::new(self)?;
-        inserts.wait(self, lane, job);
+        inserts.wait(lane, job);
+        add_queue(&mut self.news.ready, &job.spec.queue);
         inserts.flush(self)
     }
 }

@@ -21,20 +21,11 @@ use super::{
 /// What a transaction changed that someone may wait for.
 #[derive(Debug, Default)]
 pub(super) struct News {
-    /// Queues that have work they did not have.
+    /// Queues that have work they did not have, but for new jobs.
     pub(super) ready: Vec<Arc<str>>,
     /// Jobs that are over. Noted whether or not anyone waits: who begins to wait after the note and
     /// before the commit would be forgotten.
     pub(super) ended: Vec<JobId>,
-}
-
-impl News {
-    pub(super) fn ready(&mut self, queue: &Arc<str>) {
-        // Batches mostly have one queue, so that the last one is worth a look.
-        if self.ready.last() != Some(queue) && !self.ready.contains(queue) {
-            self.ready.push(Arc::clone(queue));
-        }
-    }
 }
 
 /// The writer's connection within a transaction.

@@ -2,19 +2,25 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
 };
 
 use tokio::sync::Notify;
 
 use crate::JobId;
 
-use super::tx::News;
-
-/// The waits of one store. Within the process the writer wakes them after each commit; what other
-/// processes commit the writer finds by polling, as long as there is anyone to wake.
+/// The waits of one store. Within the process they are woken by new jobs as these are sent to the
+/// writer, and by what else happens once it is committed; what other processes commit the writer
+/// finds by polling, as long as there is anyone to wake.
 #[derive(Debug, Default)]
-pub(super) struct Wake(Mutex<Waits>);
+pub(super) struct Wake {
+    waits: Mutex<Waits>,
+    /// Whether anyone was woken for work since the writer last asked.
+    called: AtomicBool,
+}
 
 #[derive(Debug, Default)]
 struct Waits {
@@ -35,7 +41,7 @@ pub(super) struct Wait {
 
 impl Wake {
     /// Waits for work in one of these queues.
-    pub(super) fn ready(self: &Arc<Self>, queues: &[Arc<str>]) -> Wait {
+    pub(super) fn wait_ready(self: &Arc<Self>, queues: &[Arc<str>]) -> Wait {
         let wait = self.wait(None);
         self.lock()
             .ready
@@ -44,7 +50,7 @@ impl Wake {
     }
 
     /// Waits for the end of a job.
-    pub(super) fn ended(self: &Arc<Self>, job: JobId) -> Wait {
+    pub(super) fn wait_ended(self: &Arc<Self>, job: JobId) -> Wait {
         let wait = self.wait(Some(job));
         let notify = Arc::clone(&wait.notify);
         self.lock()
@@ -61,25 +67,33 @@ impl Wake {
         !waits.ready.is_empty() || !waits.ended.is_empty()
     }
 
-    /// Wakes those that wait for what this news tells.
-    pub(super) fn publish(&self, news: &News) {
-        let waits = self.lock();
-        if !news.ready.is_empty() {
-            for (queues, notify) in waits.ready.values() {
-                if queues.iter().any(|queue| news.ready.contains(queue)) {
-                    notify.notify_one();
-                }
+    /// Wakes those that wait for work in one of these queues.
+    pub(super) fn ready(&self, ready: &[Arc<str>]) {
+        if ready.is_empty() {
+            return;
+        }
+        for (queues, notify) in self.lock().ready.values() {
+            if queues.iter().any(|queue| ready.contains(queue)) {
+                notify.notify_one();
+                self.called.store(true, Relaxed);
             }
         }
-        if !waits.ended.is_empty() {
-            for job in &news.ended {
-                waits
-                    .ended
-                    .get(job)
-                    .into_iter()
-                    .flatten()
-                    .for_each(|(_, n)| n.notify_one());
-            }
+    }
+
+    /// Whether anyone was woken for work since this was last asked.
+    pub(super) fn has_called(&self) -> bool {
+        self.called.swap(false, Relaxed)
+    }
+
+    /// Wakes those that wait for the end of one of these jobs.
+    pub(super) fn ended(&self, jobs: &[JobId]) {
+        let waits = self.lock();
+        if waits.ended.is_empty() {
+            return;
+        }
+        for job in jobs {
+            let waits = waits.ended.get(job).into_iter().flatten();
+            waits.for_each(|(_, notify)| notify.notify_one());
         }
     }
 
@@ -110,7 +124,7 @@ impl Wake {
 
     fn lock(&self) -> MutexGuard<'_, Waits> {
         // Nothing panics while it is held.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,11 +1,13 @@
 //! The thread that writes: it runs all calls that have gathered in one transaction.
 
 use std::{
+    future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         mpsc::{Receiver, RecvTimeoutError},
     },
+    thread,
     time::{Duration, Instant},
 };
 
@@ -32,6 +34,14 @@ const POLL: Duration = Duration::from_millis(40);
 /// Jobs that are gathered for one transaction: more add to the wait of those that came first, and
 /// no longer to the throughput.
 const GATHERED: usize = 4000;
+
+/// How long a transaction with new jobs stays open for the claims of those it has woken, so that
+/// an idle dispatcher's job costs one commit to the disk, not two. Most come within 100 µs.
+const LINGER: Duration = Duration::from_micros(400);
+
+/// The most transactions that don't linger after one that did in vain, as those it has woken have
+/// no room. One at first, twice as many each time.
+const MAX_HURRY: u32 = 63;
 
 /// The way to the writer thread. When it is dropped, the thread ends, and the database is closed.
 #[derive(Debug)]
@@ -99,42 +109,57 @@ impl Writer {
     /// Opens the database on a thread of its own.
     pub(super) async fn start(options: SqliteOptions, wake: Arc<Wake>) -> Result<Self> {
         let (opened, result) = oneshot::channel();
-        let worker = Worker::start("bgjob-sqlite-writer", move |inbox| match open(&options) {
-            Ok(db) => {
-                if opened.send(Ok(())).is_ok() {
-                    Thread {
-                        options,
-                        wake,
-                        inbox,
-                        db: Some(db),
-                        seen: None,
+        let worker = Worker::start("bgjob-sqlite-writer", move |messages| {
+            match open(&options) {
+                Ok(db) => {
+                    if opened.send(Ok(())).is_ok() {
+                        let inbox = Inbox {
+                            messages,
+                            wake,
+                            hurry: (0, 0),
+                        };
+                        Thread {
+                            options,
+                            inbox,
+                            db: Some(db),
+                            seen: None,
+                        }
+                        .run();
                     }
-                    .run();
                 }
+                // Nobody listens if the caller's future was dropped.
+                Err(error) => drop(opened.send(Err(error))),
             }
-            // Nobody listens if the caller's future was dropped.
-            Err(error) => drop(opened.send(Err(error))),
         })?;
         result.await.unwrap_or_else(|_| Err(panicked()))?;
         Ok(Self(worker))
     }
 
-    /// Runs a call about `jobs` jobs, and answers once it is durable.
-    pub(super) async fn call<T: Send + 'static>(
+    /// Runs a call about `jobs` jobs, and answers once it is durable. It is sent here and now, not
+    /// when the future is first polled.
+    pub(super) fn call<T, F>(
         &self,
         jobs: usize,
-        work: impl FnMut(&mut Tx<'_>) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Result<T> {
-        self.send(jobs, false, work).await
+        work: F,
+    ) -> impl Future<Output = Result<T>> + Send + use<T, F>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Tx<'_>) -> rusqlite::Result<T> + Send + 'static,
+    {
+        self.send(jobs, false, work)
     }
 
     /// The same, before all that is not urgent.
-    pub(super) async fn urgent<T: Send + 'static>(
+    pub(super) fn urgent<T, F>(
         &self,
         jobs: usize,
-        work: impl FnMut(&mut Tx<'_>) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Result<T> {
-        self.send(jobs, true, work).await
+        work: F,
+    ) -> impl Future<Output = Result<T>> + Send + use<T, F>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Tx<'_>) -> rusqlite::Result<T> + Send + 'static,
+    {
+        self.send(jobs, true, work)
     }
 
     /// Makes the writer look for other processes' commits.
@@ -143,12 +168,16 @@ impl Writer {
         let _ = self.0.send(Message::Waiting);
     }
 
-    async fn send<T: Send + 'static>(
+    fn send<T, F>(
         &self,
         jobs: usize,
         urgent: bool,
-        work: impl FnMut(&mut Tx<'_>) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Result<T> {
+        work: F,
+    ) -> impl Future<Output = Result<T>> + Send + use<T, F>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Tx<'_>) -> rusqlite::Result<T> + Send + 'static,
+    {
         let (reply, answer) = oneshot::channel();
         let call = Work {
             work,
@@ -157,8 +186,11 @@ impl Writer {
             done: None,
             reply,
         };
-        self.0.send(Message::Call(Box::new(call)))?;
-        answer.await.unwrap_or_else(|_| Err(panicked()))
+        let sent = self.0.send(Message::Call(Box::new(call)));
+        async move {
+            sent?;
+            answer.await.unwrap_or_else(|_| Err(panicked()))
+        }
     }
 }
 
@@ -177,13 +209,19 @@ fn open(options: &SqliteOptions) -> Result<Db> {
 
 struct Thread {
     options: SqliteOptions,
-    wake: Arc<Wake>,
-    inbox: Receiver<Message>,
+    inbox: Inbox,
     /// `None` while the database can't be opened.
     db: Option<Db>,
     /// When other processes' commits were last looked for, and what SQLite calls the state of the
     /// database then.
     seen: Option<(Instant, i64)>,
+}
+
+struct Inbox {
+    messages: Receiver<Message>,
+    wake: Arc<Wake>,
+    /// How many of the next transactions don't linger, and how many it were the last time.
+    hurry: (u32, u32),
 }
 
 /// Where a transaction failed.
@@ -197,7 +235,7 @@ enum Failed {
 impl Thread {
     fn run(mut self) {
         while let Some(first) = self.next() {
-            let calls = self.gather(first);
+            let calls = self.inbox.gather(first);
             if !calls.is_empty() {
                 // A panic drops the calls, and so their callers learn of it. The next ones get a
                 // connection without remains of this transaction.
@@ -212,7 +250,7 @@ impl Thread {
     /// `None` when the store was dropped.
     fn next(&mut self) -> Option<Box<dyn Call>> {
         loop {
-            let message = if self.wake.is_waited_on() {
+            let message = if self.inbox.wake.is_waited_on() {
                 let now = Instant::now();
                 let left = match self.seen {
                     Some((at, _)) => (at + POLL).saturating_duration_since(now),
@@ -222,13 +260,13 @@ impl Thread {
                     self.look(now);
                     continue;
                 }
-                match self.inbox.recv_timeout(left) {
+                match self.inbox.messages.recv_timeout(left) {
                     Ok(message) => message,
                     Err(RecvTimeoutError::Timeout) => continue,
                     Err(RecvTimeoutError::Disconnected) => return None,
                 }
             } else {
-                self.inbox.recv().ok()?
+                self.inbox.messages.recv().ok()?
             };
             if let Message::Call(call) = message {
                 return Some(call);
@@ -249,32 +287,16 @@ impl Thread {
             .replace((now, version))
             .is_none_or(|(_, before)| before != version)
         {
-            self.wake.all();
+            self.inbox.wake.all();
         }
-    }
-
-    /// What else has come in, the urgent ones first.
-    fn gather(&self, first: Box<dyn Call>) -> Vec<Box<dyn Call>> {
-        let mut jobs = first.jobs();
-        let mut calls = vec![first];
-        while jobs < GATHERED
-            && let Ok(message) = self.inbox.try_recv()
-        {
-            if let Message::Call(call) = message {
-                jobs = jobs.saturating_add(call.jobs());
-                calls.push(call);
-            }
-        }
-        calls.retain(|call| call.is_wanted());
-        calls.sort_by_key(|call| !call.is_urgent());
-        calls
     }
 
     fn serve(&mut self, mut calls: Vec<Box<dyn Call>>) {
         match self.commit(&mut calls) {
             Ok(news) => {
                 calls.into_iter().for_each(|call| call.answer(Ok(())));
-                self.wake.publish(&news);
+                self.inbox.wake.ready(&news.ready);
+                self.inbox.wake.ended(&news.ended);
             }
             Err(Failed::Call(_)) if calls.len() > 1 => {
                 calls.into_iter().for_each(|call| self.serve(vec![call]));
@@ -287,11 +309,12 @@ impl Thread {
         }
     }
 
-    /// Runs calls in one transaction: all of them or none.
-    fn commit(&mut self, calls: &mut [Box<dyn Call>]) -> Result<News, Failed> {
+    /// Runs calls in one transaction, with what comes in until its end: all of them or none.
+    fn commit(&mut self, calls: &mut Vec<Box<dyn Call>>) -> Result<News, Failed> {
         let now = self.options.clock.now();
-        let db = self.connected().map_err(Failed::Whole)?;
-        let result = transact(db, now, calls);
+        self.connect().map_err(Failed::Whole)?;
+        let db = self.db.as_mut().expect("it was just connected");
+        let result = transact(db, now, calls, || self.inbox.linger());
         if result.is_err() {
             // It may have lanes that were rolled back.
             db.lanes = Default::default();
@@ -299,39 +322,95 @@ impl Thread {
         result
     }
 
-    /// The connection, which is made anew where the database was not to be had.
-    fn connected(&mut self) -> Result<&mut Db> {
-        if let Some(db) = &self.db
-            && let Err(error) = db.check(&self.options.path)
-        {
-            self.db = None;
-            return Err(error);
+    /// Makes the connection anew where the database was not to be had.
+    fn connect(&mut self) -> Result<()> {
+        match self.db.take() {
+            Some(db) => {
+                db.check(&self.options.path)?;
+                self.db = Some(db);
+            }
+            None => self.db = Some(Db::open(&self.options, Use::Write)?),
         }
-        match &mut self.db {
-            Some(db) => Ok(db),
-            none => Ok(none.insert(Db::open(&self.options, Use::Write)?)),
-        }
+        Ok(())
     }
 }
 
-fn transact(db: &mut Db, now: Timestamp, calls: &mut [Box<dyn Call>]) -> Result<News, Failed> {
+impl Inbox {
+    /// What else has come in, the urgent ones first.
+    fn gather(&self, first: Box<dyn Call>) -> Vec<Box<dyn Call>> {
+        let mut jobs = first.jobs();
+        let mut calls = vec![first];
+        while jobs < GATHERED
+            && let Ok(message) = self.messages.try_recv()
+        {
+            if let Message::Call(call) = message {
+                jobs = jobs.saturating_add(call.jobs());
+                calls.push(call);
+            }
+        }
+        calls.retain(|call| call.is_wanted());
+        calls.sort_by_key(|call| !call.is_urgent());
+        calls
+    }
+
+    /// What comes in just before a commit: the claims of those that the new jobs in it have woken.
+    fn linger(&mut self) -> Vec<Box<dyn Call>> {
+        if !self.wake.has_called() {
+            return Vec::new();
+        }
+        let (left, last) = &mut self.hurry;
+        if *left > 0 {
+            *left -= 1;
+            return Vec::new();
+        }
+        let begun = Instant::now();
+        loop {
+            match self.messages.try_recv() {
+                Ok(Message::Call(call)) => {
+                    *last = 0;
+                    return self.gather(call);
+                }
+                Ok(Message::Waiting) => {}
+                Err(_) if begun.elapsed() < LINGER => thread::yield_now(),
+                Err(_) => break,
+            }
+        }
+        *last = (*last * 2 + 1).min(MAX_HURRY);
+        *left = *last;
+        Vec::new()
+    }
+}
+
+fn transact(
+    db: &mut Db,
+    now: Timestamp,
+    calls: &mut Vec<Box<dyn Call>>,
+    more: impl FnOnce() -> Vec<Box<dyn Call>>,
+) -> Result<News, Failed> {
     let whole = |error| Failed::Whole(translate(error));
     let tx = db
         .db
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(whole)?;
     let mut news = News::default();
-    for call in calls {
-        let mut step = Tx {
-            db: &tx,
-            lanes: &mut db.lanes,
-            news: &mut news,
-            gone: Gone::default(),
-            now,
-        };
-        call.run(&mut step)
-            .map_err(|error| Failed::Call(translate(error)))?;
-    }
+    let mut run = |calls: &mut [Box<dyn Call>]| {
+        for call in calls {
+            let mut step = Tx {
+                db: &tx,
+                lanes: &mut db.lanes,
+                news: &mut news,
+                gone: Gone::default(),
+                now,
+            };
+            call.run(&mut step)
+                .map_err(|error| Failed::Call(translate(error)))?;
+        }
+        Ok(())
+    };
+    run(calls)?;
+    let gathered = calls.len();
+    calls.append(&mut more());
+    run(&mut calls[gathered..])?;
     tx.commit().map_err(whole)?;
     Ok(news)
 }
