@@ -6,6 +6,7 @@ use bgjob::{
     JobId,
     providers::{
         channel::ChannelQueue,
+        file::FileDocuments,
         memory::MemoryStore,
         sqlite::{SqliteOptions, SqliteStore, Sync},
     },
@@ -62,6 +63,15 @@ async fn documents() -> Clocked {
 }
 
 bgjob::store_conformance!(documents, documents);
+
+async fn file() -> Clocked {
+    let (folder, clock) = (Folder::new(), ManualClock::new());
+    let opened = FileDocuments::with_clock(folder.0.join("jobs"), Arc::new(clock.clone())).await;
+    let documents = opened.expect("a store can be made in an empty folder");
+    Clocked::new(Documents::new(documents), clock).keep(folder)
+}
+
+bgjob::store_conformance!(file, file, without = [Wakes]);
 
 async fn channel() -> Timed {
     Timed::new(ChannelQueue::new(), Duration::from_secs(30))

@@ -5,6 +5,7 @@
 //! |---|---|---|
 //! | `memory:` | `memory` | a store that is gone with the process |
 //! | `sqlite:path/to.db` | `sqlite` | a store in one file, for one host |
+//! | `file:path/to/folder` | `file` | a store of JSON files, for one host |
 //! | `channel:` | `memory` | a queue within the process |
 
 use std::sync::Arc;
@@ -13,10 +14,14 @@ use crate::{Error, ErrorKind, JobQueue, JobStore, Result};
 
 #[cfg(feature = "memory")]
 pub mod channel;
+#[cfg(feature = "file")]
+pub mod file;
 #[cfg(feature = "memory")]
 pub mod memory;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+#[cfg(any(feature = "file", feature = "sqlite"))]
+mod worker;
 
 /// Opens a store by its URL.
 pub(crate) async fn open_store(url: &str) -> Result<Arc<dyn JobStore>> {
@@ -32,11 +37,19 @@ pub(crate) async fn open_store(url: &str) -> Result<Arc<dyn JobStore>> {
         "sqlite" => Ok(Arc::new(sqlite::SqliteStore::open_url(url).await?)),
         #[cfg(not(feature = "sqlite"))]
         "sqlite" => Err(missing("sqlite")),
+        #[cfg(feature = "file")]
+        "file" => Ok(Arc::new(file::FileStore::open_url(url).await?)),
+        #[cfg(not(feature = "file"))]
+        "file" => Err(missing("file")),
         "channel" => Err(Error::new(
             ErrorKind::InvalidInput,
             "`channel:` is a queue, not a store: pass it to `.queue_url(…)`",
         )),
-        other => Err(unknown(other, "store", "memory:`, `sqlite:path")),
+        other => Err(unknown(
+            other,
+            "store",
+            "memory:`, `sqlite:path`, `file:folder",
+        )),
     }
 }
 
@@ -50,7 +63,7 @@ pub(crate) async fn open_queue(url: &str) -> Result<Arc<dyn JobQueue>> {
         }
         #[cfg(not(feature = "memory"))]
         "channel" => Err(missing("memory")),
-        store @ ("memory" | "sqlite") => Err(Error::new(
+        store @ ("memory" | "sqlite" | "file") => Err(Error::new(
             ErrorKind::InvalidInput,
             format!("`{store}:` is a store that needs no queue: leave `.queue_url(…)` out"),
         )),
@@ -87,7 +100,7 @@ fn plain(url: &str, all: &str) -> Result<()> {
     ))
 }
 
-#[cfg(not(all(feature = "memory", feature = "sqlite")))]
+#[cfg(not(all(feature = "memory", feature = "sqlite", feature = "file")))]
 fn missing(feature: &str) -> Error {
     Error::new(
         ErrorKind::Unsupported,

@@ -24,7 +24,6 @@ mod rows;
 mod schema;
 mod tx;
 mod wake;
-mod worker;
 mod writer;
 
 #[cfg(test)]

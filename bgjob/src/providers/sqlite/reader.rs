@@ -11,12 +11,13 @@ use crate::{
     store::{Filter, QueueCount},
 };
 
+use crate::providers::worker::Worker;
+
 use super::{
     connect::{Db, Use},
     error::translate,
     options::SqliteOptions,
     rows::{self, WHOLE},
-    worker::Worker,
 };
 
 type Read = Box<dyn FnOnce(Result<&mut Db>) + Send>;

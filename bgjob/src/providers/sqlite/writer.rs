@@ -16,6 +16,8 @@ use tokio::sync::oneshot;
 
 use crate::{Error, ErrorKind, Result, Timestamp};
 
+use crate::providers::worker::Worker;
+
 use super::{
     connect::{Db, Use},
     error::translate,
@@ -24,7 +26,6 @@ use super::{
     schema,
     tx::{News, Tx},
     wake::Wake,
-    worker::Worker,
 };
 
 /// How often commits of other processes are looked for while someone waits. Each look costs about

@@ -27,7 +27,7 @@ impl<M: Send + 'static> Worker<M> {
             .name(name.into())
             .spawn(move || work(inbox))
             .map_err(|e| {
-                Error::new(ErrorKind::Unavailable, "can't start a thread for SQLite").because(e)
+                Error::new(ErrorKind::Unavailable, "can't start a thread for the store").because(e)
             })?;
         Ok(Self {
             inbox: Some(sender),
@@ -37,7 +37,7 @@ impl<M: Send + 'static> Worker<M> {
 
     /// Sends it something.
     pub(super) fn send(&self, message: M) -> Result<()> {
-        let closed = || Error::new(ErrorKind::Closed, "a thread of the SQLite store has ended");
+        let closed = || Error::new(ErrorKind::Closed, "a thread of the store has ended");
         self.inbox
             .as_ref()
             .and_then(|inbox| inbox.send(message).ok())

@@ -1,0 +1,153 @@
+//! Files and folders that are on the disk when a call returns.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{self, ErrorKind::NotFound, Write},
+    path::{Path, PathBuf},
+    thread,
+};
+
+use crate::{Error, ErrorKind};
+
+/// Threads that sync files at once: a file system writes several through with one commit.
+const THREADS: usize = 8;
+
+/// What failed, for callers who have to know whether the disk has what it was given.
+#[derive(Debug)]
+pub(super) enum Failed {
+    /// It can be tried again.
+    Io(io::Error),
+    /// A sync failed: nobody knows what is on the disk, and a second sync would not say.
+    Sync(io::Error),
+}
+
+impl From<io::Error> for Failed {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// An error of the file system as one of ours.
+pub(super) fn translate(error: io::Error) -> Error {
+    let message = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "the disk of the store is full: free some space"
+        }
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            "the store can't be written: check the permissions of its folder and files"
+        }
+        NotFound => "the folder of the store was moved or deleted: put it back",
+        _ => "reading or writing the folder of the store failed",
+    };
+    Error::new(ErrorKind::Unavailable, message).because(error)
+}
+
+/// Makes a folder that only its owner may enter, if it is not there.
+pub(super) fn make_folder(path: &Path) -> io::Result<()> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path)
+}
+
+/// Options for files that only their owner may read.
+pub(super) fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+}
+
+/// Writes a file, through to the disk by a later [`sync`].
+pub(super) fn write(path: &Path, bytes: &[u8]) -> io::Result<File> {
+    let mut file = private()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(path)?;
+    file.write_all(bytes)?;
+    Ok(file)
+}
+
+/// Replaces a file as a whole, through to the disk.
+pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), Failed> {
+    let new = path.with_extension("new");
+    write(&new, bytes)?.sync_all().map_err(Failed::Sync)?;
+    fs::rename(&new, path)?;
+    let folder = path.parent().expect("the path is one within the store");
+    sync_folder(folder)
+}
+
+/// Syncs files, several at a time.
+pub(super) fn sync(files: &[File]) -> Result<(), Failed> {
+    let each = files.len().div_ceil(THREADS).max(1);
+    let all = |files: &[File]| files.iter().try_for_each(File::sync_all);
+    thread::scope(|scope| {
+        let mut parts = files.chunks(each);
+        let own = parts.next().unwrap_or_default();
+        let others: Vec<_> = parts.map(|part| scope.spawn(move || all(part))).collect();
+        let own = all(own);
+        others.into_iter().fold(own, |done, other| {
+            done.and(other.join().expect("it does not panic"))
+        })
+    })
+    .map_err(Failed::Sync)
+}
+
+/// Writes a folder's entries through to the disk, if it is there.
+pub(super) fn sync_folder(path: &Path) -> Result<(), Failed> {
+    // Windows writes entries through by itself, and opens no folders.
+    if cfg!(windows) {
+        return Ok(());
+    }
+    match File::open(path) {
+        Ok(folder) => folder.sync_all().map_err(Failed::Sync),
+        // It has no entries any more.
+        Err(error) if error.kind() == NotFound => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Removes a file; one that is gone is as good.
+pub(super) fn remove(path: &Path) -> io::Result<()> {
+    fs::remove_file(path).or_else(|error| {
+        if error.kind() == NotFound {
+            Ok(())
+        } else {
+            Err(error)
+        }
+    })
+}
+
+/// What a file says, `None` where there is none.
+pub(super) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The names in a folder, in order; none where there is no folder.
+pub(super) fn names(path: &Path) -> io::Result<Vec<String>> {
+    let entries = match fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        // A name that is no text is none of ours.
+        names.extend(entry?.file_name().into_string().ok());
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// A path within the store.
+pub(super) fn within(root: &Path, parts: &[&str]) -> PathBuf {
+    parts
+        .iter()
+        .fold(root.to_owned(), |path, part| path.join(part))
+}

@@ -1,0 +1,383 @@
+//! The folder of a store, and what one batch of calls does to it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::{self, File},
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::{
+    Error, ErrorKind, JobId, Result, entropy,
+    store::{Document, Filed, Inserted, Key, KeyRange, Replaced, Version},
+};
+
+use super::{
+    disk::{self, Failed, translate},
+    index::{Change, Index, Log},
+};
+
+const FORMAT: &str = "bgjob files 1\n";
+
+#[derive(Debug)]
+pub(super) struct Folder {
+    root: PathBuf,
+    lock: File,
+    index: Index,
+    /// A sync failed: what the disk has is not known, and this process can't find out.
+    broken: bool,
+}
+
+/// A document as its file has it.
+#[derive(Serialize, Deserialize)]
+struct Page<'a> {
+    version: String,
+    keys: Vec<String>,
+    #[serde(borrow)]
+    body: &'a RawValue,
+}
+
+/// What a batch makes of a document.
+struct Staged {
+    before: Vec<Key>,
+    after: Option<Document>,
+}
+
+/// Calls that share their syncs, with the folder to themselves.
+pub(super) struct Batch<'a> {
+    folder: &'a mut Folder,
+    staged: BTreeMap<JobId, Staged>,
+}
+
+impl Folder {
+    /// Opens a store, and makes it in an empty folder.
+    pub(super) fn open(root: PathBuf) -> Result<Self> {
+        let opened = Self::prepare(&root).map_err(translate)?;
+        let mut folder = Self {
+            index: Index::new(&root),
+            lock: opened,
+            root,
+            broken: false,
+        };
+        folder.locked(Self::check)??;
+        Ok(folder)
+    }
+
+    fn prepare(root: &Path) -> std::io::Result<File> {
+        disk::make_folder(root)?;
+        let lock = root.join("lock");
+        disk::private().create(true).append(true).open(lock)
+    }
+
+    /// Refuses what is no store of ours, or one of a newer version.
+    fn check(&mut self) -> Result<()> {
+        let path = self.root.join("format");
+        match disk::read(&path).map_err(translate)? {
+            Some(format) if format == FORMAT.as_bytes() => Ok(()),
+            Some(format) if format.starts_with(b"bgjob files ") => Err(Error::new(
+                ErrorKind::Unsupported,
+                "a newer version of bgjob made this store: update the program",
+            )),
+            Some(_) => Err(Error::invalid(
+                "the folder has a file `format` that is not bgjob's: give another folder",
+            )),
+            None => {
+                let others = disk::names(&self.root).map_err(translate)?;
+                if others.iter().any(|name| name != "lock") {
+                    return Err(Error::invalid(
+                        "the folder is not empty and no store of bgjob: give another folder",
+                    ));
+                }
+                let documents = self.root.join("documents");
+                disk::make_folder(&documents).map_err(translate)?;
+                disk::replace(&path, FORMAT.as_bytes()).map_err(|f| self.failed(f))
+            }
+        }
+    }
+
+    /// Does something with the folder to itself, past other processes too.
+    fn locked<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> Result<T> {
+        if self.broken {
+            return Err(Error::new(
+                ErrorKind::Unavailable,
+                "the disk failed to write: what it has is unknown, so restart the program",
+            ));
+        }
+        self.lock.lock().map_err(translate)?;
+        let done = work(self);
+        self.lock.unlock().map_err(translate)?;
+        Ok(done)
+    }
+
+    /// Runs calls as a batch and answers when what they did is on the disk.
+    pub(super) fn batch<T>(&mut self, run: impl FnOnce(&mut Batch<'_>) -> T) -> Result<T> {
+        self.locked(|folder| {
+            folder.catch_up().map_err(|f| folder.failed(f))?;
+            let mut batch = Batch {
+                folder,
+                staged: BTreeMap::new(),
+            };
+            let done = run(&mut batch);
+            let Batch { folder, staged } = batch;
+            folder.write(&staged).map_err(|f| folder.failed(f))?;
+            Ok(done)
+        })?
+    }
+
+    /// After a panic: forgets what may be half done, and lets others in.
+    pub(super) fn recover(&mut self) {
+        self.index = Index::new(&self.root);
+        let _ = self.lock.unlock();
+    }
+
+    fn failed(&mut self, failed: Failed) -> Error {
+        match failed {
+            Failed::Io(error) => translate(error),
+            Failed::Sync(error) => {
+                self.broken = true;
+                translate(error)
+            }
+        }
+    }
+
+    /// Takes in what other processes did, and ends what one of them died within.
+    fn catch_up(&mut self) -> Result<(), Failed> {
+        match self.index.refresh()? {
+            Log::Known if self.index.is_long() => self.index.compact(),
+            Log::Known => Ok(()),
+            Log::Unfinished { batch, size } => self.settle(batch, size),
+            Log::Unusable => self.rebuild(),
+        }
+    }
+
+    /// Ends a batch that a process died within: the documents say how far it came.
+    fn settle(&mut self, batch: Vec<Change>, size: u64) -> Result<(), Failed> {
+        let mut settled = Vec::new();
+        for change in &batch {
+            let document = self.read(change.filed.1)?;
+            settled.push(change.settled(document.as_ref()));
+        }
+        self.index.settle(batch, size, settled)
+    }
+
+    fn rebuild(&mut self) -> Result<(), Failed> {
+        // A folder that is gone is not to be made anew.
+        fs::metadata(self.root.join("format"))?;
+        let mut filed = BTreeSet::new();
+        for group in disk::names(&self.documents())? {
+            for id in self.ids(&group)? {
+                let document = self.read(id)?;
+                let keys = document.into_iter().flat_map(|document| document.keys);
+                filed.extend(keys.map(|key| (key, id)));
+            }
+        }
+        self.index.write_anew(filed)
+    }
+
+    fn documents(&self) -> PathBuf {
+        self.root.join("documents")
+    }
+
+    /// The ids of a group of documents, in order.
+    fn ids(&self, group: &str) -> std::io::Result<Vec<JobId>> {
+        let names = disk::names(&self.documents().join(group))?;
+        let id = |name: &String| name.strip_suffix(".json")?.parse().ok();
+        Ok(names.iter().filter_map(id).collect())
+    }
+
+    /// The file of a document.
+    fn path(&self, id: JobId) -> PathBuf {
+        let name = id.to_string();
+        disk::within(&self.root, &["documents", group(&name), &name]).with_extension("json")
+    }
+
+    /// A document; `None` also for what is no document of ours, which is left alone.
+    fn read(&self, id: JobId) -> std::io::Result<Option<Document>> {
+        let bytes = disk::read(&self.path(id))?;
+        Ok(bytes.and_then(|bytes| Some(Page::read(&bytes)?.into_document(id))))
+    }
+
+    fn write(&mut self, staged: &BTreeMap<JobId, Staged>) -> Result<(), Failed> {
+        if staged.is_empty() {
+            return Ok(());
+        }
+        let mut changes = Vec::new();
+        for (id, Staged { before, after }) in staged {
+            let after = after.as_ref().map_or(&[][..], |document| &document.keys);
+            changes.extend(Change::between(*id, before, after));
+        }
+        // First what leads to the documents, and the new ones beside the old ones.
+        let mut files = vec![self.index.begin(&changes)?.try_clone()?];
+        let (mut groups, mut made) = (BTreeSet::new(), false);
+        for (id, Staged { after, .. }) in staged {
+            let path = self.path(*id);
+            let group = path.parent().expect("it has one").to_owned();
+            if let Some(document) = after {
+                if !groups.contains(&group) && !group.is_dir() {
+                    disk::make_folder(&group)?;
+                    made = true;
+                }
+                files.push(disk::write(
+                    &path.with_extension("new"),
+                    &Page::write(document),
+                )?);
+            }
+            groups.insert(group);
+        }
+        disk::sync(&files)?;
+        // Then one in the place of the other: each document is there or not, never half.
+        for (id, Staged { after, .. }) in staged {
+            let path = self.path(*id);
+            match after {
+                Some(_) => fs::rename(path.with_extension("new"), path)?,
+                None => disk::remove(&path)?,
+            }
+        }
+        groups
+            .iter()
+            .try_for_each(|group| disk::sync_folder(group))?;
+        if made {
+            disk::sync_folder(&self.documents())?;
+        }
+        self.index.finish(changes)?;
+        self.tidy(&groups, staged);
+        Ok(())
+    }
+
+    /// Removes folders that may be empty now; those that are not stay.
+    fn tidy(&self, groups: &BTreeSet<PathBuf>, staged: &BTreeMap<JobId, Staged>) {
+        if staged.values().any(|staged| staged.after.is_none()) {
+            for group in groups {
+                let _ = fs::remove_dir(group);
+            }
+        }
+    }
+}
+
+/// The folder a document is in: ids begin with their time, so these are 17 minutes.
+fn group(name: &str) -> &str {
+    &name[..7]
+}
+
+/// Whether a key is one: somebody may have edited the file, and the log is to stay readable.
+fn is_key(key: &str) -> bool {
+    let fits =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b",._-".contains(&byte);
+    !key.is_empty() && key.len() <= Key::MAX && key.bytes().all(fits)
+}
+
+impl<'a> Page<'a> {
+    fn read(bytes: &'a [u8]) -> Option<Self> {
+        let page: Self = serde_json::from_slice(bytes).ok()?;
+        page.keys.iter().all(|key| is_key(key)).then_some(page)
+    }
+
+    fn into_document(self, id: JobId) -> Document {
+        Document {
+            id,
+            version: Version(self.version.into_bytes()),
+            keys: self.keys.into_iter().map(Key::new).collect(),
+            body: self.body.get().as_bytes().to_vec(),
+        }
+    }
+
+    /// By hand, as the body is JSON already, and the rest has nothing to escape.
+    fn write(document: &Document) -> Vec<u8> {
+        let version = String::from_utf8_lossy(&document.version.0);
+        let keys: Vec<_> = document.keys.iter().map(Key::as_str).collect();
+        let keys = keys.join(r#"",""#);
+        let mut page = format!(r#"{{"version":"{version}","keys":["{keys}"],"body":"#).into_bytes();
+        page.extend_from_slice(&document.body);
+        page.extend_from_slice(b"}\n");
+        page
+    }
+}
+
+impl Batch<'_> {
+    pub(super) fn get(&self, id: JobId) -> Result<Option<Document>> {
+        if let Some(staged) = self.staged.get(&id) {
+            return Ok(staged.after.clone());
+        }
+        self.folder.read(id).map_err(translate)
+    }
+
+    pub(super) fn insert(&mut self, document: &Document) -> Result<Inserted> {
+        let id = document.id;
+        let taken = match self.staged.get(&id) {
+            Some(staged) => staged.after.is_some(),
+            None => self.folder.path(id).try_exists().map_err(translate)?,
+        };
+        if taken {
+            return Ok(Inserted::Taken);
+        }
+        self.stage(id, Vec::new(), Some(document));
+        Ok(Inserted::Inserted)
+    }
+
+    pub(super) fn replace(&mut self, document: &Document) -> Result<Replaced> {
+        self.change(document.id, &document.version, Some(document))
+    }
+
+    pub(super) fn delete(&mut self, id: JobId, version: &Version) -> Result<Replaced> {
+        self.change(id, version, None)
+    }
+
+    fn change(
+        &mut self,
+        id: JobId,
+        version: &Version,
+        after: Option<&Document>,
+    ) -> Result<Replaced> {
+        match self.get(id)? {
+            Some(before) if before.version == *version => {
+                self.stage(id, before.keys, after);
+                Ok(Replaced::Replaced)
+            }
+            _ => Ok(Replaced::Conflict),
+        }
+    }
+
+    fn stage(&mut self, id: JobId, before: Vec<Key>, after: Option<&Document>) {
+        let after = after.map(|document| Document {
+            version: fresh(),
+            ..document.clone()
+        });
+        // What is on the disk stays the same until the batch is written.
+        let staged = self.staged.entry(id).or_insert(Staged {
+            before,
+            after: None,
+        });
+        staged.after = after;
+    }
+
+    pub(super) fn scan(&self, range: &KeyRange, after: Option<&Filed>, limit: usize) -> Vec<Filed> {
+        self.folder.index.scan(range, after, limit)
+    }
+
+    pub(super) fn list(&self, after: Option<JobId>, limit: usize) -> Result<Vec<Document>> {
+        let mut documents = Vec::new();
+        let first = after.map(|id| id.to_string());
+        let first = first.as_deref().map(group);
+        for name in disk::names(&self.folder.documents()).map_err(translate)? {
+            if first.is_some_and(|first| name.as_str() < first) {
+                continue;
+            }
+            for id in self.folder.ids(&name).map_err(translate)? {
+                if documents.len() == limit {
+                    return Ok(documents);
+                }
+                if after.is_none_or(|after| after < id) {
+                    documents.extend(self.folder.read(id).map_err(translate)?);
+                }
+            }
+        }
+        Ok(documents)
+    }
+}
+
+fn fresh() -> Version {
+    let number = u64::from_le_bytes(entropy::bytes());
+    Version(format!("{number:016x}").into_bytes())
+}

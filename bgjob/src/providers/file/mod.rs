@@ -1,0 +1,299 @@
+//! Jobs as JSON files in a folder, for any number of processes on one host: to be read by people
+//! and by other programs, and for hosts where nothing else can be installed.
+//!
+//! | | |
+//! |---|---|
+//! | durability | a crash of the machine |
+//! | order | the most urgent first, then the longest due, across all processes |
+//! | wake-up | new jobs are polled for, also within the process |
+//! | clock | the host's, which all processes share |
+//! | limits | 1 MiB of metadata a job; one host, no network file system |
+//! | memory | about 200 bytes a job in each process, for the index |
+//!
+//! ```text
+//! folder/
+//!   format                     what made it
+//!   lock                       held by the process at work
+//!   index.log                  what is filed under which key; made anew if it is deleted
+//!   documents/018bcfe/018bcfe5-….json
+//! ```
+//!
+//! Only its owner may enter the folder. A file that is no document of ours, as one that somebody
+//! cut short, is left alone and treated as if it were not there.
+
+mod disk;
+mod folder;
+mod index;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
+    sync::{Arc, mpsc::Receiver},
+};
+
+use async_trait::async_trait;
+use tokio::sync::oneshot;
+
+use crate::{
+    Clock, Durability, Error, ErrorKind, JobId, Result, SystemClock,
+    store::{
+        ClockSource, Document, DocumentCapabilities, DocumentStore, Documents, Filed, Inserted,
+        KeyRange, Replaced, Version,
+    },
+};
+
+use super::worker::Worker;
+use folder::{Batch, Folder};
+
+/// Documents that are gathered for one batch.
+const GATHERED: usize = 4000;
+
+/// A store of JSON files.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// # let folder = std::env::temp_dir().join(bgjob::JobId::new().to_string());
+/// use bgjob::{JobStore, providers::file::FileStore};
+///
+/// let store = FileStore::open(folder.join("jobs")).await?;
+/// assert_eq!(store.capabilities().name, "file");
+/// # drop(store);
+/// # std::fs::remove_dir_all(&folder).unwrap();
+/// # Ok::<(), bgjob::Error>(()) }).unwrap();
+/// ```
+pub type FileStore = Documents<FileDocuments>;
+
+impl FileStore {
+    /// Opens the store in this folder, and makes it if there is none.
+    ///
+    /// # Errors
+    /// `Unavailable` where the folder can't be read or written, `InvalidInput` where it holds
+    /// something else, `Unsupported` where a newer version made it.
+    pub async fn open(folder: impl Into<PathBuf>) -> Result<Self> {
+        FileDocuments::open(folder).await.map(Self::new)
+    }
+
+    /// Opens the store of a URL: `file:folder`. The path is taken as it stands.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), and `InvalidInput` for what is no such URL.
+    pub async fn open_url(url: &str) -> Result<Self> {
+        let path = url
+            .strip_prefix("file:")
+            .ok_or_else(|| Error::invalid("the URL of a folder is `file:folder`"))?;
+        let path = path.strip_prefix("//").unwrap_or(path);
+        if path.is_empty() {
+            return Err(Error::invalid(
+                "the URL names no folder: it is `file:path/to/folder`",
+            ));
+        }
+        if path.contains('?') {
+            return Err(Error::invalid("a `file:` URL has no options"));
+        }
+        Self::open(path).await
+    }
+}
+
+/// Documents as JSON files; [`FileStore`] makes a store for jobs of them.
+///
+/// All calls go to one thread, which runs what has gathered as one batch: under one lock, with each
+/// file written through to the disk before it takes its place, and the folders' entries once a
+/// batch. Each batch costs about three waits for the disk, and each document one file.
+#[derive(Debug)]
+pub struct FileDocuments {
+    worker: Worker<Box<dyn Call>>,
+    clock: Arc<dyn Clock>,
+}
+
+impl FileDocuments {
+    /// Opens the folder, and makes it if there is none.
+    ///
+    /// # Errors
+    /// As [`FileStore::open`].
+    pub async fn open(folder: impl Into<PathBuf>) -> Result<Self> {
+        Self::with_clock(folder, Arc::new(SystemClock)).await
+    }
+
+    /// The same, going by another clock than the host's.
+    ///
+    /// # Errors
+    /// As [`FileStore::open`].
+    pub async fn with_clock(folder: impl Into<PathBuf>, clock: Arc<dyn Clock>) -> Result<Self> {
+        let folder = folder.into();
+        let (opened, result) = oneshot::channel();
+        let worker = Worker::start("bgjob-files", move |inbox| match Folder::open(folder) {
+            Ok(folder) => {
+                if opened.send(Ok(())).is_ok() {
+                    serve(folder, &inbox);
+                }
+            }
+            // Nobody listens if the caller's future was dropped.
+            Err(error) => drop(opened.send(Err(error))),
+        })?;
+        result.await.unwrap_or_else(|_| Err(panicked()))?;
+        Ok(Self { worker, clock })
+    }
+
+    fn call<T: Send + 'static>(
+        &self,
+        documents: usize,
+        work: impl FnMut(&mut Batch<'_>) -> Result<T> + Send + 'static,
+    ) -> impl Future<Output = Result<T>> + Send {
+        let (reply, answer) = oneshot::channel();
+        let sent = self.worker.send(Box::new(Work {
+            work,
+            documents,
+            done: None,
+            reply,
+        }));
+        async move {
+            sent?;
+            answer.await.unwrap_or_else(|_| Err(panicked()))
+        }
+    }
+}
+
+fn panicked() -> Error {
+    Error::new(ErrorKind::Internal, "the thread of the file store panicked")
+}
+
+/// One call of the store.
+trait Call: Send {
+    fn documents(&self) -> usize;
+    /// Whether its caller is still there.
+    fn is_wanted(&self) -> bool;
+    fn run(&mut self, batch: &mut Batch<'_>);
+    /// Answers the caller: what the call said, unless the batch as a whole failed.
+    fn answer(self: Box<Self>, failed: Option<&Error>);
+}
+
+struct Work<F, T> {
+    work: F,
+    documents: usize,
+    done: Option<Result<T>>,
+    reply: oneshot::Sender<Result<T>>,
+}
+
+impl<F, T> Call for Work<F, T>
+where
+    F: FnMut(&mut Batch<'_>) -> Result<T> + Send,
+    T: Send,
+{
+    fn documents(&self) -> usize {
+        self.documents
+    }
+
+    fn is_wanted(&self) -> bool {
+        !self.reply.is_closed()
+    }
+
+    fn run(&mut self, batch: &mut Batch<'_>) {
+        self.done = Some((self.work)(batch));
+    }
+
+    fn answer(self: Box<Self>, failed: Option<&Error>) {
+        let answer = match failed {
+            Some(error) => Err(error.share()),
+            None => self
+                .done
+                .expect("a call of a batch that was written has run"),
+        };
+        // Nobody listens if the caller's future was dropped.
+        let _ = self.reply.send(answer);
+    }
+}
+
+fn serve(mut folder: Folder, inbox: &Receiver<Box<dyn Call>>) {
+    while let Ok(first) = inbox.recv() {
+        let mut documents = first.documents();
+        let mut calls = vec![first];
+        while documents < GATHERED
+            && let Ok(call) = inbox.try_recv()
+        {
+            documents += call.documents();
+            calls.push(call);
+        }
+        calls.retain(|call| call.is_wanted());
+        // A panic drops the calls, and so their callers learn of it.
+        if catch_unwind(AssertUnwindSafe(|| answer(&mut folder, calls))).is_err() {
+            folder.recover();
+        }
+    }
+}
+
+fn answer(folder: &mut Folder, mut calls: Vec<Box<dyn Call>>) {
+    let run = |batch: &mut Batch<'_>| calls.iter_mut().for_each(|call| call.run(batch));
+    let failed = folder.batch(run).err();
+    for call in calls {
+        call.answer(failed.as_ref());
+    }
+}
+
+#[async_trait]
+impl DocumentStore for FileDocuments {
+    fn capabilities(&self) -> DocumentCapabilities {
+        // Its clock is that of the host, which is one for all its clients.
+        DocumentCapabilities {
+            clock: ClockSource::Store,
+            ..DocumentCapabilities::new("file", Durability::OsCrash)
+        }
+    }
+
+    fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.clock)
+    }
+
+    async fn insert(&self, documents: &[Document]) -> Result<Vec<Inserted>> {
+        let documents = documents.to_vec();
+        self.call(documents.len(), move |batch| {
+            documents.iter().map(|new| batch.insert(new)).collect()
+        })
+        .await
+    }
+
+    async fn get(&self, ids: &[JobId]) -> Result<Vec<Option<Document>>> {
+        let ids = ids.to_vec();
+        self.call(ids.len(), move |batch| {
+            ids.iter().map(|id| batch.get(*id)).collect()
+        })
+        .await
+    }
+
+    async fn replace(&self, documents: &[Document]) -> Result<Vec<Replaced>> {
+        let documents = documents.to_vec();
+        self.call(documents.len(), move |batch| {
+            documents.iter().map(|new| batch.replace(new)).collect()
+        })
+        .await
+    }
+
+    async fn delete(&self, documents: &[(JobId, Version)]) -> Result<Vec<Replaced>> {
+        let documents = documents.to_vec();
+        self.call(documents.len(), move |batch| {
+            let delete = |(id, version): &(JobId, Version)| batch.delete(*id, version);
+            documents.iter().map(delete).collect()
+        })
+        .await
+    }
+
+    async fn scan(
+        &self,
+        range: &KeyRange,
+        after: Option<&Filed>,
+        limit: usize,
+    ) -> Result<Vec<Filed>> {
+        let (range, after) = (range.clone(), after.cloned());
+        self.call(1, move |batch| {
+            Ok(batch.scan(&range, after.as_ref(), limit))
+        })
+        .await
+    }
+
+    async fn list(&self, after: Option<JobId>, limit: usize) -> Result<Vec<Document>> {
+        self.call(1, move |batch| batch.list(after, limit)).await
+    }
+}
