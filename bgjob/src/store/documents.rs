@@ -1,6 +1,6 @@
 //! [`DocumentStore`]: the basic contract, for stores that can do little.
 
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeSet, fmt, ops::Bound, sync::Arc};
 
 use async_trait::async_trait;
 
@@ -121,6 +121,29 @@ pub struct KeyRange {
 }
 
 impl KeyRange {
+    /// A page of an ordered set: what is filed under keys of the range, from after `after` on, at
+    /// most `limit`. All of [`DocumentStore::scan`] for a store that keeps its keys in memory.
+    ///
+    /// ```
+    /// use bgjob::{JobId, store::{Key, KeyRange}};
+    /// use std::collections::BTreeSet;
+    ///
+    /// let range = KeyRange { from: Key::new("b"), until: Key::new("d") };
+    /// let filed: BTreeSet<_> = ["a", "b", "c", "d"].map(|key| (Key::new(key), JobId::new())).into();
+    /// let page = range.page(&filed, None, 1);
+    /// assert_eq!(page[0].0.as_str(), "b");
+    /// assert_eq!(range.page(&filed, page.last(), 9)[0].0.as_str(), "c");
+    /// ```
+    pub fn page(&self, filed: &BTreeSet<Filed>, after: Option<&Filed>, limit: usize) -> Vec<Filed> {
+        let from = match after {
+            Some(after) => Bound::Excluded(after.clone()),
+            None => Bound::Included((self.from.clone(), JobId::from_bytes([0; 16]))),
+        };
+        let rest = filed.range((from, Bound::Unbounded));
+        let within = rest.take_while(|(key, _)| self.contains(key));
+        within.take(limit).cloned().collect()
+    }
+
     /// Whether a key is among them.
     pub fn contains(&self, key: &Key) -> bool {
         self.from <= *key && *key < self.until

@@ -153,14 +153,7 @@ impl DocumentStore for MemoryDocuments {
         after: Option<&Filed>,
         limit: usize,
     ) -> Result<Vec<Filed>> {
-        let state = self.state().await;
-        let from = match after {
-            Some(after) => Bound::Excluded(after.clone()),
-            None => Bound::Included((range.from.clone(), JobId::from_bytes([0; 16]))),
-        };
-        let filed = state.keys.range((from, Bound::Unbounded));
-        let within = filed.take_while(|(key, _)| range.contains(key));
-        Ok(within.take(limit).cloned().collect())
+        Ok(range.page(&self.state().await.keys, after, limit))
     }
 
     async fn list(&self, after: Option<JobId>, limit: usize) -> Result<Vec<Document>> {

@@ -156,7 +156,9 @@ impl Folder {
     fn settle(&mut self, batch: Vec<Change>, size: u64) -> Result<(), Failed> {
         let mut settled = Vec::new();
         for change in &batch {
-            let document = self.read(change.filed.1)?;
+            let id = change.filed.1;
+            disk::remove(&self.path(id).with_extension("new"))?;
+            let document = self.read(id)?;
             settled.push(change.settled(document.as_ref()));
         }
         self.index.settle(batch, size, settled)

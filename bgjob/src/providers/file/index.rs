@@ -18,7 +18,6 @@ use std::{
     fs::File,
     io::{self, Read, Seek, SeekFrom, Write},
     mem,
-    ops::Bound,
     path::{Path, PathBuf},
 };
 
@@ -214,13 +213,7 @@ impl Index {
     }
 
     pub(super) fn scan(&self, range: &KeyRange, after: Option<&Filed>, limit: usize) -> Vec<Filed> {
-        let from = match after {
-            Some(after) => Bound::Excluded(after.clone()),
-            None => Bound::Included((range.from.clone(), JobId::from_bytes([0; 16]))),
-        };
-        let filed = self.filed.range((from, Bound::Unbounded));
-        let within = filed.take_while(|(key, _)| range.contains(key));
-        within.take(limit).cloned().collect()
+        range.page(&self.filed, after, limit)
     }
 }
 

@@ -18,6 +18,8 @@
 //!   documents/018bcfe/018bcfe5-….json
 //! ```
 //!
+//! A process that is stopped while it holds the lock holds up all others until it goes on or dies.
+//!
 //! Only its owner may enter the folder. A file that is no document of ours, as one that somebody
 //! cut short, is left alone and treated as if it were not there.
 

@@ -113,7 +113,10 @@ fn a_batch_that_was_cut_off_is_settled_by_the_documents() {
     let log = place.0.join("index.log");
     // A process logged this and died: it had not written `lost`, and not removed `kept`.
     append(&log, &format!("+c {}\n-b {}\n", lost.id, kept.id));
+    let half = file_of(&place, kept.id).with_extension("new");
+    fs::write(&half, "{").expect("it can be written");
     assert_eq!(scan(&mut place.open()), [kept.id]);
+    assert!(!half.exists());
     // Or died while it logged.
     append(&log, &format!("+c {}\n+d 018b", lost.id));
     assert_eq!(scan(&mut place.open()), [kept.id]);
