@@ -129,7 +129,8 @@ impl KeyRange {
     /// use std::collections::BTreeSet;
     ///
     /// let range = KeyRange { from: Key::new("b"), until: Key::new("d") };
-    /// let filed: BTreeSet<_> = ["a", "b", "c", "d"].map(|key| (Key::new(key), JobId::new())).into();
+    /// let filed = ["a", "b", "c", "d"].map(|key| (Key::new(key), JobId::new()));
+    /// let filed = BTreeSet::from(filed);
     /// let page = range.page(&filed, None, 1);
     /// assert_eq!(page[0].0.as_str(), "b");
     /// assert_eq!(range.page(&filed, page.last(), 9)[0].0.as_str(), "c");
