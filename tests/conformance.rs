@@ -3,16 +3,16 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use bgjob::{
-    JobId,
+    JobId, JobQueue, JobStore,
     providers::{
         channel::ChannelQueue,
         file::FileDocuments,
         memory::MemoryStore,
         sqlite::{SqliteOptions, SqliteStore, Sync},
     },
-    store::Documents,
+    store::{DocumentStore, Documents},
     testing::{
-        ManualClock, MemoryDocuments,
+        Faulty, ManualClock, MemoryDocuments,
         conformance::{Clocked, QUEUE_CASES, STORE_CASES, Timed},
     },
 };
@@ -23,6 +23,19 @@ async fn memory() -> Clocked {
 }
 
 bgjob::store_conformance!(memory, memory);
+
+/// A store whose type nobody knows, behind a wrapper without faults.
+fn wrapped(store: impl JobStore + 'static, clock: ManualClock) -> Clocked {
+    let store: Arc<dyn JobStore> = Arc::new(store);
+    Clocked::new(Faulty::new(store), clock)
+}
+
+async fn memory_wrapped() -> Clocked {
+    let clock = ManualClock::new();
+    wrapped(MemoryStore::with_clock(Arc::new(clock.clone())), clock)
+}
+
+bgjob::store_conformance!(memory_wrapped, memory_wrapped);
 
 /// A folder of one test's own, gone with it.
 struct Folder(PathBuf);
@@ -56,6 +69,14 @@ async fn sqlite() -> Clocked {
 
 bgjob::store_conformance!(sqlite, sqlite);
 
+async fn sqlite_wrapped() -> Clocked {
+    let (folder, clock) = (Folder::new(), ManualClock::new());
+    let store = open(&folder, &clock, Sync::Full).await;
+    wrapped(store, clock).keep(folder)
+}
+
+bgjob::store_conformance!(sqlite_wrapped, sqlite_wrapped);
+
 async fn documents() -> Clocked {
     let clock = ManualClock::new();
     let documents = MemoryDocuments::new(Arc::new(clock.clone()));
@@ -63,6 +84,15 @@ async fn documents() -> Clocked {
 }
 
 bgjob::store_conformance!(documents, documents);
+
+async fn documents_wrapped() -> Clocked {
+    let clock = ManualClock::new();
+    let documents = MemoryDocuments::new(Arc::new(clock.clone()));
+    let documents: Arc<dyn DocumentStore> = Arc::new(documents);
+    wrapped(Documents::new(Faulty::new(documents)), clock)
+}
+
+bgjob::store_conformance!(documents_wrapped, documents_wrapped);
 
 async fn file() -> Clocked {
     let (folder, clock) = (Folder::new(), ManualClock::new());
@@ -73,11 +103,27 @@ async fn file() -> Clocked {
 
 bgjob::store_conformance!(file, file, without = [Wakes]);
 
+async fn file_wrapped() -> Clocked {
+    let (folder, clock) = (Folder::new(), ManualClock::new());
+    let opened = FileDocuments::with_clock(folder.0.join("jobs"), Arc::new(clock.clone())).await;
+    let documents = Faulty::new(opened.expect("a store can be made in an empty folder"));
+    wrapped(Documents::new(documents), clock).keep(folder)
+}
+
+bgjob::store_conformance!(file_wrapped, file_wrapped, without = [Wakes]);
+
 async fn channel() -> Timed {
     Timed::new(ChannelQueue::new(), Duration::from_secs(30))
 }
 
 bgjob::queue_conformance!(channel, channel, without = [Shared]);
+
+async fn channel_wrapped() -> Timed {
+    let queue: Arc<dyn JobQueue> = Arc::new(ChannelQueue::new());
+    Timed::new(Faulty::new(queue), Duration::from_secs(30))
+}
+
+bgjob::queue_conformance!(channel_wrapped, channel_wrapped, without = [Shared]);
 
 #[test]
 fn every_case_has_a_name_of_its_own() {

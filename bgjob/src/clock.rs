@@ -44,8 +44,12 @@ impl Timestamp {
         self.0
     }
 
-    /// What the host's clock says.
+    /// What the host's clock says; within a simulation, the simulated host's.
     pub fn now() -> Self {
+        #[cfg(feature = "testing")]
+        if let Some(now) = simulated::now() {
+            return now;
+        }
         SystemTime::now().into()
     }
 
@@ -112,5 +116,26 @@ pub struct SystemClock;
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         Timestamp::now()
+    }
+}
+
+/// The clock of the simulated process that runs on this thread.
+#[cfg(feature = "testing")]
+pub(crate) mod simulated {
+    use std::{cell::RefCell, sync::Arc};
+
+    use super::{Clock, Timestamp};
+
+    thread_local! {
+        static CLOCK: RefCell<Option<Arc<dyn Clock>>> = const { RefCell::new(None) };
+    }
+
+    /// Goes by this clock on this thread from now on; answers the one before.
+    pub(crate) fn swap(clock: Option<Arc<dyn Clock>>) -> Option<Arc<dyn Clock>> {
+        CLOCK.replace(clock)
+    }
+
+    pub(super) fn now() -> Option<Timestamp> {
+        CLOCK.with_borrow(|clock| clock.as_ref().map(|clock| clock.now()))
     }
 }

@@ -48,6 +48,7 @@ mod entropy;
 mod error;
 mod events;
 mod manager;
+mod task;
 
 #[doc(hidden)]
 #[path = "private.rs"]

@@ -58,6 +58,38 @@ pub trait JobQueue: Send + Sync + fmt::Debug {
     async fn depth(&self, queue: &str) -> Result<u64>;
 }
 
+/// What is shared through an [`Arc`] is the same queue.
+#[async_trait]
+impl<Q: JobQueue + ?Sized> JobQueue for Arc<Q> {
+    fn capabilities(&self) -> QueueCapabilities {
+        (**self).capabilities()
+    }
+
+    async fn ensure(&self, queues: &[Arc<str>]) -> Result<()> {
+        (**self).ensure(queues).await
+    }
+
+    async fn push(&self, hints: &[Hint]) -> Result<()> {
+        (**self).push(hints).await
+    }
+
+    async fn receive(&self, want: &[crate::Want], wait: Duration) -> Result<Vec<Delivery>> {
+        (**self).receive(want, wait).await
+    }
+
+    async fn ack(&self, receipts: &[Receipt]) -> Result<()> {
+        (**self).ack(receipts).await
+    }
+
+    async fn nack(&self, receipts: &[Receipt], after: Duration) -> Result<()> {
+        (**self).nack(receipts, after).await
+    }
+
+    async fn depth(&self, queue: &str) -> Result<u64> {
+        (**self).depth(queue).await
+    }
+}
+
 /// What a queue can do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use bgjob::Due;
 use tokio::time::Instant;
 
-use crate::support::{Call, Fault, Probe, World, jobs::*, millis, pass, secs};
+use crate::support::{Call, Probe, World, jobs::*, millis, pass, secs, slow};
 
 const LATE: Duration = Duration::from_millis(100);
 
@@ -90,9 +90,9 @@ async fn ten_thousand_that_wait_do_not_disturb() {
         .await
         .unwrap();
     pass(secs(60)).await;
-    let before = world.store.faults.count(Call::ClaimReady);
+    let before = world.store.faults().count(Call::ClaimReady);
     pass(secs(60)).await;
-    let claims = world.store.faults.count(Call::ClaimReady) - before;
+    let claims = world.store.faults().count(Call::ClaimReady) - before;
     assert!(claims <= 20, "{claims} claims in an idle minute");
     let due = Instant::now();
     let job = echo::enqueue(&world.jobs, 1).await.unwrap();
@@ -105,7 +105,7 @@ async fn ten_thousand_that_wait_do_not_disturb() {
 async fn a_busy_queue_does_not_hold_up_a_quiet_one() {
     let world = World::new();
     let claims = &[Call::ClaimReady, Call::FinishAndClaim, Call::Finish];
-    world.store.faults.always(claims, Fault::Slow(millis(3)));
+    world.store.faults().always(claims, slow(millis(3)));
     let probe = Probe::new();
     let builder = world.dispatcher(registry()).state(probe.clone());
     let builder = builder.slots("a", 2).slots("b", 2);

@@ -5,7 +5,7 @@ use bgjob::{
     job::{DeadReason, How, Phase},
 };
 
-use crate::support::{Call, Fault, Probe, What, World, jobs::*, millis, secs};
+use crate::support::{Call, Fault, Probe, What, World, jobs::*, millis, secs, slow};
 
 #[tokio::test(start_paused = true)]
 async fn a_typed_enqueue_leads_to_a_typed_result() {
@@ -77,7 +77,7 @@ async fn many_are_stored_in_batches_and_answered_in_order() {
     let world = World::new();
     let _running = world.start(registry(), &Probe::new()).await;
     let jobs = echo::enqueue_all(&world.jobs, 0..2500).await.unwrap();
-    assert_eq!(world.store.faults.count(Call::Create), 3);
+    assert_eq!(world.store.faults().count(Call::Create), 3);
     for (n, job) in (0..).zip(&jobs) {
         assert_eq!(job.result().await.unwrap(), n);
     }
@@ -99,8 +99,8 @@ async fn a_thousand_tasks_share_a_handful_of_creates() {
     let world = World::new();
     world
         .store
-        .faults
-        .always(&[Call::Create], Fault::Slow(millis(5)));
+        .faults()
+        .always(&[Call::Create], slow(millis(5)));
     let tasks: Vec<_> = (0..1000)
         .map(|n| {
             let jobs = world.jobs.clone();
@@ -110,7 +110,7 @@ async fn a_thousand_tasks_share_a_handful_of_creates() {
     for task in tasks {
         task.await.unwrap();
     }
-    let creates = world.store.faults.count(Call::Create);
+    let creates = world.store.faults().count(Call::Create);
     assert!((2..=4).contains(&creates), "{creates} creates");
     assert_eq!(world.count(JobState::Ready).await, 1000);
 }
@@ -119,8 +119,8 @@ async fn a_thousand_tasks_share_a_handful_of_creates() {
 async fn one_bad_job_does_not_hurt_its_batch() {
     let world = World::new();
     // The first goes alone and slowly, so that the rest gathers; their batch is refused as a whole.
-    world.store.faults.plan(|call, n| match (call, n) {
-        (Call::Create, 1) => Fault::Slow(millis(5)),
+    world.store.faults().plan(|call, n| match (call, n) {
+        (Call::Create, 1) => slow(millis(5)),
         (Call::Create, 2) => Fault::Lasting,
         _ => Fault::None,
     });
@@ -133,14 +133,14 @@ async fn one_bad_job_does_not_hurt_its_batch() {
     for task in tasks {
         assert!(task.await.unwrap());
     }
-    assert_eq!(world.store.faults.count(Call::Create), 4);
+    assert_eq!(world.store.faults().count(Call::Create), 4);
     assert_eq!(world.count(JobState::Ready).await, 9);
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_enqueue_in_doubt_names_its_id_and_can_be_repeated() {
     let world = World::new();
-    world.store.faults.once(&[Call::Create], Fault::After);
+    world.store.faults().once(&[Call::Create], Fault::After);
     let error = echo::enqueue(&world.jobs, 1).await.unwrap_err();
     assert!(error.is_retryable());
     let id = error.job_id().expect("the id is known");
@@ -152,7 +152,7 @@ async fn an_enqueue_in_doubt_names_its_id_and_can_be_repeated() {
 #[tokio::test(start_paused = true)]
 async fn a_dropped_enqueue_does_not_hold_up_the_next() {
     let world = World::new();
-    world.store.faults.once(&[Call::Create], Fault::Hang);
+    world.store.faults().once(&[Call::Create], Fault::Hang);
     let jobs = world.jobs.clone();
     let lone = tokio::spawn(async move { echo::enqueue(&jobs, 1).await.map(drop) });
     let jobs = world.jobs.clone();
@@ -171,7 +171,7 @@ fn a_runtime_that_ends_does_not_leave_a_manager_stuck() {
     let first = runtime();
     let world = first.block_on(async {
         let world = World::new();
-        world.store.faults.always(&[Call::Create], Fault::Hang);
+        world.store.faults().always(&[Call::Create], Fault::Hang);
         for n in 0..3 {
             let jobs = world.jobs.clone();
             tokio::spawn(async move { echo::enqueue(&jobs, n).await.map(drop) });
@@ -181,7 +181,7 @@ fn a_runtime_that_ends_does_not_leave_a_manager_stuck() {
         world
     });
     drop(first);
-    world.store.faults.heal();
+    world.store.faults().heal();
     let stored = runtime().block_on(async {
         let enqueue = echo::enqueue(&world.jobs, 9);
         crate::support::within(secs(60), enqueue.into_future()).await
@@ -202,7 +202,7 @@ async fn limits_are_refused_by_name_before_anything_is_stored() {
     check(raw(1).max_attempts(0).await.unwrap_err(), "max_attempts");
     check(raw(1).delay(secs(u64::MAX)).await.unwrap_err(), "delay");
     check(raw(1).unique_key("").await.unwrap_err(), "unique_key");
-    assert_eq!(world.store.faults.count(Call::Create), 0);
+    assert_eq!(world.store.faults().count(Call::Create), 0);
 }
 
 #[job(name = "expiring", expires = "10s")]

@@ -45,7 +45,7 @@ async fn it_tells_what_the_store_has_not_confirmed() {
     let running = world.start(registry(), &Probe::new()).await;
     let job = takes::enqueue(&world.jobs, 1_000).await.unwrap();
     world.log.started(job.id(), 1).await;
-    world.store.faults.always(&[], Fault::Before);
+    world.store.faults().always(&[], Fault::Before);
     world
         .log
         .wait(|what| *what == What::Down(Part::Store))
@@ -54,7 +54,7 @@ async fn it_tells_what_the_store_has_not_confirmed() {
     let health = running.health();
     assert_eq!(health.unrecorded, 1, "{health:?}");
     assert!(!health.is_good());
-    world.store.faults.heal();
+    world.store.faults().heal();
     job.result().await.unwrap();
     world.log.recorded(job.id()).await;
     assert_eq!(running.health().unrecorded, 0);
@@ -77,7 +77,7 @@ async fn one_that_goes_down_says_so() {
 async fn a_store_that_hangs_stalls_no_loop() {
     let world = World::new();
     let running = world.start(registry(), &Probe::new()).await;
-    world.store.faults.always(&[], Fault::Hang);
+    world.store.faults().always(&[], Fault::Hang);
     pass(secs(300)).await;
     let health = running.health();
     assert!(health.stalled.is_empty(), "{health:?}");

@@ -16,7 +16,7 @@ async fn a_job_of_ten_minutes_keeps_its_lease_of_thirty_seconds() {
     job.result().await.unwrap();
     assert_eq!(world.log.starts(job.id()).len(), 1);
     assert_eq!(world.job(job.id()).await.crashes, 0);
-    let renewals = world.store.faults.count(Call::Renew);
+    let renewals = world.store.faults().count(Call::Renew);
     assert!((50..=62).contains(&renewals), "{renewals} renewals");
 }
 
@@ -28,7 +28,7 @@ async fn a_short_job_costs_no_renewal() {
     for job in jobs {
         job.result().await.unwrap();
     }
-    assert_eq!(world.store.faults.count(Call::Renew), 0);
+    assert_eq!(world.store.faults().count(Call::Renew), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -43,7 +43,7 @@ async fn the_jobs_of_one_process_share_a_renewal() {
         .await
         .unwrap();
     world.all_over().await;
-    let renewals = world.store.faults.count(Call::Renew);
+    let renewals = world.store.faults().count(Call::Renew);
     assert!(renewals <= 12, "{renewals} renewals");
 }
 
@@ -54,7 +54,7 @@ async fn without_renewals_a_job_fences_itself() {
         let world = World::new();
         let probe = Probe::new();
         let running = world.start(registry(), &probe).await;
-        world.store.faults.always(&[Call::Renew], fault);
+        world.store.faults().always(&[Call::Renew], fault);
         let polite = polite::enqueue(&world.jobs, ()).await.unwrap();
         let stubborn = stubborn::enqueue(&world.jobs, ()).await.unwrap();
         for job in [polite.id(), stubborn.id()] {
@@ -65,13 +65,13 @@ async fn without_renewals_a_job_fences_itself() {
         }
         pass(secs(1)).await;
         assert_eq!(probe.running(), 0, "both are dropped at once");
-        let finishes =
-            world.store.faults.count(Call::Finish) + world.store.faults.count(Call::FinishAndClaim);
+        let finishes = world.store.faults().count(Call::Finish)
+            + world.store.faults().count(Call::FinishAndClaim);
         assert_eq!(finishes, 0);
         assert_eq!(world.state(polite.id()).await, JobState::Running);
         assert_eq!(running.health().running, 0);
         // The slots are free for others, and the sweeper does the rest.
-        world.store.faults.heal();
+        world.store.faults().heal();
         let next = echo::enqueue(&world.jobs, 1).await.unwrap();
         next.result_within(secs(1)).await.unwrap();
         world.log.started(polite.id(), 2).await;
@@ -83,7 +83,7 @@ async fn without_renewals_a_job_fences_itself() {
 async fn one_renewal_that_fails_costs_nothing() {
     let world = World::new();
     let _running = world.start(registry(), &Probe::new()).await;
-    world.store.faults.plan(|call, n| match call {
+    world.store.faults().plan(|call, n| match call {
         Call::Renew if n % 3 != 0 => Fault::Before,
         _ => Fault::None,
     });
@@ -143,7 +143,7 @@ async fn what_waits_in_hand_is_not_started_once_its_lease_is_lost() {
     // So short that the hand takes many ahead; then each takes a while.
     echo::enqueue_all(&world.jobs, 0..2_000).await.unwrap();
     world.all_over().await;
-    world.store.faults.always(&[Call::Renew], Fault::Before);
+    world.store.faults().always(&[Call::Renew], Fault::Before);
     let begun = tokio::time::Instant::now();
     let jobs = takes::enqueue_all(&world.jobs, [900; 40]).await.unwrap();
     world.log.started(jobs[0].id(), 1).await;
@@ -155,7 +155,7 @@ async fn what_waits_in_hand_is_not_started_once_its_lease_is_lost() {
     let starts = jobs.iter().flat_map(|job| world.log.starts(job.id()));
     let late = starts.filter(|start| *start - begun >= secs(28)).count();
     assert_eq!(late, 0);
-    world.store.faults.heal();
+    world.store.faults().heal();
     world.all_over().await;
     assert_eq!(world.count(JobState::Succeeded).await, 2_040);
 }

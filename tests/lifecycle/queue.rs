@@ -18,8 +18,8 @@ async fn a_hint_leads_to_a_claim_at_once_and_is_acknowledged() {
         .wait(|what| *what == What::Claimed(1, Via::Hint))
         .await;
     let queue = world.queue.as_ref().unwrap();
-    assert_eq!(queue.faults.count(Call::Ack), 1);
-    assert_eq!(queue.wipe("default").await, 0);
+    assert_eq!(queue.faults().count(Call::Ack), 1);
+    assert_eq!(world.wipe("default").await, 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -41,10 +41,10 @@ async fn a_lost_hint_costs_an_idle_worker_three_seconds_at_most() {
     for n in 0..10 {
         pass(millis(1_000 + 137 * n)).await;
         // The hint is taken in and forgotten.
-        queue.faults.always(&[Call::Push], Fault::Before);
+        queue.faults().always(&[Call::Push], Fault::Before);
         let begun = tokio::time::Instant::now();
         let job = echo::enqueue(&world.jobs, 1).await.unwrap();
-        queue.faults.heal();
+        queue.faults().heal();
         job.result().await.unwrap();
         assert!(begun.elapsed() <= secs(3), "{:?}", begun.elapsed());
     }
@@ -55,7 +55,7 @@ async fn a_lost_hint_costs_an_idle_worker_three_seconds_at_most() {
 async fn a_queue_that_was_wiped_is_made_up_for() {
     let world = World::with_queue();
     let jobs = echo::enqueue_all(&world.jobs, 0..500).await.unwrap();
-    assert_eq!(world.queue.as_ref().unwrap().wipe("default").await, 500);
+    assert_eq!(world.wipe("default").await, 500);
     let begun = tokio::time::Instant::now();
     let _running = world.start(registry(), &Probe::new()).await;
     for job in jobs {
@@ -86,7 +86,7 @@ async fn a_queue_that_is_down_is_told_and_worked_around() {
     let queue = world.queue.clone().unwrap();
     let running = world.start(registry(), &Probe::new()).await;
     pass(secs(5)).await;
-    queue.faults.always(&[], Fault::Before);
+    queue.faults().always(&[], Fault::Before);
     for n in 0..60 {
         let begun = tokio::time::Instant::now();
         let job = echo::enqueue(&world.jobs, n)
@@ -103,7 +103,7 @@ async fn a_queue_that_is_down_is_told_and_worked_around() {
         );
         assert!(health.is_good(), "the jobs run");
     }
-    queue.faults.heal();
+    queue.faults().heal();
     world.log.wait(|what| *what == What::Up(Part::Queue)).await;
     assert_eq!(running.health().queue_down_for, None);
     assert_eq!(world.log.count(|what| *what == What::Down(Part::Queue)), 1);
@@ -120,7 +120,7 @@ async fn a_queue_that_is_down_at_the_start_is_no_reason_not_to_start() {
         .queue
         .as_ref()
         .unwrap()
-        .faults
+        .faults()
         .always(&[], Fault::Hang);
     let job = echo::enqueue(&world.jobs, 1).await.unwrap();
     let _running = world.start(registry(), &Probe::new()).await;
@@ -158,7 +158,7 @@ async fn a_claim_by_hint_whose_answer_is_lost_loses_nothing() {
     let world = World::with_queue();
     let _running = world.start(registry(), &Probe::new()).await;
     pass(secs(5)).await;
-    world.store.faults.once(&[Call::Claim], Fault::After);
+    world.store.faults().once(&[Call::Claim], Fault::After);
     let job = echo::enqueue(&world.jobs, 1).await.unwrap();
     job.result_within(secs(1)).await.unwrap();
     assert_eq!(world.log.starts(job.id()).len(), 1);
@@ -171,15 +171,15 @@ async fn a_long_doubt_about_a_claim_by_hint_costs_no_crash() {
     let world = World::with_queue();
     let _running = world.start(registry(), &Probe::new()).await;
     pass(secs(5)).await;
-    world.store.faults.always(&[], Fault::Before);
-    world.store.faults.plan(|call, _| match call {
+    world.store.faults().always(&[], Fault::Before);
+    world.store.faults().plan(|call, _| match call {
         Call::Claim => Fault::After,
         Call::Create => Fault::None,
         _ => Fault::Before,
     });
     let job = echo::enqueue(&world.jobs, 1).await.unwrap();
     pass(secs(20)).await;
-    world.store.faults.heal();
+    world.store.faults().heal();
     world.log.recorded(job.id()).await;
     let job = world.job(job.id()).await;
     assert_eq!((job.state(), job.crashes), (JobState::Succeeded, 0));

@@ -20,7 +20,7 @@ async fn a_result_wakes_whoever_waits_and_is_not_polled_for() {
     }
     assert!(world.elapsed() < millis(60_100), "{:?}", world.elapsed());
     // A look every five seconds, should a wake-up get lost, and no more.
-    let looks = world.store.faults.count(Call::Look);
+    let looks = world.store.faults().count(Call::Get);
     assert!(looks <= 3 * 15, "{looks} looks");
 }
 

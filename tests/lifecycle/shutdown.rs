@@ -157,7 +157,7 @@ async fn an_end_the_store_does_not_confirm_is_unknown_and_holds_nobody_up() {
         let running = world.start(registry(), &Probe::new()).await;
         let job = takes::enqueue(&world.jobs, 1_000).await.unwrap();
         world.log.started(job.id(), 1).await;
-        world.store.faults.always(&[], fault);
+        world.store.faults().always(&[], fault);
         pass(secs(60)).await;
         let begun = tokio::time::Instant::now();
         assert_eq!(running.shutdown().await, drained(0, 0, 1));
@@ -171,13 +171,16 @@ async fn a_claim_in_doubt_is_given_back_too() {
     let world = World::new();
     let running = world.start(registry(), &Probe::new()).await;
     pass(secs(1)).await;
-    world.store.faults.always(&[Call::ClaimReady], Fault::After);
+    world
+        .store
+        .faults()
+        .always(&[Call::ClaimReady], Fault::After);
     let job = echo::enqueue(&world.jobs, 1).await.unwrap();
     pass(millis(1)).await;
     assert_eq!(world.state(job.id()).await, JobState::Running);
     running.begin_shutdown();
     pass(millis(1)).await;
-    world.store.faults.heal();
+    world.store.faults().heal();
     let _ = running.wait().await;
     let job = world.job(job.id()).await;
     assert_eq!((job.state(), job.crashes), (JobState::Ready, 0));

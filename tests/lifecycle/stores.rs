@@ -13,7 +13,7 @@ async fn a_store_that_is_down_for_ten_minutes_ends_nothing() {
         let waiting = echo::enqueue(&world.jobs, 1).delay(secs(60)).await.unwrap();
         let ended = takes::enqueue(&world.jobs, 5_000).await.unwrap();
         world.log.started(ended.id(), 1).await;
-        world.store.faults.always(&[], fault);
+        world.store.faults().always(&[], fault);
         pass(secs(600)).await;
         let health = running.health();
         assert!(
@@ -21,7 +21,7 @@ async fn a_store_that_is_down_for_ten_minutes_ends_nothing() {
             "{health:?}"
         );
         assert!(!health.is_good());
-        world.store.faults.heal();
+        world.store.faults().heal();
         let back = tokio::time::Instant::now();
         world.log.wait(|what| *what == What::Up(Part::Store)).await;
         assert_eq!(waiting.result().await.unwrap(), 1);
@@ -40,14 +40,14 @@ async fn a_claim_in_doubt_is_neither_lost_nor_run_twice() {
         let world = World::new();
         let _running = world.start(registry(), &Probe::new()).await;
         pass(secs(1)).await;
-        world.store.faults.plan(move |call, _| match call {
+        world.store.faults().plan(move |call, _| match call {
             Call::ClaimReady => Fault::After,
             Call::Create => Fault::None,
             _ => Fault::Before,
         });
         let jobs = echo::enqueue_all(&world.jobs, 0..8).await.unwrap();
         pass(secs(doubt) + millis(1)).await;
-        world.store.faults.heal();
+        world.store.faults().heal();
         for (n, job) in (0..).zip(&jobs) {
             assert_eq!(job.result().await.unwrap(), n);
             assert_eq!(world.log.starts(job.id()).len(), 1);
@@ -63,7 +63,7 @@ async fn a_finish_in_doubt_is_applied_once() {
     world.log.started(slow[4].id(), 1).await;
     world
         .store
-        .faults
+        .faults()
         .once(&[Call::Finish, Call::FinishAndClaim], Fault::After);
     for job in &slow {
         job.result().await.unwrap();
@@ -84,7 +84,7 @@ async fn a_result_the_store_refuses_for_ever_ends_the_attempt_as_an_error() {
     world.log.started(jobs[4].id(), 1).await;
     // All five, then two and three, then one of the two: refused; everything else is taken.
     let mut refused = 0;
-    world.store.faults.plan(move |call, _| match call {
+    world.store.faults().plan(move |call, _| match call {
         Call::Finish | Call::FinishAndClaim if refused < 3 => {
             refused += 1;
             Fault::Lasting
@@ -112,7 +112,7 @@ async fn a_sweep_that_fails_while_all_slots_are_busy_is_not_held_against_the_sto
     let running = builder.start().await.unwrap();
     let job = gated::enqueue(&world.jobs, "x".to_owned()).await.unwrap();
     world.log.started(job.id(), 1).await;
-    world.store.faults.once(&[Call::Sweep], Fault::Before);
+    world.store.faults().once(&[Call::Sweep], Fault::Before);
     world
         .log
         .wait(|what| *what == What::Down(Part::Store))

@@ -7,7 +7,7 @@ use bgjob::{
     queue::Hint,
 };
 
-use crate::support::{Call, Fault, Probe, World, jobs::*, millis, pass, secs};
+use crate::support::{Call, Probe, World, jobs::*, millis, pass, secs, slow};
 
 /// Lets a process die with these jobs, and waits until they are ready again.
 async fn crash(world: &World, ids: &[JobId], name: &str) {
@@ -133,8 +133,8 @@ async fn there_is_one_suspect_at_a_time_with_a_queue_too() {
     let suspects = takes::enqueue_all(&world.jobs, [3_000; 20]).await.unwrap();
     let ids: Vec<_> = suspects.iter().map(|job| job.id()).collect();
     crash(&world, &ids, "takes").await;
-    let slow = &[Call::Claim, Call::ClaimReady, Call::FinishAndClaim];
-    world.store.faults.always(slow, Fault::Slow(millis(400)));
+    let claims = &[Call::Claim, Call::ClaimReady, Call::FinishAndClaim];
+    world.store.faults().always(claims, slow(millis(400)));
     let probe = Probe::new();
     let _running = world.start(registry(), &probe).await;
     let hints: Vec<_> = ids.iter().map(|id| hint(*id)).collect();

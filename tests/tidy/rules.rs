@@ -25,6 +25,7 @@ pub(crate) const LONGER_FUNCTIONS: &[(&str, usize, &str)] = &[];
 /// What each module of bgjob may use: itself, and these. Arrows point down only.
 pub(crate) const LAYERS: &[(&str, &[&str])] = &[
     ("entropy", &[]),
+    ("task", &["clock", "entropy"]),
     ("error", &["job"]), // an error says which job it is about
     ("clock", &["error"]),
     ("job", &["clock", "entropy", "error"]),
@@ -52,6 +53,7 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
             "queue",
             "events",
             "registry",
+            "task",
             "providers", // in `connect` alone, see `only_connect_opens_providers`
         ],
     ),
@@ -59,7 +61,7 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
         "dispatcher",
         &[
             "clock", "entropy", "error", "job", "store", "queue", "events", "extract", "registry",
-            "manager",
+            "manager", "task",
         ],
     ),
 ];

@@ -27,6 +27,7 @@ use crate::{
     extract::Services,
     job::{check_queue, check_span},
     registry::JobDescriptor,
+    task,
 };
 
 /// Most slots one queue can have.
@@ -74,7 +75,7 @@ impl DispatcherBuilder {
                 drain: Duration::from_secs(20),
                 cancel: Duration::from_secs(3),
                 sweep: Duration::from_secs(4),
-                lease_thread: true,
+                lease_thread: !task::is_simulated(),
             },
         }
     }
@@ -209,18 +210,24 @@ impl DispatcherBuilder {
         let names: Vec<_> = core.registry.iter().map(|job| job.name()).collect();
         core.events.emit(Event::Started { jobs: &names });
         let mut loops = JoinSet::new();
-        loops.spawn(keep(Arc::clone(&core), "fetch", fetch::run));
-        loops.spawn(keep(Arc::clone(&core), "receive", receive::run));
-        loops.spawn(keep(Arc::clone(&core), "lease", lease::run));
-        loops.spawn(keep(Arc::clone(&core), "maintain", maintain::run));
-        loops.spawn(keep(Arc::clone(&core), "pulse", maintain::pulse));
+        task::spawn_in(&mut loops, keep(Arc::clone(&core), "fetch", fetch::run));
+        task::spawn_in(&mut loops, keep(Arc::clone(&core), "receive", receive::run));
+        task::spawn_in(&mut loops, keep(Arc::clone(&core), "lease", lease::run));
+        task::spawn_in(
+            &mut loops,
+            keep(Arc::clone(&core), "maintain", maintain::run),
+        );
+        task::spawn_in(
+            &mut loops,
+            keep(Arc::clone(&core), "pulse", maintain::pulse),
+        );
         let mut slots = JoinSet::new();
         for hand in &core.hands {
             for _ in 0..hand.slots {
-                slots.spawn(slot(Arc::clone(&core), Arc::clone(hand)));
+                task::spawn_in(&mut slots, slot(Arc::clone(&core), Arc::clone(hand)));
             }
         }
-        let lead = tokio::spawn(lead(Arc::clone(&core), slots, loops));
+        let lead = task::spawn(lead(Arc::clone(&core), slots, loops));
         Ok(Running::new(core, lead))
     }
 

@@ -11,7 +11,7 @@ use super::{
     core::{Core, Phase},
     running::Drained,
 };
-use crate::events::Event;
+use crate::{events::Event, task};
 
 /// How long ends may take to be recorded once everything has ended.
 const FLUSH: Duration = Duration::from_secs(2);
@@ -88,7 +88,7 @@ pub(super) async fn keep<F>(core: Arc<Core>, name: &'static str, run: impl Fn(Ar
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    while let Err(error) = tokio::spawn(run(Arc::clone(&core))).await {
+    while let Err(error) = task::spawn(run(Arc::clone(&core))).await {
         if !error.is_panic() || core.phase() == Phase::Stopped {
             return;
         }

@@ -38,15 +38,13 @@ impl JobId {
         reason = "a default should not differ at each call"
     )]
     pub fn new() -> Self {
-        // 48 bits of milliseconds and 12 bits of counter, in one word that only grows.
-        static LAST: AtomicU64 = AtomicU64::new(0);
         let now = (Timestamp::now().as_millis() as u64) << 12;
-        let last = LAST
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| {
-                Some(now.max(last + 1))
-            })
-            .expect("the update never refuses");
-        let stamp = now.max(last + 1);
+        let stamp = if entropy::is_seeded() {
+            // What is simulated must not depend on what this process did before.
+            now | u64::from(u16::from_le_bytes(entropy::bytes()) & 0xfff)
+        } else {
+            Self::later_than_all(now)
+        };
         let random = u64::from_le_bytes(entropy::bytes());
         Self(Uuid::from_u64_pair(
             (stamp >> 12) << 16 | 0x7000 | (stamp & 0xfff),
@@ -57,6 +55,17 @@ impl JobId {
     /// The id that belongs to a key of your own (an order number, say): UUID version 5.
     pub fn from_key(key: impl AsRef<[u8]>) -> Self {
         Self(Uuid::new_v5(&KEYS, key.as_ref()))
+    }
+
+    /// 48 bits of milliseconds and 12 bits of counter, in one word that only grows.
+    fn later_than_all(now: u64) -> u64 {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        let last = LAST
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| {
+                Some(now.max(last + 1))
+            })
+            .expect("the update never refuses");
+        now.max(last + 1)
     }
 
     /// From its 16 bytes.

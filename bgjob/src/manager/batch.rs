@@ -21,6 +21,7 @@ use crate::{
     job::{Due, NewJob, limits},
     queue::Hint,
     store::Created,
+    task,
 };
 
 /// Longest a create may take before it is called unknown.
@@ -92,7 +93,7 @@ impl Creates {
         };
         if idle {
             // The batch that was on its way has just come home.
-            tokio::spawn(Self::flush(OnTheWay(Arc::clone(self), false)));
+            task::spawn(Self::flush(OnTheWay(Arc::clone(self), false)));
         }
         answer.await.map_err(|_| closed())?
     }
@@ -248,8 +249,8 @@ impl Drop for HandOn {
         let mut line = self.0.line();
         if line.waiting.is_empty() {
             line.busy = false;
-        } else if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(Creates::flush(OnTheWay(Arc::clone(&self.0), false)));
+        } else if tokio::runtime::Handle::try_current().is_ok() {
+            task::spawn(Creates::flush(OnTheWay(Arc::clone(&self.0), false)));
         } else {
             // Outside a runtime nobody can wait either: dropping the senders tells them.
             line.waiting.clear();

@@ -4,6 +4,7 @@
 mod adapter;
 mod documents;
 mod jobs;
+mod shared;
 
 pub use adapter::Documents;
 pub use documents::{

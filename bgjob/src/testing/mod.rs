@@ -4,6 +4,8 @@
 mod clock;
 pub mod conformance;
 mod documents;
+mod faulty;
 
 pub use clock::{ManualClock, TokioClock};
 pub use documents::MemoryDocuments;
+pub use faulty::{Call, Fault, Faults, Faulty, Rates};

@@ -2,37 +2,32 @@
 //! that follows paused time, and a log of every event.
 
 mod events;
-mod faults;
 pub(crate) mod jobs;
 mod probe;
-mod queue;
-mod store;
 
 use std::{future::pending, sync::Arc, time::Duration};
 
 use bgjob::{
-    DispatcherBuilder, Job, JobDispatcher, JobId, JobManager, JobState, JobStore, Owner, Registry,
-    Running,
+    DispatcherBuilder, Job, JobDispatcher, JobId, JobManager, JobQueue, JobState, JobStore, Owner,
+    Registry, Running, Want,
     job::{ClaimedJob, Grant, Serves, Token},
     providers::{channel::ChannelQueue, memory::MemoryStore},
     store::Claim,
-    testing::TokioClock,
+    testing::{Faulty, TokioClock},
 };
 use tokio::time::Instant;
 
 pub(crate) use self::{
     events::{Log, What},
-    faults::{Call, Fault, Faults},
     probe::Probe,
-    queue::FaultyQueue,
-    store::FaultyStore,
 };
+pub(crate) use bgjob::testing::{Call, Fault};
 
 /// Everything a test needs.
 pub(crate) struct World {
     pub(crate) jobs: JobManager,
-    pub(crate) store: FaultyStore,
-    pub(crate) queue: Option<FaultyQueue>,
+    pub(crate) store: Faulty<MemoryStore>,
+    pub(crate) queue: Option<Faulty<ChannelQueue>>,
     pub(crate) log: Log,
     pub(crate) begun: Instant,
 }
@@ -45,12 +40,12 @@ impl World {
 
     /// A store with a queue beside it.
     pub(crate) fn with_queue() -> Self {
-        Self::build(Some(FaultyQueue::new(ChannelQueue::new())))
+        Self::build(Some(Faulty::new(ChannelQueue::new())))
     }
 
-    fn build(queue: Option<FaultyQueue>) -> Self {
+    fn build(queue: Option<Faulty<ChannelQueue>>) -> Self {
         let begun = Instant::now();
-        let store = FaultyStore::new(MemoryStore::with_clock(Arc::new(TokioClock::new())));
+        let store = Faulty::new(MemoryStore::with_clock(Arc::new(TokioClock::new())));
         let log = Log::default();
         let mut manager = JobManager::builder(store.clone()).on_event(log.listener());
         if let Some(queue) = &queue {
@@ -83,6 +78,16 @@ impl World {
     /// Time since the world began.
     pub(crate) fn elapsed(&self) -> Duration {
         self.begun.elapsed()
+    }
+
+    /// Forgets every hint; answers how many there were.
+    pub(crate) async fn wipe(&self, queue: &str) -> usize {
+        let hints = self.queue.as_ref().expect("there is a queue").inner();
+        let (queue, max) = (queue.into(), 1000);
+        let all = hints.receive(&[Want { queue, max }], Duration::ZERO).await;
+        let all: Vec<_> = all.unwrap().into_iter().map(|d| d.receipt).collect();
+        hints.ack(&all).await.unwrap();
+        all.len()
     }
 
     /// A job that must be there.
@@ -134,6 +139,12 @@ impl World {
         };
         within(secs(86_400), over).await;
     }
+}
+
+/// It takes so long to get there.
+pub(crate) const fn slow(before: Duration) -> Fault {
+    let after = Duration::ZERO;
+    Fault::Slow { before, after }
 }
 
 pub(crate) const fn secs(n: u64) -> Duration {

@@ -1,0 +1,219 @@
+//! [`Faults`]: which calls go wrong, how, and how many there were.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use fastrand::Rng;
+
+use super::{Call, Fault};
+
+/// Says what happens to each call; the fault has to fit it ([`Fault::fits`]).
+type Plan = dyn FnMut(Call, usize) -> Fault + Send;
+
+/// The plan of a [`Faulty`](super::Faulty), and the count of its calls. Clones are the same.
+///
+/// ```
+/// use bgjob::testing::{Call, Fault, Faults};
+///
+/// let faults = Faults::none();
+/// faults.plan(|call, nth| match call {
+///     Call::Finish if nth % 3 == 0 => Fault::After, // every third answer to a finish is lost
+///     _ => Fault::None,
+/// });
+/// ```
+#[derive(Clone)]
+pub struct Faults(Arc<Mutex<Inner>>);
+
+struct Inner {
+    plan: Box<Plan>,
+    calls: BTreeMap<Call, usize>,
+    hits: BTreeMap<(&'static str, Call), usize>,
+}
+
+impl Faults {
+    /// No faults, for now.
+    pub fn none() -> Self {
+        Self(Arc::new(Mutex::new(Inner {
+            plan: Box::new(|_, _| Fault::None),
+            calls: BTreeMap::new(),
+            hits: BTreeMap::new(),
+        })))
+    }
+
+    /// Random faults, the same ones for the same seed and the same calls.
+    ///
+    /// ```
+    /// use bgjob::testing::{Faults, Rates};
+    ///
+    /// let faults = Faults::seeded(42, Rates { before: 0.05, after: 0.05, ..Rates::default() });
+    /// # let _ = faults;
+    /// ```
+    pub fn seeded(seed: u64, rates: Rates) -> Self {
+        let faults = Self::none();
+        faults.sow(seed, rates);
+        faults
+    }
+
+    /// From now on faults are random.
+    pub fn sow(&self, seed: u64, rates: Rates) {
+        let mut dice = Rng::with_seed(seed);
+        self.plan(move |call, _| rates.draw(call, &mut dice));
+    }
+
+    /// From now on this says what happens to a call, by its kind and how many there were of it.
+    pub fn plan(&self, plan: impl FnMut(Call, usize) -> Fault + Send + 'static) {
+        self.lock().plan = Box::new(plan);
+    }
+
+    /// The same fault for all calls of these kinds; an empty list means all kinds.
+    pub fn always(&self, calls: &'static [Call], fault: Fault) {
+        self.plan(move |call, _| {
+            if calls.is_empty() || calls.contains(&call) {
+                fault
+            } else {
+                Fault::None
+            }
+        });
+    }
+
+    /// The next call of these kinds has the fault, the later ones have none.
+    pub fn once(&self, calls: &'static [Call], fault: Fault) {
+        let mut left = Some(fault);
+        self.plan(move |call, _| {
+            if calls.contains(&call) {
+                left.take().unwrap_or(Fault::None)
+            } else {
+                Fault::None
+            }
+        });
+    }
+
+    /// No more faults.
+    pub fn heal(&self) {
+        self.plan(|_, _| Fault::None);
+    }
+
+    /// How many calls of this kind there were.
+    pub fn count(&self, call: Call) -> usize {
+        self.lock().calls.get(&call).copied().unwrap_or(0)
+    }
+
+    /// How often each fault, by its name, hit which call.
+    pub fn hits(&self) -> BTreeMap<(&'static str, Call), usize> {
+        self.lock().hits.clone()
+    }
+
+    /// What happens to the call that is about to be made.
+    pub(super) fn next(&self, call: Call) -> Fault {
+        let Inner { plan, calls, hits } = &mut *self.lock();
+        let count = calls.entry(call).or_default();
+        *count += 1;
+        let fault = plan(call, *count);
+        if !fault.fits(call) {
+            return Fault::None;
+        }
+        if fault != Fault::None {
+            *hits.entry((fault.name(), call)).or_default() += 1;
+        }
+        fault
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Faults {
+    fn default() -> Self {
+        Self::none()
+    }
+}
+
+impl fmt::Debug for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Faults")
+            .field("calls", &self.lock().calls)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How likely each fault is in a call that it fits, 0 to 1. The first one that is drawn counts.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs, reason = "each is named like the fault it stands for")]
+pub struct Rates {
+    pub before: f64,
+    pub after: f64,
+    pub slow: f64,
+    pub hang: f64,
+    pub hang_after: f64,
+    pub twice: f64,
+    pub late: f64,
+    pub crash: f64,
+    pub crash_after: f64,
+    pub lost: f64,
+    pub reorder: f64,
+    pub wipe: f64,
+    /// The longest way there, and back, of a slow call.
+    pub slow_most: Duration,
+    /// The longest time until a late call is done.
+    pub late_most: Duration,
+}
+
+impl Default for Rates {
+    /// Nothing goes wrong; slow calls would take up to 100 ms each way, late ones up to a minute.
+    fn default() -> Self {
+        Self {
+            before: 0.0,
+            after: 0.0,
+            slow: 0.0,
+            hang: 0.0,
+            hang_after: 0.0,
+            twice: 0.0,
+            late: 0.0,
+            crash: 0.0,
+            crash_after: 0.0,
+            lost: 0.0,
+            reorder: 0.0,
+            wipe: 0.0,
+            slow_most: Duration::from_millis(100),
+            late_most: Duration::from_secs(60),
+        }
+    }
+}
+
+impl Rates {
+    fn draw(&self, call: Call, dice: &mut Rng) -> Fault {
+        let slow = Fault::Slow {
+            before: self.slow_most.mul_f64(dice.f64()),
+            after: self.slow_most.mul_f64(dice.f64()),
+        };
+        let late = Fault::Late(self.late_most.mul_f64(dice.f64()));
+        let each = [
+            (Fault::Before, self.before),
+            (Fault::After, self.after),
+            (Fault::Hang, self.hang),
+            (Fault::HangAfter, self.hang_after),
+            (Fault::Twice, self.twice),
+            (late, self.late),
+            (Fault::Crash, self.crash),
+            (Fault::CrashAfter, self.crash_after),
+            (Fault::Lost, self.lost),
+            (Fault::Reorder, self.reorder),
+            (Fault::Wipe, self.wipe),
+            (slow, self.slow),
+        ];
+        // One throw for all: what does not fit leaves its share to nobody.
+        let mut throw = dice.f64();
+        for (fault, rate) in each.into_iter().filter(|(fault, _)| fault.fits(call)) {
+            if throw < rate {
+                return fault;
+            }
+            throw -= rate;
+        }
+        Fault::None
+    }
+}
