@@ -1,6 +1,6 @@
 //! The one [`Error`] of bgjob.
 
-use std::{error::Error as StdError, fmt};
+use std::{any::Any, error::Error as StdError, fmt};
 
 /// A result with bgjob's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -159,4 +159,15 @@ impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.0.source.as_deref().map(|e| e as _)
     }
+}
+
+/// What a panic said.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
+    const MAX: usize = 4096;
+    let text = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("panicked with a value that is no text");
+    text[..text.floor_char_boundary(MAX.min(text.len()))].to_owned()
 }

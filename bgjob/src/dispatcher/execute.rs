@@ -4,7 +4,6 @@
 //! pending: a job that ends at once costs none of them.
 
 use std::{
-    any::Any,
     future::{Future, poll_fn},
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
@@ -22,6 +21,7 @@ use super::{
 };
 use crate::{
     CancelReason, JobContext, Json, Outcome, entropy,
+    error::panic_text,
     events::{Event, Events, Span, Verdict},
     extract::Held,
     job::{End, Failure, FailureKind, Retry, limits},
@@ -214,7 +214,7 @@ impl<'a> Running<'a> {
             Err(panic) => Self {
                 future: None,
                 span,
-                stillborn: Some(message(&*panic)),
+                stillborn: Some(panic_text(&*panic)),
             },
         }
     }
@@ -231,7 +231,7 @@ impl<'a> Running<'a> {
         match catch_unwind(AssertUnwindSafe(poll)) {
             Ok(Poll::Pending) => Poll::Pending,
             Ok(Poll::Ready(outcome)) => Poll::Ready(Ran::Returned(outcome)),
-            Err(panic) => Poll::Ready(Ran::Panicked(message(&*panic))),
+            Err(panic) => Poll::Ready(Ran::Panicked(panic_text(&*panic))),
         }
     }
 
@@ -241,17 +241,6 @@ impl<'a> Running<'a> {
         let drop = || self.span.in_scope(|| drop(future));
         catch_unwind(AssertUnwindSafe(drop))
             .err()
-            .map(|panic| message(&*panic))
+            .map(|panic| panic_text(&*panic))
     }
-}
-
-/// What a panic said.
-fn message(panic: &(dyn Any + Send)) -> String {
-    const MAX: usize = 4096;
-    let text = panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("panicked with a value that is no text");
-    text[..text.floor_char_boundary(MAX.min(text.len()))].to_owned()
 }

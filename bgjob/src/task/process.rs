@@ -13,7 +13,7 @@ use std::{
 };
 
 use fastrand::Rng;
-use tokio::task::AbortHandle;
+use tokio::{sync::Notify, task::AbortHandle};
 
 use crate::{Clock, clock, entropy};
 
@@ -25,6 +25,7 @@ thread_local! {
 /// A simulated process.
 pub(crate) struct Process {
     clock: Arc<dyn Clock>,
+    died: Notify,
     inner: Mutex<Inner>,
 }
 
@@ -51,6 +52,7 @@ impl Process {
     pub(crate) fn new(seed: u64, clock: Arc<dyn Clock>) -> Arc<Self> {
         Arc::new(Self {
             clock,
+            died: Notify::new(),
             inner: Mutex::new(Inner {
                 life: Life::Running,
                 dice: Rng::with_seed(seed),
@@ -101,15 +103,12 @@ impl Process {
         let tasks = mem::take(&mut inner.tasks);
         drop(inner);
         tasks.iter().for_each(AbortHandle::abort);
+        self.died.notify_one();
     }
 
-    pub(crate) fn is_dead(&self) -> bool {
-        self.lock().life == Life::Dead
-    }
-
-    /// A random number of this process, for what is simulated around it.
-    pub(crate) fn dice<R>(&self, throw: impl FnOnce(&mut Rng) -> R) -> R {
-        throw(&mut self.lock().dice)
+    /// Returns when it has died. For one that waits.
+    pub(crate) async fn died(&self) {
+        self.died.notified().await;
     }
 
     fn keep(&self, task: AbortHandle) {

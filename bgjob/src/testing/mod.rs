@@ -5,6 +5,7 @@ mod clock;
 pub mod conformance;
 mod documents;
 mod faulty;
+pub mod simulation;
 
 pub use clock::{ManualClock, TokioClock};
 pub use documents::MemoryDocuments;

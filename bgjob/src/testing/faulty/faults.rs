@@ -31,7 +31,6 @@ pub struct Faults(Arc<Mutex<Inner>>);
 struct Inner {
     plan: Box<Plan>,
     calls: BTreeMap<Call, usize>,
-    hits: BTreeMap<(&'static str, Call), usize>,
 }
 
 impl Faults {
@@ -40,7 +39,6 @@ impl Faults {
         Self(Arc::new(Mutex::new(Inner {
             plan: Box::new(|_, _| Fault::None),
             calls: BTreeMap::new(),
-            hits: BTreeMap::new(),
         })))
     }
 
@@ -102,24 +100,13 @@ impl Faults {
         self.lock().calls.get(&call).copied().unwrap_or(0)
     }
 
-    /// How often each fault, by its name, hit which call.
-    pub fn hits(&self) -> BTreeMap<(&'static str, Call), usize> {
-        self.lock().hits.clone()
-    }
-
     /// What happens to the call that is about to be made.
     pub(super) fn next(&self, call: Call) -> Fault {
-        let Inner { plan, calls, hits } = &mut *self.lock();
+        let Inner { plan, calls } = &mut *self.lock();
         let count = calls.entry(call).or_default();
         *count += 1;
         let fault = plan(call, *count);
-        if !fault.fits(call) {
-            return Fault::None;
-        }
-        if fault != Fault::None {
-            *hits.entry((fault.name(), call)).or_default() += 1;
-        }
-        fault
+        if fault.fits(call) { fault } else { Fault::None }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -186,7 +173,8 @@ impl Default for Rates {
 }
 
 impl Rates {
-    fn draw(&self, call: Call, dice: &mut Rng) -> Fault {
+    /// What befalls this call.
+    pub(in crate::testing) fn draw(&self, call: Call, dice: &mut Rng) -> Fault {
         let slow = Fault::Slow {
             before: self.slow_most.mul_f64(dice.f64()),
             after: self.slow_most.mul_f64(dice.f64()),
@@ -215,5 +203,29 @@ impl Rates {
             throw -= rate;
         }
         Fault::None
+    }
+}
+
+impl fmt::Display for Rates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let each = [
+            ("before", self.before),
+            ("after", self.after),
+            ("slow", self.slow),
+            ("hang", self.hang),
+            ("hang-after", self.hang_after),
+            ("twice", self.twice),
+            ("late", self.late),
+            ("crash", self.crash),
+            ("crash-after", self.crash_after),
+            ("lost", self.lost),
+            ("reorder", self.reorder),
+            ("wipe", self.wipe),
+        ];
+        let there = each.into_iter().filter(|(_, rate)| *rate > 0.0);
+        let words: Vec<_> = there
+            .map(|(name, rate)| format!("{name} {:.1} %", 100.0 * rate))
+            .collect();
+        f.write_str(&words.join(", "))
     }
 }

@@ -1,0 +1,186 @@
+//! The safety rules S2 to S7, as a check of one change of one job.
+
+use std::fmt;
+
+use crate::{
+    Job, Timestamp,
+    job::{
+        End, Phase, State, Token,
+        transition::{self, Operation},
+    },
+    store::{Ending, Finished},
+};
+
+/// Which call made a change.
+#[derive(Debug)]
+pub(super) enum Cause {
+    Create,
+    Claim(Token),
+    Finish(Ending, Finished),
+    Renew,
+    Sweep,
+    Operate(Operation),
+    Purge,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Create => "create",
+            Self::Claim(_) => "claim",
+            Self::Finish(..) => "finish",
+            Self::Renew => "renew",
+            Self::Sweep => "sweep",
+            Self::Operate(_) => "operate",
+            Self::Purge => "purge",
+        })
+    }
+}
+
+/// A job as it was when it was last looked at, and what its past counts.
+#[derive(Debug)]
+pub(super) struct Known {
+    pub(super) job: Job,
+    /// Of this epoch: grants, and those of them that cost nothing.
+    starts: u32,
+    free: u32,
+    succeeded: bool,
+}
+
+impl Known {
+    fn new(job: Job) -> Self {
+        Self {
+            job,
+            starts: 0,
+            free: 0,
+            succeeded: false,
+        }
+    }
+}
+
+/// Checks a change, and answers what is known from now on.
+pub(super) fn change(
+    known: Option<Known>,
+    job: Option<Job>,
+    cause: &Cause,
+    now: Timestamp,
+) -> Result<Option<Known>, String> {
+    match (known, job) {
+        (None, None) => Ok(None),
+        (None, Some(job)) => match (cause, job.state()) {
+            (Cause::Create, State::Ready) => Ok(Some(Known::new(job))),
+            (_, state) => Err(format!("a job is {state} that nobody had created")),
+        },
+        (Some(known), None) => gone(known, cause, now).map(|()| None),
+        (Some(known), Some(job)) => went_on(known, job, cause, now).map(Some),
+    }
+}
+
+/// S1: only what has ended may go.
+fn gone(mut known: Known, cause: &Cause, now: Timestamp) -> Result<(), String> {
+    match cause {
+        Cause::Purge if transition::is_purgeable(&known.job, now) => Ok(()),
+        Cause::Operate(Operation::Delete) if known.job.state().is_terminal() => Ok(()),
+        // Not kept: gone in the step that ended it.
+        _ if !known.job.spec.retain.is_zero() => {
+            Err(format!("S1: it went while it was {}", known.job.state()))
+        }
+        Cause::Finish(ending, _) => {
+            check_holder(&known.job, ending.token)?;
+            check_success(&mut known, &ending.end)
+        }
+        Cause::Sweep | Cause::Operate(Operation::Cancel) => Ok(()),
+        _ => Err(format!("S1: it went while it was {}", known.job.state())),
+    }
+}
+
+fn went_on(mut known: Known, job: Job, cause: &Cause, now: Timestamp) -> Result<Known, String> {
+    use State::{Ready, Running};
+    match (known.job.state(), job.state()) {
+        (Ready, Ready) if job.fence == known.job.fence => {}
+        (Ready, Running) => start(&mut known, &job, cause, now)?,
+        (Ready, State::Dead | State::Cancelled) => {}
+        (Running, Running) => {
+            let same = matches!((&known.job.phase, &job.phase), (Phase::Running(old), Phase::Running(new)) if old.token == new.token);
+            if !same {
+                return Err("S5: a grant was taken over by another".to_owned());
+            }
+        }
+        (Running, _) => end(&mut known, &job, cause, now)?,
+        (before, Ready) if before.is_terminal() && job.epoch == known.job.epoch + 1 => {
+            (known.starts, known.free, known.succeeded) = (0, 0, false);
+        }
+        (before, after) if before.is_terminal() && before == after => {}
+        (before, after) => return Err(format!("S2: from {before} to {after}")),
+    }
+    known.job = job;
+    Ok(known)
+}
+
+/// S6, S7, and a token and fence of its own.
+fn start(known: &mut Known, job: &Job, cause: &Cause, now: Timestamp) -> Result<(), String> {
+    let (Cause::Claim(token), Phase::Running(hold)) = (cause, &job.phase) else {
+        return Err("it runs though nobody claimed it".to_owned());
+    };
+    if hold.token != *token {
+        return Err("S5: it is held by another token than it was claimed with".to_owned());
+    }
+    if job.fence <= known.job.fence {
+        return Err(format!(
+            "its fence went from {} to {}",
+            known.job.fence, job.fence
+        ));
+    }
+    if known.job.due_at > now {
+        return Err(format!(
+            "S7: it starts at {now} and is due at {}",
+            known.job.due_at
+        ));
+    }
+    known.starts += 1;
+    let most = job.spec.max_attempts + job.spec.max_crashes - 1 + known.free;
+    if known.starts > most {
+        return Err(format!("S6: start {} of at most {most}", known.starts));
+    }
+    Ok(())
+}
+
+/// What ends a grant: its holder, or the sweeper once the lease has run out.
+fn end(known: &mut Known, job: &Job, cause: &Cause, now: Timestamp) -> Result<(), String> {
+    match cause {
+        Cause::Finish(ending, Finished::Applied(_)) => {
+            check_holder(&known.job, ending.token)?;
+            if matches!(ending.end, End::Release | End::Snooze(_)) {
+                known.free += 1;
+            }
+            check_success(known, &ending.end)
+        }
+        Cause::Sweep => match &known.job.phase {
+            Phase::Running(hold)
+                if hold.lease_until < now && job.crashes == known.job.crashes + 1 =>
+            {
+                Ok(())
+            }
+            _ => Err("it was revoked though its lease held".to_owned()),
+        },
+        _ => Err("S5: its grant ended, and not by its holder".to_owned()),
+    }
+}
+
+fn check_holder(job: &Job, token: Token) -> Result<(), String> {
+    match &job.phase {
+        Phase::Running(hold) if hold.token == token => Ok(()),
+        _ => Err("S5: an end was recorded for a token that does not hold it".to_owned()),
+    }
+}
+
+fn check_success(known: &mut Known, end: &End) -> Result<(), String> {
+    if !matches!(end, End::Success(_)) {
+        return Ok(());
+    }
+    if known.succeeded {
+        return Err("S3: it succeeded twice".to_owned());
+    }
+    known.succeeded = true;
+    Ok(())
+}

@@ -1,0 +1,324 @@
+//! [`Simulation`]: makes the runs, and says which one failed and how.
+
+use std::{
+    collections::BTreeMap,
+    env, fmt,
+    future::{Future, poll_fn},
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    task::Poll,
+    time::Duration,
+};
+
+use tokio::runtime::Builder;
+
+use super::{
+    plan::Plan,
+    schedule::Schedule,
+    sim::{Sim, World},
+};
+use crate::{
+    JobQueue, JobStore,
+    error::panic_text,
+    providers::{channel::ChannelQueue, memory::MemoryStore},
+    task::Within,
+    testing::{Call, TokioClock},
+};
+
+/// Failures after which no further runs are made; the one with the shortest schedule is shown.
+const FAILURES: usize = 5;
+/// Set to a number, only that run is made.
+const ONLY: &str = "BGJOB_RUN";
+
+/// Runs of a scenario; see [`simulate!`](crate::simulate).
+#[derive(Clone)]
+#[must_use = "nothing runs until `check` is called"]
+pub struct Simulation {
+    runs: u64,
+    threads: usize,
+    queue: bool,
+    chaos: Option<Duration>,
+    only: Option<u64>,
+}
+
+impl Simulation {
+    /// 200 runs, on a store without a queue.
+    pub fn new() -> Self {
+        let only = env::var(ONLY).ok();
+        Self {
+            runs: 200,
+            threads: 1,
+            queue: false,
+            chaos: None,
+            only: only.map(|text| text.parse().expect("BGJOB_RUN is a run's number")),
+        }
+    }
+
+    /// So many runs.
+    pub fn runs(mut self, runs: u64) -> Self {
+        self.runs = runs;
+        self
+    }
+
+    /// Makes so many runs at a time. More than one is right only where runs share nothing.
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = threads.max(1);
+        self
+    }
+
+    /// Puts a queue beside the store.
+    pub fn queue(mut self, queue: bool) -> Self {
+        self.queue = queue;
+        self
+    }
+
+    /// Instead of few deaths, so that jobs outlive them: as much as the protocol has to bear, for
+    /// the first part of each run, this long. For tests of stores, not of jobs.
+    pub fn chaos(mut self, span: Duration) -> Self {
+        self.chaos = Some(span);
+        self
+    }
+
+    /// Makes the runs.
+    ///
+    /// # Panics
+    /// Where one fails; see [`simulate!`](crate::simulate).
+    #[track_caller]
+    pub fn check<F>(self, scenario: impl Fn(Sim) -> F + Sync) -> Report
+    where
+        F: Future<Output = ()> + Send,
+    {
+        let calm = self.one(Plan::calm(0), &scenario);
+        let points = calm.points;
+        let plan = |run| match self.chaos {
+            Some(span) => Plan::chaos(run, span),
+            None => Plan::of(run, self.runs, points),
+        };
+        if let Some(run) = self.only {
+            return self.only(&plan(run), &scenario);
+        }
+        let test = std::thread::current().name().unwrap_or_default().to_owned();
+        let report = Mutex::new(Report {
+            test,
+            ..Report::default()
+        });
+        let next = AtomicU64::new(0);
+        let work = || {
+            loop {
+                let run = next.fetch_add(1, Relaxed);
+                let enough = lock(&report).failures.len() >= FAILURES;
+                if run >= self.runs || enough {
+                    return;
+                }
+                let plan = plan(run);
+                let outcome = self.one(plan.clone(), &scenario);
+                lock(&report).add(run, &plan, outcome);
+            }
+        };
+        if self.threads == 1 {
+            work();
+        } else {
+            std::thread::scope(|scope| {
+                for _ in 0..self.threads {
+                    scope.spawn(work);
+                }
+            });
+        }
+        let report = report.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if let Some(shown) = report.failures.iter().min_by_key(|failure| failure.lines) {
+            let (n, runs) = (report.failures.len(), report.runs);
+            panic!("{n} of {runs} runs failed, this one with the shortest schedule:\n{shown}");
+        }
+        report
+    }
+
+    fn only<F>(&self, plan: &Plan, scenario: impl Fn(Sim) -> F) -> Report
+    where
+        F: Future<Output = ()> + Send,
+    {
+        let outcome = self.one(plan.clone(), &scenario);
+        say(&format!("{plan}\n{}", outcome.schedule));
+        assert!(outcome.failure.is_none(), "{:?}", outcome.failure);
+        let mut report = Report::default();
+        report.add(plan.seed, plan, outcome);
+        report
+    }
+
+    /// One run, on a runtime of its own.
+    fn one<F>(&self, plan: Plan, scenario: impl Fn(Sim) -> F) -> Outcome
+    where
+        F: Future<Output = ()> + Send,
+    {
+        let runtime = Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .expect("a runtime can be made");
+        runtime.block_on(async {
+            let clock = TokioClock::new();
+            let store: Arc<dyn JobStore> = Arc::new(MemoryStore::with_clock(Arc::new(clock)));
+            let queue = self
+                .queue
+                .then(|| -> Arc<dyn JobQueue> { Arc::new(ChannelQueue::new()) });
+            let world = World::new(plan, clock, store, queue);
+            let sim = Sim::new(Arc::clone(&world));
+            // The scenario is a process too, so that its randomness and time are the run's.
+            let test = Within::new(Some(world.process()), async { scenario(sim).await });
+            let panic = caught(test).await;
+            world.end();
+            Outcome::of(&world, panic)
+        })
+    }
+}
+
+impl Default for Simulation {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Simulation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Simulation")
+            .field("runs", &self.runs)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The message of its panic, if it panics.
+async fn caught(future: impl Future<Output = ()>) -> Option<String> {
+    let mut future = pin!(future);
+    poll_fn(
+        |cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+            Ok(polled) => polled.map(|()| None),
+            Err(panic) => Poll::Ready(Some(panic_text(&*panic))),
+        },
+    )
+    .await
+}
+
+fn lock(report: &Mutex<Report>) -> std::sync::MutexGuard<'_, Report> {
+    report.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What one run came to.
+struct Outcome {
+    failure: Option<String>,
+    schedule: Arc<Schedule>,
+    points: u64,
+    starts: usize,
+    hits: BTreeMap<(&'static str, Call), u64>,
+    time: Duration,
+}
+
+impl Outcome {
+    fn of(world: &World, panic: Option<String>) -> Self {
+        let mut broken = world.all_broken();
+        broken.extend(panic);
+        Self {
+            failure: (!broken.is_empty()).then(|| broken.join("\n")),
+            schedule: Arc::clone(&world.schedule),
+            points: world.points.passed(),
+            starts: world.store.starts(),
+            hits: world.hits(),
+            time: world.schedule.now(),
+        }
+    }
+}
+
+/// What the runs were.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct Report {
+    /// How many.
+    pub runs: u64,
+    /// How often jobs were started in them.
+    pub starts: usize,
+    /// Simulated time, all together.
+    pub time: Duration,
+    /// How often each fault hit which call.
+    pub hits: BTreeMap<(&'static str, Call), u64>,
+    /// What happened in each run, as a number: equal where the same happened.
+    pub hashes: BTreeMap<u64, u64>,
+    /// Whose runs they are.
+    test: String,
+    failures: Vec<Failure>,
+}
+
+impl Report {
+    fn add(&mut self, run: u64, plan: &Plan, outcome: Outcome) {
+        self.runs += 1;
+        self.starts += outcome.starts;
+        self.time += outcome.time;
+        self.hashes.insert(run, outcome.schedule.hash());
+        for (hit, n) in outcome.hits {
+            *self.hits.entry(hit).or_default() += n;
+        }
+        if let Some(text) = outcome.failure {
+            self.failures.push(Failure {
+                lines: outcome.schedule.lines(),
+                text: format!(
+                    "run {run}: {plan}\n{}\n{text}\n\nto repeat it: {ONLY}={run} cargo test {}",
+                    outcome.schedule, self.test
+                ),
+            });
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Failure {
+    lines: usize,
+    text: String,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hours = self.time.as_secs_f64() / 3600.0;
+        writeln!(
+            f,
+            "{} runs, {hours:.0} simulated hours, {} starts of jobs",
+            self.runs, self.starts
+        )?;
+        let mut faults: Vec<_> = self.hits.keys().map(|(fault, _)| *fault).collect();
+        faults.sort_unstable();
+        faults.dedup();
+        write!(f, "{:<16}", "hits")?;
+        for fault in &faults {
+            write!(f, "{fault:>12}")?;
+        }
+        writeln!(f)?;
+        let mut calls: Vec<_> = self.hits.keys().map(|(_, call)| *call).collect();
+        calls.sort_unstable();
+        calls.dedup();
+        for call in calls {
+            write!(f, "{:<16}", format!("{call:?}"))?;
+            for fault in &faults {
+                match self.hits.get(&(*fault, call)) {
+                    Some(n) => write!(f, "{n:>12}")?,
+                    None => write!(f, "{:>12}", "-")?,
+                }
+            }
+            writeln!(f)?;
+        }
+        Ok(())
+    }
+}
+
+#[allow(
+    clippy::print_stdout,
+    reason = "whoever repeats one run wants to see it"
+)]
+fn say(text: &str) {
+    println!("{text}");
+}

@@ -1,0 +1,88 @@
+//! [`Schedule`]: what happened in a run, and a hash of it by which two runs are compared.
+
+use std::{
+    fmt::{self, Write},
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+/// Lines that are kept; of more only the first and the last are of use.
+const LINES: usize = 4000;
+
+#[derive(Debug)]
+pub(super) struct Schedule {
+    start: Instant,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    lines: Vec<(Duration, String, String)>,
+    left_out: usize,
+    hash: DefaultHasher,
+}
+
+impl Schedule {
+    pub(super) fn new() -> Self {
+        Self {
+            start: Instant::now(),
+            inner: Mutex::default(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Simulated time since the run began.
+    pub(super) fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    /// Notes what a process did, or what befell it.
+    pub(super) fn note(&self, who: &str, what: impl fmt::Display) {
+        let now = self.now();
+        let what = what.to_string();
+        let mut inner = self.lock();
+        (now, who, &what).hash(&mut inner.hash);
+        if inner.lines.len() < LINES {
+            inner.lines.push((now, who.to_owned(), what));
+        } else {
+            inner.left_out += 1;
+        }
+    }
+
+    /// What is of no interest to a reader and still has to be the same in a repeated run.
+    pub(super) fn mix(&self, what: impl Hash) {
+        let now = self.now();
+        (now, what).hash(&mut self.lock().hash);
+    }
+
+    pub(super) fn hash(&self) -> u64 {
+        self.lock().hash.finish()
+    }
+
+    pub(super) fn lines(&self) -> usize {
+        let inner = self.lock();
+        inner.lines.len() + inner.left_out
+    }
+}
+
+impl fmt::Display for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let inner = self.lock();
+        let mut text = String::new();
+        for (at, who, what) in &inner.lines {
+            let at = at.as_secs_f64();
+            writeln!(text, "{at:>10.3} s  {who:<10} {what}")?;
+        }
+        f.write_str(&text)?;
+        match inner.left_out {
+            0 => Ok(()),
+            more => writeln!(f, "… and {more} more"),
+        }
+    }
+}

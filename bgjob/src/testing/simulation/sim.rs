@@ -1,0 +1,247 @@
+//! [`Sim`]: a run, as its scenario sees it.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    future::Future,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use fastrand::Rng;
+use tokio::time::sleep;
+
+use super::{
+    plan::Plan,
+    points::Points,
+    process::{Host, manager},
+    schedule::Schedule,
+    witness::Witness,
+};
+use crate::{
+    Clock, DispatcherBuilder, JobManager, JobQueue, JobState, JobStore,
+    task::Process,
+    testing::{Call, Fault, TokioClock},
+};
+
+/// Longest, in simulated time, that everything may take to end.
+const PATIENCE: Duration = Duration::from_secs(4 * 3600);
+
+/// One run of a simulation: its processes, its store, its time.
+#[derive(Clone)]
+pub struct Sim {
+    pub(super) world: Arc<World>,
+    jobs: JobManager,
+}
+
+/// What all processes of a run share.
+pub(super) struct World {
+    pub(super) plan: Plan,
+    pub(super) store: Arc<Witness<Arc<dyn JobStore>>>,
+    pub(super) queue: Option<Arc<dyn JobQueue>>,
+    pub(super) points: Arc<Points>,
+    pub(super) schedule: Arc<Schedule>,
+    clock: Arc<dyn Clock>,
+    calm: AtomicBool,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    dice: Rng,
+    hosts: Vec<Arc<Host>>,
+    broken: Vec<String>,
+    hits: BTreeMap<(&'static str, Call), u64>,
+}
+
+impl World {
+    pub(super) fn new(
+        plan: Plan,
+        clock: TokioClock,
+        store: Arc<dyn JobStore>,
+        queue: Option<Arc<dyn JobQueue>>,
+    ) -> Arc<Self> {
+        let schedule = Arc::new(Schedule::new());
+        let inner = Inner {
+            dice: Rng::with_seed(plan.seed),
+            ..Inner::default()
+        };
+        Arc::new(Self {
+            store: Arc::new(Witness::new(store)),
+            queue,
+            points: Arc::new(Points::new(plan.deadly.clone(), Arc::clone(&schedule))),
+            schedule,
+            clock: Arc::new(clock),
+            calm: AtomicBool::new(false),
+            inner: Mutex::new(inner),
+            plan,
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Another source of randomness, made of this run's.
+    pub(super) fn dice(&self) -> Rng {
+        self.lock().dice.fork()
+    }
+
+    /// A random time, shorter than this.
+    pub(super) fn throw(&self, most: Duration) -> Duration {
+        most.mul_f64(self.lock().dice.f64())
+    }
+
+    /// A process that has not begun yet.
+    pub(super) fn process(&self) -> Arc<Process> {
+        let seed = self.lock().dice.u64(..);
+        Process::new(seed, Arc::clone(&self.clock))
+    }
+
+    pub(super) fn is_calm(&self) -> bool {
+        self.calm.load(Relaxed) || self.schedule.now() >= self.plan.calm_after
+    }
+
+    /// A promise was broken, or the test can't go on.
+    pub(super) fn broken(&self, text: String) {
+        self.lock().broken.push(text);
+    }
+
+    /// All promises that were broken.
+    pub(super) fn all_broken(&self) -> Vec<String> {
+        let mut all = self.lock().broken.clone();
+        all.extend(self.store.broken());
+        all
+    }
+
+    pub(super) fn hit(&self, fault: Fault, call: Call) {
+        *self.lock().hits.entry((fault.name(), call)).or_default() += 1;
+    }
+
+    pub(super) fn hits(&self) -> BTreeMap<(&'static str, Call), u64> {
+        self.lock().hits.clone()
+    }
+
+    /// Nothing of it runs any more.
+    pub(super) fn end(&self) {
+        let hosts = self.lock().hosts.clone();
+        for process in hosts.iter().filter_map(|host| host.process()) {
+            process.kill();
+        }
+    }
+}
+
+impl Sim {
+    pub(super) fn new(world: Arc<World>) -> Self {
+        let mut builder = JobManager::builder(Arc::clone(&world.store));
+        if let Some(queue) = &world.queue {
+            builder = builder.queue(Arc::clone(queue));
+        }
+        let jobs = builder.build();
+        let jobs = jobs.expect("a volatile store and any queue go together");
+        Self { world, jobs }
+    }
+
+    /// The test's own manager: its calls never fail.
+    pub fn jobs(&self) -> &JobManager {
+        &self.jobs
+    }
+
+    /// The number all randomness of this run comes from.
+    pub fn seed(&self) -> u64 {
+        self.world.plan.seed
+    }
+
+    /// Simulated time since the run began.
+    pub fn now(&self) -> Duration {
+        self.world.schedule.now()
+    }
+
+    /// Writes a line into the schedule.
+    pub fn note(&self, text: impl fmt::Display) {
+        self.world.schedule.note("test", text);
+    }
+
+    /// Starts processes that serve jobs; `build` says what they serve, and with which services.
+    /// One that dies starts again within five seconds.
+    pub fn workers(
+        &self,
+        n: usize,
+        build: impl Fn(DispatcherBuilder) -> DispatcherBuilder + Send + Sync + 'static,
+    ) {
+        let build: Arc<super::process::Build> = Arc::new(build);
+        for _ in 0..n {
+            let mut inner = self.world.lock();
+            let name = format!("worker-{}", inner.hosts.len() + 1);
+            let host = Arc::new(Host::new(name, Arc::clone(&build)));
+            inner.hosts.push(Arc::clone(&host));
+            drop(inner);
+            let (life, world) = (Arc::clone(&host), Arc::clone(&self.world));
+            tokio::spawn(async move { life.live(world).await });
+            let world = Arc::clone(&self.world);
+            tokio::spawn(async move { host.suffer(world).await });
+        }
+    }
+
+    /// Starts a process that does something and may die at any point of it, for good: a program
+    /// that enqueues, say. Its manager's calls go wrong like the workers'.
+    pub fn process<F>(&self, name: &str, main: impl FnOnce(JobManager) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let name = name.into();
+        let jobs = manager(&self.world, &name);
+        self.world.process().spawn(main(jobs));
+    }
+
+    /// From now on nothing goes wrong any more.
+    pub fn calm(&self) {
+        self.world.calm.store(true, Relaxed);
+        self.note("all is calm from now on");
+    }
+
+    /// Kills the process of this worker, counted from 0.
+    pub fn kill(&self, worker: usize) {
+        let host = self.world.lock().hosts.get(worker).cloned();
+        if let Some(process) = host.and_then(|host| host.process()) {
+            self.note(format_args!("kills worker-{}", worker + 1));
+            process.kill();
+        }
+    }
+
+    /// Waits until no job waits or runs.
+    ///
+    /// # Panics
+    /// If that takes longer than four hours of simulated time.
+    pub async fn all_over(&self) {
+        let begun = self.now();
+        loop {
+            let counts = self.world.store.counts().await;
+            let counts = counts.expect("the store below never fails");
+            let open: Vec<_> = counts
+                .into_iter()
+                .filter(|count| matches!(count.state, JobState::Ready | JobState::Running))
+                .filter(|count| count.jobs > 0)
+                .collect();
+            if open.is_empty() {
+                return;
+            }
+            assert!(
+                self.now() - begun < PATIENCE,
+                "L1: after {PATIENCE:?} not all jobs are over: {open:?}"
+            );
+            sleep(Duration::from_secs(1)).await;
+        }
+    }
+}
+
+impl fmt::Debug for Sim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sim")
+            .field("plan", &self.world.plan)
+            .finish_non_exhaustive()
+    }
+}

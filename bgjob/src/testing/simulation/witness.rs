@@ -1,0 +1,262 @@
+//! [`Witness`]: stands between all processes and the one store, and sees what really happened.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+
+use super::rules::{Cause, Known, change};
+use crate::{
+    Job, JobId, JobStore, Result, Timestamp, Want,
+    job::{
+        ClaimedJob, Grant, NewJob, Phase, Serves,
+        transition::{self, Operated, Operation, SweepPolicy},
+    },
+    store::{
+        Claim, Claimed, Created, Ending, Filter, Finished, Held, QueueCount, Renewed,
+        StoreCapabilities, Swept,
+    },
+};
+
+/// A store that holds the store below to the protocol's rules. The one below has to answer at
+/// once, so that nothing happens between a call and the look at what it did.
+#[derive(Debug)]
+pub(super) struct Witness<S> {
+    store: S,
+    seen: Mutex<Seen>,
+}
+
+/// What is known of the jobs, and the first few rules that were broken.
+#[derive(Debug, Default)]
+struct Seen {
+    jobs: BTreeMap<JobId, Known>,
+    broken: Vec<String>,
+    starts: usize,
+}
+
+impl<S: JobStore> Witness<S> {
+    pub(super) fn new(store: S) -> Self {
+        Self {
+            store,
+            seen: Mutex::default(),
+        }
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The rules that were broken so far.
+    pub(super) fn broken(&self) -> Vec<String> {
+        self.seen().broken.clone()
+    }
+
+    /// How many grants there were.
+    pub(super) fn starts(&self) -> usize {
+        self.seen().starts
+    }
+
+    /// S4: a handler starts, so its grant must be the current one.
+    pub(super) fn starts_now(&self, job: &ClaimedJob) {
+        let mut seen = self.seen();
+        let known = seen.jobs.get(&job.id);
+        let holds = known.is_some_and(|known| match &known.job.phase {
+            Phase::Running(hold) => hold.token == job.token,
+            _ => false,
+        });
+        if !holds {
+            let now = known.map(|known| known.job.state());
+            let text = format!("S4: {} starts while it is {now:?}", job.id);
+            seen.broken.push(text);
+        }
+    }
+
+    /// Looks at what a call did to these jobs.
+    async fn look(&self, ids: &[JobId], cause: impl Fn(usize) -> Cause) -> Result<()> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let now = self.store.now().await?;
+        let jobs = self.store.get(ids).await?;
+        let mut seen = self.seen();
+        for (nth, (id, job)) in ids.iter().zip(jobs).enumerate() {
+            seen.change(*id, job, &cause(nth), now);
+        }
+        Ok(())
+    }
+
+    /// Those that the store gave out now, for the first time.
+    async fn look_at_claims(&self, jobs: &[ClaimedJob], grant: &Grant) -> Result<()> {
+        let ids: Vec<_> = jobs.iter().map(|job| job.id).collect();
+        self.look(&ids, |_| Cause::Claim(grant.token)).await
+    }
+}
+
+impl Seen {
+    fn change(&mut self, id: JobId, job: Option<Job>, cause: &Cause, now: Timestamp) {
+        if matches!(cause, Cause::Claim(_)) {
+            self.starts += 1;
+        }
+        let known = self.jobs.get(&id);
+        if let Some(job) = &job
+            && known.is_none_or(|known| known.job.state().is_terminal())
+            && !job.state().is_terminal()
+        {
+            self.check_key(job);
+        }
+        match change(self.jobs.remove(&id), job, cause, now) {
+            Ok(Some(known)) => _ = self.jobs.insert(id, known),
+            Ok(None) => {}
+            Err(text) => self.broken.push(format!("{text} ({id}, {cause})")),
+        }
+    }
+
+    /// S9: a job that begins to live is alone with its key.
+    fn check_key(&mut self, job: &Job) {
+        let Some(key) = &job.spec.unique_key else {
+            return;
+        };
+        let other = self.jobs.iter().find(|(id, known)| {
+            **id != job.id
+                && !known.job.state().is_terminal()
+                && known.job.spec.unique_key.as_ref() == Some(key)
+        });
+        if let Some((other, _)) = other {
+            let text = format!("S9: {} and {other} have one key", job.id);
+            self.broken.push(text);
+        }
+    }
+
+    /// What may have been purged: a call of purge does not say.
+    fn purgeable(&self, now: Timestamp) -> Vec<JobId> {
+        let old = self
+            .jobs
+            .iter()
+            .filter(|(_, known)| transition::is_purgeable(&known.job, now));
+        old.map(|(id, _)| *id).collect()
+    }
+}
+
+#[async_trait]
+impl<S: JobStore> JobStore for Witness<S> {
+    fn capabilities(&self) -> StoreCapabilities {
+        self.store.capabilities()
+    }
+
+    async fn create(&self, jobs: &[NewJob]) -> Result<Vec<Created>> {
+        let answers = self.store.create(jobs).await?;
+        let made = jobs.iter().zip(&answers);
+        let made = made.filter(|(_, answer)| **answer == Created::Created);
+        let ids: Vec<_> = made.map(|(job, _)| job.id).collect();
+        self.look(&ids, |_| Cause::Create).await?;
+        Ok(answers)
+    }
+
+    async fn claim(&self, ids: &[JobId], grant: &Grant, serves: &Serves) -> Result<Vec<Claim>> {
+        let answers = self.store.claim(ids, grant, serves).await?;
+        let jobs: Vec<_> = answers
+            .iter()
+            .filter_map(|answer| match answer {
+                Claim::Claimed(job) => Some(job.clone()),
+                _ => None,
+            })
+            .collect();
+        self.look_at_claims(&jobs, grant).await?;
+        Ok(answers)
+    }
+
+    async fn claim_ready(&self, want: &[Want], grant: &Grant, serves: &Serves) -> Result<Claimed> {
+        let claimed = self.store.claim_ready(want, grant, serves).await?;
+        self.look_at_claims(&claimed.jobs, grant).await?;
+        Ok(claimed)
+    }
+
+    async fn finish(&self, ends: &[Ending]) -> Result<Vec<Finished>> {
+        let mut answers = Vec::with_capacity(ends.len());
+        // One by one: two of them may be of one job.
+        for ending in ends {
+            let answer = self.store.finish(std::slice::from_ref(ending)).await?[0];
+            let cause = |_| Cause::Finish(ending.clone(), answer);
+            self.look(&[ending.id], cause).await?;
+            answers.push(answer);
+        }
+        Ok(answers)
+    }
+
+    async fn finish_and_claim(
+        &self,
+        ends: &[Ending],
+        want: &[Want],
+        grant: &Grant,
+        serves: &Serves,
+    ) -> Result<(Vec<Finished>, Claimed)> {
+        // One after the other, so that each is looked at: a job may end and be claimed at once.
+        let finished = self.finish(ends).await?;
+        Ok((finished, self.claim_ready(want, grant, serves).await?))
+    }
+
+    async fn renew(&self, held: &[Held], lease: Duration) -> Result<Vec<Renewed>> {
+        let answers = self.store.renew(held, lease).await?;
+        let ids: Vec<_> = held.iter().map(|held| held.id).collect();
+        self.look(&ids, |_| Cause::Renew).await?;
+        Ok(answers)
+    }
+
+    async fn sweep(&self, limit: usize, policy: &SweepPolicy) -> Result<Vec<Swept>> {
+        let swept = self.store.sweep(limit, policy).await?;
+        let ids: BTreeSet<_> = swept
+            .iter()
+            .map(|swept| match swept {
+                Swept::Revoked { id, .. } | Swept::Expired { id } => *id,
+                Swept::Touched(hint) => hint.id,
+            })
+            .collect();
+        let ids: Vec<_> = ids.into_iter().collect();
+        self.look(&ids, |_| Cause::Sweep).await?;
+        Ok(swept)
+    }
+
+    async fn operate(&self, id: JobId, operation: &Operation) -> Result<Operated> {
+        let operated = self.store.operate(id, operation).await?;
+        let cause = |_| Cause::Operate(operation.clone());
+        self.look(&[id], cause).await?;
+        Ok(operated)
+    }
+
+    async fn get(&self, ids: &[JobId]) -> Result<Vec<Option<Job>>> {
+        self.store.get(ids).await
+    }
+
+    async fn list(&self, filter: &Filter, after: Option<JobId>, limit: usize) -> Result<Vec<Job>> {
+        self.store.list(filter, after, limit).await
+    }
+
+    async fn counts(&self) -> Result<Vec<QueueCount>> {
+        self.store.counts().await
+    }
+
+    async fn purge(&self, limit: usize) -> Result<usize> {
+        let purged = self.store.purge(limit).await?;
+        if purged > 0 {
+            let now = self.store.now().await?;
+            let old = self.seen().purgeable(now);
+            self.look(&old, |_| Cause::Purge).await?;
+        }
+        Ok(purged)
+    }
+
+    async fn now(&self) -> Result<Timestamp> {
+        self.store.now().await
+    }
+
+    async fn wait_ready(&self, queues: &[Arc<str>]) -> Result<()> {
+        self.store.wait_ready(queues).await
+    }
+
+    async fn wait_ended(&self, id: JobId) -> Result<()> {
+        self.store.wait_ended(id).await
+    }
+}

@@ -1,0 +1,294 @@
+//! The protocol under everything that can go wrong: every promise, in many simulated hours.
+//!
+//! ```text
+//! cargo test --test simulation -- --nocapture              # the short form
+//! BGJOB_SIMULATION=10000 cargo test --test simulation -- --nocapture protocol
+//! ```
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    env,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use bgjob::{
+    JobId, Registry,
+    prelude::*,
+    testing::simulation::{Report, Sim, Simulation},
+};
+use fastrand::Rng;
+use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, sleep, timeout};
+
+/// Things go wrong for so long; the rest of the hour is calm.
+const CHAOS: Duration = secs(45 * 60);
+const JOBS: usize = 200;
+const PRODUCERS: usize = 4;
+
+const fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+/// What a job does, attempt by attempt; after the last act it succeeds.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Script(Vec<Act>);
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+enum Act {
+    Succeed,
+    Work(u64),
+    Fail,
+    Snooze(u64),
+    Abort,
+}
+
+impl Script {
+    fn random(dice: &mut Rng) -> Self {
+        let act = |dice: &mut Rng| match dice.u8(..10) {
+            0..4 => Act::Succeed,
+            4..7 => Act::Work(dice.u64(1..90_000)),
+            7 => Act::Fail,
+            8 => Act::Snooze(dice.u64(1..60)),
+            _ => Act::Abort,
+        };
+        Self((0..dice.usize(1..4)).map(|_| act(dice)).collect())
+    }
+}
+
+/// When each job was started: seen from outside.
+#[derive(Clone, Default)]
+struct Starts(Arc<Mutex<BTreeMap<JobId, Vec<Instant>>>>);
+
+impl Starts {
+    fn of(&self, id: JobId) -> Vec<Instant> {
+        self.0.lock().unwrap().get(&id).cloned().unwrap_or_default()
+    }
+
+    async fn nth(&self, id: JobId, nth: usize) -> Instant {
+        loop {
+            if let Some(at) = self.of(id).get(nth) {
+                return *at;
+            }
+            sleep(Duration::from_millis(1)).await;
+        }
+    }
+}
+
+async fn play(script: Script, starts: State<Starts>, ctx: JobContext) -> Result<(), JobError> {
+    let nth = {
+        let mut starts = starts.0.lock().unwrap();
+        let starts = starts.entry(ctx.id()).or_default();
+        starts.push(Instant::now());
+        starts.len() - 1
+    };
+    match script.0.get(nth).unwrap_or(&Act::Succeed) {
+        Act::Succeed => {}
+        Act::Work(millis) => sleep(Duration::from_millis(*millis)).await,
+        Act::Fail => return Err(JobError::retry("it fails")),
+        Act::Snooze(span) => return Err(JobError::snooze(secs(*span))),
+        Act::Abort => return Err(JobError::abort("it will never do")),
+    }
+    Ok(())
+}
+
+#[job(queue = "kept", backoff = "constant(5s)")]
+async fn kept(script: Script, starts: State<Starts>, ctx: JobContext) -> Result<(), JobError> {
+    play(script, starts, ctx).await
+}
+
+#[job(queue = "gone", backoff = "exponential(1s, max 1m)", retain = "0s")]
+async fn gone(script: Script, starts: State<Starts>, ctx: JobContext) -> Result<(), JobError> {
+    play(script, starts, ctx).await
+}
+
+#[job(
+    queue = "strict",
+    expires = "10m",
+    deadline = "20m",
+    timeout = "45s",
+    max_crashes = 2
+)]
+async fn strict(script: Script, starts: State<Starts>, ctx: JobContext) -> Result<(), JobError> {
+    play(script, starts, ctx).await
+}
+
+/// What the store acknowledged, and is to be there at the end.
+type Acked = Arc<Mutex<BTreeSet<JobId>>>;
+
+/// A program that enqueues: it repeats what failed, under the same id.
+async fn produce(jobs: JobManager, mut dice: Rng, acked: Acked) {
+    for nth in 0..JOBS / PRODUCERS {
+        sleep(Duration::from_millis(
+            dice.u64(0..2 * 40 * 60_000 / (JOBS / PRODUCERS) as u64),
+        ))
+        .await;
+        let id = JobId::new();
+        let key = (dice.u8(..5) == 0).then(|| format!("key-{}", dice.u8(..4)));
+        let script = Script::random(&mut dice);
+        let delay = if dice.bool() {
+            Duration::ZERO
+        } else {
+            secs(dice.u64(..600))
+        };
+        let priority = *dice.choice(&Priority::ALL).expect("there are some");
+        for _ in 0..5 {
+            macro_rules! enqueue {
+                ($job:ident) => {{
+                    let mut call = $job::enqueue(&jobs, script.clone())
+                        .id(id)
+                        .priority(priority);
+                    if !delay.is_zero() {
+                        call = call.delay(delay);
+                    }
+                    if let Some(key) = &key {
+                        call = call.unique_key(key);
+                    }
+                    call.await.map(|handle| handle.id())
+                }};
+            }
+            let stored = match nth % 5 {
+                0 => enqueue!(gone),
+                1 => enqueue!(strict),
+                _ => enqueue!(kept),
+            };
+            if let Ok(stored) = stored {
+                // Not one that is deleted at its end; nor another job that has the key.
+                if nth % 5 != 0 && stored == id {
+                    acked.lock().unwrap().insert(stored);
+                }
+                break;
+            }
+            sleep(secs(1)).await;
+        }
+    }
+}
+
+/// Somebody who does things to jobs by hand.
+async fn operate(jobs: JobManager, mut dice: Rng, acked: Acked) {
+    loop {
+        sleep(secs(dice.u64(5..120))).await;
+        let chosen = {
+            let acked = acked.lock().unwrap();
+            let nth = dice.usize(..acked.len().max(1));
+            acked.iter().nth(nth).copied()
+        };
+        let Some(id) = chosen else { continue };
+        // Refusals are answers too.
+        let _ = match dice.u8(..3) {
+            0 => jobs.cancel(id).await.map(drop),
+            1 => jobs.requeue(id).await.map(drop),
+            _ => jobs
+                .reschedule(id, bgjob::Due::After(secs(dice.u64(..300))))
+                .await
+                .map(drop),
+        };
+    }
+}
+
+async fn hour(sim: Sim) {
+    let mut dice = Rng::with_seed(sim.seed() ^ 0x5eed);
+    let (starts, acked) = (Starts::default(), Acked::default());
+    let (served, slots) = (starts.clone(), dice.usize(1..8));
+    sim.workers(dice.usize(1..4), move |worker| {
+        let registry = Registry::new()
+            .with::<kept>()
+            .with::<gone>()
+            .with::<strict>();
+        worker
+            .registry(registry)
+            .state(served.clone())
+            .default_slots(slots)
+    });
+    for n in 0..PRODUCERS {
+        let (dice, acked) = (dice.fork(), Arc::clone(&acked));
+        sim.process(&format!("web-{n}"), |jobs| produce(jobs, dice, acked));
+    }
+    let (operator, marked) = (dice.fork(), Arc::clone(&acked));
+    sim.process("operator", |jobs| async move {
+        // Until all is calm: what is requeued for ever is never over.
+        let _ = timeout(CHAOS, operate(jobs, operator, marked)).await;
+    });
+    sleep(CHAOS).await;
+    sim.calm();
+    sim.all_over().await;
+    let ids: Vec<_> = acked.lock().unwrap().iter().copied().collect();
+    for id in ids {
+        let job = sim.jobs().get(id).await.unwrap();
+        assert!(job.is_some(), "S1: {id} was acknowledged and is not there");
+    }
+    // Processes that died a moment ago are back within five seconds.
+    sleep(secs(10)).await;
+    punctual(&sim, &starts).await;
+    unhinted(&sim, &starts).await;
+    orphaned(&sim, &starts).await;
+    sim.all_over().await;
+    sleep(secs(3600).saturating_sub(sim.now())).await;
+}
+
+fn plain() -> Script {
+    Script(vec![Act::Succeed])
+}
+
+/// L4.
+async fn punctual(sim: &Sim, starts: &Starts) {
+    let due = Instant::now() + secs(10);
+    let job = kept::enqueue(sim.jobs(), plain())
+        .delay(secs(10))
+        .await
+        .unwrap();
+    let late = starts.nth(job.id(), 0).await.duration_since(due);
+    let most = if sim.jobs().queue().is_some() {
+        1_100
+    } else {
+        100
+    };
+    assert!(late <= Duration::from_millis(most), "L4: {late:?} late");
+}
+
+/// L3: a job that nobody was told of.
+async fn unhinted(sim: &Sim, starts: &Starts) {
+    let enqueued = Instant::now();
+    let quiet = JobManager::builder(Arc::clone(sim.jobs().store()))
+        .build()
+        .unwrap();
+    let job = kept::enqueue(&quiet, plain()).await.unwrap();
+    let late = starts.nth(job.id(), 0).await.duration_since(enqueued);
+    assert!(late <= secs(3), "L3: {late:?} late");
+}
+
+/// L2: all workers die while it runs.
+async fn orphaned(sim: &Sim, starts: &Starts) {
+    let script = Script(vec![Act::Work(20_000), Act::Succeed]);
+    let job = kept::enqueue(sim.jobs(), script).await.unwrap();
+    starts.nth(job.id(), 0).await;
+    sleep(secs(5)).await;
+    let died = Instant::now();
+    (0..4).for_each(|worker| sim.kill(worker));
+    let late = starts.nth(job.id(), 1).await.duration_since(died);
+    assert!(late <= secs(40), "L2: {late:?} after the crash");
+}
+
+/// How many runs: a tenth of what the long form makes, unless told otherwise.
+fn runs() -> u64 {
+    env::var("BGJOB_SIMULATION").map_or(500, |text| text.parse().expect("a number"))
+}
+
+fn check(queue: bool) -> Report {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let simulation = Simulation::new().runs(runs() / 2).queue(queue).chaos(CHAOS);
+    let begun = std::time::Instant::now();
+    let report = simulation.threads(threads).check(hour);
+    println!("{report}took {:.1?}", begun.elapsed());
+    report
+}
+
+#[test]
+fn protocol_without_a_queue() {
+    check(false);
+}
+
+#[test]
+fn protocol_with_a_queue() {
+    check(true);
+}
