@@ -1,6 +1,6 @@
 //! With a queue beside the store: hints, lost hints, and a queue that is down.
 
-use bgjob::{JobState, Part, Via};
+use bgjob::{JobQueue, JobState, Part, Via};
 
 use crate::support::{Call, Fault, Probe, What, World, jobs::*, millis, pass, secs};
 
@@ -29,6 +29,26 @@ async fn many_hints_lead_to_as_many_ends() {
     let jobs = echo::enqueue_all(&world.jobs, 0..5_000).await.unwrap();
     for (n, job) in (0..).zip(&jobs) {
         assert_eq!(job.result().await.unwrap(), n);
+        assert_eq!(world.log.starts(job.id()).len(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn hints_that_come_twice_at_once_start_a_job_once() {
+    let world = World::with_queue();
+    let queue = world.queue.clone().unwrap();
+    queue.faults().always(&[Call::Push], Fault::Twice);
+    let mut jobs = Vec::new();
+    for n in 0..3 {
+        jobs.push(echo::enqueue(&world.jobs, n).await.unwrap());
+    }
+    assert_eq!(queue.inner().depth("default").await.unwrap(), 6);
+    let _running = world.start(registry(), &Probe::new()).await;
+    for job in &jobs {
+        job.result().await.unwrap();
+    }
+    pass(secs(60)).await;
+    for job in &jobs {
         assert_eq!(world.log.starts(job.id()).len(), 1);
     }
 }

@@ -19,7 +19,10 @@ use bgjob::{
 };
 use fastrand::Rng;
 use serde::{Deserialize, Serialize};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep, timeout},
+};
 
 /// Things go wrong for so long; the rest of the hour is calm.
 const CHAOS: Duration = secs(45 * 60);
@@ -58,7 +61,7 @@ impl Script {
 
 /// When each job was started: seen from outside.
 #[derive(Clone, Default)]
-struct Starts(Arc<Mutex<BTreeMap<JobId, Vec<Instant>>>>);
+struct Starts(Arc<Mutex<BTreeMap<JobId, Vec<Instant>>>>, Arc<Notify>);
 
 impl Starts {
     fn of(&self, id: JobId) -> Vec<Instant> {
@@ -67,10 +70,11 @@ impl Starts {
 
     async fn nth(&self, id: JobId, nth: usize) -> Instant {
         loop {
+            let news = self.1.notified();
             if let Some(at) = self.of(id).get(nth) {
                 return *at;
             }
-            sleep(Duration::from_millis(1)).await;
+            news.await;
         }
     }
 }
@@ -82,6 +86,7 @@ async fn play(script: Script, starts: State<Starts>, ctx: JobContext) -> Result<
         starts.push(Instant::now());
         starts.len() - 1
     };
+    starts.1.notify_one();
     match script.0.get(nth).unwrap_or(&Act::Succeed) {
         Act::Succeed => {}
         Act::Work(millis) => sleep(Duration::from_millis(*millis)).await,

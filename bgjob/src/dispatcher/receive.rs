@@ -2,6 +2,7 @@
 //! whatever the answer → hand to the slots.
 
 use std::{
+    collections::HashSet,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
@@ -74,7 +75,10 @@ async fn claim(
     deliveries: &[Delivery],
     receipts: &[Receipt],
 ) -> Result<()> {
-    let ids: Vec<_> = deliveries.iter().map(|delivery| delivery.hint.id).collect();
+    // A hint may come twice; the second claim would be answered like a repeated first one.
+    let mut known = HashSet::new();
+    let ids = deliveries.iter().map(|delivery| delivery.hint.id);
+    let ids: Vec<_> = ids.filter(|id| known.insert(*id)).collect();
     let mut grant = core.grant();
     let sent = Instant::now();
     let (serves, _turn) = Core::serves(core);
