@@ -163,7 +163,6 @@ async fn doubled_hints_are_dropped() {
         queue: "default".into(),
         priority: bgjob::Priority::Normal,
     };
-    use bgjob::JobQueue as _;
     queue.push(&[hint.clone(), hint.clone()]).await.unwrap();
     world.log.wait(|what| *what == What::HintsDropped(2)).await;
     probe.open(1);

@@ -87,7 +87,7 @@ async fn claim(
         match bounded(core.store.claim(&ids, &grant, &serves)).await {
             Ok(answers) => {
                 core.store_state.worked();
-                take_in(core, answers, sent);
+                take_in(core, answers, deliveries.len(), sent);
                 break;
             }
             Err(error) => sleep(core.store_state.failed(&error)).await,
@@ -109,8 +109,7 @@ async fn claim(
     bounded(queue.ack(receipts)).await
 }
 
-fn take_in(core: &Core, answers: Vec<Claim>, sent: Instant) {
-    let hints = answers.len();
+fn take_in(core: &Core, answers: Vec<Claim>, hints: usize, sent: Instant) {
     let jobs: Vec<_> = answers
         .into_iter()
         .filter_map(|answer| match answer {

@@ -125,12 +125,15 @@ impl World {
         self.lock().hits.clone()
     }
 
+    /// The workers' processes that are there now.
+    fn processes(&self) -> Vec<Arc<Process>> {
+        let hosts = self.lock().hosts.clone();
+        hosts.iter().filter_map(|host| host.process()).collect()
+    }
+
     /// Nothing of it runs any more.
     pub(super) fn end(&self) {
-        let hosts = self.lock().hosts.clone();
-        for process in hosts.iter().filter_map(|host| host.process()) {
-            process.kill();
-        }
+        self.processes().iter().for_each(|process| process.kill());
     }
 }
 
@@ -197,9 +200,12 @@ impl Sim {
         self.world.process().spawn(main(jobs));
     }
 
-    /// From now on nothing goes wrong any more.
+    /// From now on nothing goes wrong any more; what is frozen goes on.
     pub fn calm(&self) {
         self.world.calm.store(true, Relaxed);
+        for process in self.world.processes() {
+            process.go_on();
+        }
         self.note("all is calm from now on");
     }
 
