@@ -5,17 +5,14 @@ use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{
-            AtomicBool, AtomicU64, AtomicUsize,
+            AtomicBool, AtomicU8, AtomicU64, AtomicUsize,
             Ordering::{Relaxed, SeqCst},
         },
     },
     time::Duration,
 };
 
-use tokio::{
-    sync::{Notify, watch},
-    time::Instant,
-};
+use tokio::{sync::Notify, time::Instant};
 
 use super::{grants::Grants, hand::Hand, middleware::Middleware};
 use crate::{
@@ -69,6 +66,17 @@ pub(super) enum Phase {
     Stopped,
 }
 
+impl Phase {
+    /// In their order.
+    const ALL: [Self; 5] = [
+        Self::Running,
+        Self::Draining,
+        Self::Cancelling,
+        Self::Releasing,
+        Self::Stopped,
+    ];
+}
+
 pub(super) struct Core {
     pub(super) manager: JobManager,
     pub(super) store: Arc<dyn JobStore>,
@@ -90,7 +98,9 @@ pub(super) struct Core {
     pub(super) room: Notify,
     /// The queue had nothing when it was last asked.
     pub(super) hints_dry: AtomicBool,
-    pub(super) phase: watch::Sender<Phase>,
+    phase: AtomicU8,
+    /// Tells of a new phase. Unlike a `watch` it wakes in order, so that a run can be repeated.
+    phases: Notify,
     pub(super) store_state: Breaker,
     pub(super) queue_state: Breaker,
     pub(super) tally: Tally,
@@ -218,7 +228,8 @@ impl Core {
             wake: Notify::new(),
             room: Notify::new(),
             hints_dry: AtomicBool::new(false),
-            phase: watch::Sender::new(Phase::Running),
+            phase: AtomicU8::new(Phase::Running as u8),
+            phases: Notify::new(),
             tally: Tally::default(),
             beats: Beats::new(),
             in_doubt: AtomicBool::new(false),
@@ -229,25 +240,27 @@ impl Core {
     }
 
     pub(super) fn phase(&self) -> Phase {
-        *self.phase.borrow()
+        Phase::ALL[usize::from(self.phase.load(SeqCst))]
     }
 
     /// Goes on to a phase, never back.
     pub(super) fn enter(&self, phase: Phase) {
-        self.phase.send_if_modified(|now| {
-            let forward = phase > *now;
-            *now = (*now).max(phase);
-            forward
-        });
+        self.phase.fetch_max(phase as u8, SeqCst);
+        self.phases.notify_waiters();
         self.wake.notify_one();
         self.room.notify_one();
     }
 
     /// Returns once the dispatcher has come as far as this phase.
     pub(super) async fn reached(&self, phase: Phase) {
-        let mut watch = self.phase.subscribe();
-        // The sender lives in `self`, so waiting can't fail.
-        let _ = watch.wait_for(|now| *now >= phase).await;
+        loop {
+            // What is entered from here on wakes it.
+            let next = self.phases.notified();
+            if self.phase() >= phase {
+                return;
+            }
+            next.await;
+        }
     }
 
     /// A claim call's grant, with a token of its own.

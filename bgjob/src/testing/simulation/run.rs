@@ -250,6 +250,17 @@ pub struct Report {
 }
 
 impl Report {
+    /// Takes in those of another simulation. Of runs with the same number, the other's hash stays.
+    pub fn join(&mut self, other: Self) {
+        self.runs += other.runs;
+        self.starts += other.starts;
+        self.time += other.time;
+        self.hashes.extend(other.hashes);
+        for (hit, n) in other.hits {
+            *self.hits.entry(hit).or_default() += n;
+        }
+    }
+
     fn add(&mut self, run: u64, plan: &Plan, outcome: Outcome) {
         self.runs += 1;
         self.starts += outcome.starts;
