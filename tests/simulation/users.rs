@@ -2,13 +2,12 @@
 
 use std::{
     collections::BTreeMap,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex},
 };
 
 use bgjob::{
     prelude::*,
-    testing::simulation::{Sim, step},
+    testing::simulation::{Sim, Simulation, step},
 };
 
 /// Orders, and how often each was paid.
@@ -65,10 +64,14 @@ fn a_payment_with_a_key_is_made_once() {
 
 #[test]
 fn a_payment_without_a_key_is_found_out() {
-    let all = || bgjob::simulate!(|sim| paid_once(sim, false));
-    let panic = catch_unwind(AssertUnwindSafe(all)).expect_err("it is paid twice");
-    let text = panic.downcast_ref::<String>().expect("a text");
-    println!("{text}");
-    assert!(text.contains("dies "), "{text}");
-    assert!(text.contains("BGJOB_RUN="), "{text}");
+    let all = Simulation::new().run(|sim| paid_once(sim, false));
+    let failure = all.expect_err("it is paid twice");
+    let text = failure.to_string();
+    assert!(text.contains("worker-1   dies "), "{text}");
+    assert!(text.contains(": 2"), "{text}");
+    let again = format!(
+        "BGJOB_RUN={} cargo test users::a_payment_without",
+        failure.run
+    );
+    assert!(text.contains(&again), "{text}");
 }

@@ -67,7 +67,7 @@ mod sim;
 mod witness;
 
 pub use points::step;
-pub use run::{Report, Simulation};
+pub use run::{Failure, Report, Simulation};
 pub use sim::Sim;
 
 /// Runs a scenario many times, each time with something else going wrong. See

@@ -92,30 +92,44 @@ impl Simulation {
     where
         F: Future<Output = ()> + Send,
     {
-        let calm = self.one(Plan::calm(0), &scenario);
-        let points = calm.points;
+        match self.run(scenario) {
+            Ok(report) => report,
+            Err(failure) => panic!("{failure}"),
+        }
+    }
+
+    /// Makes the runs, and hands back what failed.
+    ///
+    /// # Errors
+    /// Where runs fail: the one with the shortest schedule of the first few.
+    pub fn run<F>(self, scenario: impl Fn(Sim) -> F + Sync) -> Result<Report, Failure>
+    where
+        F: Future<Output = ()> + Send,
+    {
+        let points = self.one(Plan::calm(0), &scenario).points;
         let plan = |run| match self.chaos {
             Some(span) => Plan::chaos(run, span),
             None => Plan::of(run, self.runs, points),
         };
-        if let Some(run) = self.only {
-            return self.only(&plan(run), &scenario);
-        }
         let test = std::thread::current().name().unwrap_or_default().to_owned();
         let report = Mutex::new(Report {
             test,
             ..Report::default()
         });
-        let next = AtomicU64::new(0);
+        let runs = self.only.map_or(0..self.runs, |run| run..run + 1);
+        let next = AtomicU64::new(runs.start);
         let work = || {
             loop {
                 let run = next.fetch_add(1, Relaxed);
                 let enough = lock(&report).failures.len() >= FAILURES;
-                if run >= self.runs || enough {
+                if run >= runs.end || enough {
                     return;
                 }
                 let plan = plan(run);
                 let outcome = self.one(plan.clone(), &scenario);
+                if self.only.is_some() {
+                    say(&format!("run {run}: {plan}\n{}", outcome.schedule));
+                }
                 lock(&report).add(run, &plan, outcome);
             }
         };
@@ -128,24 +142,8 @@ impl Simulation {
                 }
             });
         }
-        let report = report.into_inner().unwrap_or_else(PoisonError::into_inner);
-        if let Some(shown) = report.failures.iter().min_by_key(|failure| failure.lines) {
-            let (n, runs) = (report.failures.len(), report.runs);
-            panic!("{n} of {runs} runs failed, this one with the shortest schedule:\n{shown}");
-        }
-        report
-    }
-
-    fn only<F>(&self, plan: &Plan, scenario: impl Fn(Sim) -> F) -> Report
-    where
-        F: Future<Output = ()> + Send,
-    {
-        let outcome = self.one(plan.clone(), &scenario);
-        say(&format!("{plan}\n{}", outcome.schedule));
-        assert!(outcome.failure.is_none(), "{:?}", outcome.failure);
-        let mut report = Report::default();
-        report.add(plan.seed, plan, outcome);
-        report
+        let report = report.into_inner();
+        report.unwrap_or_else(PoisonError::into_inner).judge()
     }
 
     /// One run, on a runtime of its own.
@@ -261,6 +259,25 @@ impl Report {
         }
     }
 
+    /// The failed run with the shortest schedule, if one failed.
+    fn judge(mut self) -> Result<Self, Failure> {
+        let (failed, runs) = (self.failures.len(), self.runs);
+        self.failures.sort_by_key(|failure| failure.lines);
+        match self.failures.into_iter().next() {
+            Some(shown) => Err(Failure {
+                text: format!(
+                    "{failed} of {runs} runs failed, this one with the shortest schedule:\n{}",
+                    shown.text
+                ),
+                ..shown
+            }),
+            None => Ok(Self {
+                failures: Vec::new(),
+                ..self
+            }),
+        }
+    }
+
     fn add(&mut self, run: u64, plan: &Plan, outcome: Outcome) {
         self.runs += 1;
         self.starts += outcome.starts;
@@ -271,6 +288,7 @@ impl Report {
         }
         if let Some(text) = outcome.failure {
             self.failures.push(Failure {
+                run,
                 lines: outcome.schedule.lines(),
                 text: format!(
                     "run {run}: {plan}\n{}\n{text}\n\nto repeat it: {ONLY}={run} cargo test {}",
@@ -281,11 +299,18 @@ impl Report {
     }
 }
 
+/// A run that failed. It displays as what went wrong in it, its schedule, why it failed, and the
+/// command that repeats it.
 #[derive(Debug)]
-struct Failure {
+#[non_exhaustive]
+pub struct Failure {
+    /// Its number.
+    pub run: u64,
     lines: usize,
     text: String,
 }
+
+impl std::error::Error for Failure {}
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
