@@ -4,7 +4,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use bgjob::{
-    Durability, ErrorKind, JobId,
+    Durability, ErrorKind, JobId, SystemClock,
     store::{Document, DocumentStore, Documents, Inserted, Key, KeyRange, Replaced, Version},
     testing::{ManualClock, conformance::Clocked},
 };
@@ -23,7 +23,7 @@ impl TempFile {
     }
 
     async fn open(&self) -> bgjob::Result<RedbDocuments> {
-        RedbDocuments::open(&self.0).await
+        RedbDocuments::open(&self.0, Arc::new(SystemClock)).await
     }
 }
 
@@ -36,8 +36,8 @@ impl Drop for TempFile {
 
 async fn fresh() -> Clocked {
     let (file, clock) = (TempFile::new(), ManualClock::new());
-    let opened = RedbDocuments::with_clock(&file.0, Arc::new(clock.clone())).await;
-    let documents = opened.expect("a file can be made in an empty place");
+    let opened = RedbDocuments::open(&file.0, Arc::new(clock.clone())).await;
+    let documents = opened.expect("a file can be made there");
     Clocked::new(Documents::new(documents), clock).keep(file)
 }
 

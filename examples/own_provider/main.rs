@@ -5,7 +5,9 @@
 
 mod store;
 
-use bgjob::{Durability, prelude::*, store::Documents};
+use std::{path::Path, sync::Arc};
+
+use bgjob::{Durability, SystemClock, prelude::*, store::Documents};
 use store::RedbDocuments;
 
 /// Adds numbers up.
@@ -18,8 +20,8 @@ async fn add_up(numbers: Vec<u32>, ctx: JobContext) -> Result<u32, JobError> {
 }
 
 /// What a user writes instead of `JobManager::connect(url)`.
-async fn connect(path: &std::path::Path) -> bgjob::Result<JobManager> {
-    let documents = RedbDocuments::open(path).await?;
+async fn connect(path: &Path) -> bgjob::Result<JobManager> {
+    let documents = RedbDocuments::open(path, Arc::new(SystemClock)).await?;
     let builder = JobManager::builder(Documents::new(documents));
     builder.require(Durability::OsCrash).build()
 }

@@ -8,29 +8,31 @@
 //! | wake-up | at once, within the process |
 //! | clock | the process's |
 //! | limits | 1 MiB of metadata a job; one process at a time |
-//!
-//! After a failure of the disk the next call opens the file again.
 
 use std::{
     ops::Bound,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use async_trait::async_trait;
 use bgjob::{
-    Clock, Durability, Error, ErrorKind, JobId, Result, SystemClock,
+    Clock, Durability, Error, ErrorKind, JobId, Result,
     store::{
         ClockSource, Document, DocumentCapabilities, DocumentStore, Filed, Inserted, Key, KeyRange,
         Replaced, Version,
     },
 };
-use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, Table, TableDefinition};
+use redb::{Database, ReadableDatabase, ReadableTable, Table, TableDefinition};
 
-/// By id: the version, the keys (one a line), and the JSON.
-const DOCUMENTS: TableDefinition<'_, u128, (u64, &str, &[u8])> = TableDefinition::new("documents");
-/// What is filed under which key. Tuples of text and number sort as the contract wants it.
-const FILED: TableDefinition<'_, (&str, u128), ()> = TableDefinition::new("filed");
+type Id = [u8; 16];
+
+/// A document: its version, its keys, and the JSON.
+type Row<'a> = (u64, Vec<&'a str>, &'a [u8]);
+
+const DOCUMENTS: TableDefinition<'_, &Id, Row<'_>> = TableDefinition::new("documents");
+/// What is filed under which key. Pairs sort as the contract wants it.
+const FILED: TableDefinition<'_, (&str, &Id), ()> = TableDefinition::new("filed");
 /// The last version that was given, of all documents together: so none has one twice, not even
 /// after it was deleted.
 const LAST_VERSION: TableDefinition<'_, (), u64> = TableDefinition::new("last_version");
@@ -43,31 +45,20 @@ pub struct RedbDocuments {
 }
 
 impl RedbDocuments {
-    /// Opens the file, and makes it if there is none.
+    /// Opens the file, and makes it if there is none. Jobs go by the clock that is given.
     ///
     /// # Errors
-    /// `Unavailable` where the file can't be read or written, or is open already; `Internal` where
-    /// it holds something else.
-    pub async fn open(path: impl Into<PathBuf>) -> Result<Self> {
-        Self::with_clock(path, Arc::new(SystemClock)).await
-    }
-
-    /// The same, going by another clock than the host's: for tests.
-    ///
-    /// # Errors
-    /// As [`open`](Self::open).
-    pub async fn with_clock(path: impl Into<PathBuf>, clock: Arc<dyn Clock>) -> Result<Self> {
-        let file = Arc::new(RedbFile {
-            path: path.into(),
-            database: Mutex::default(),
-        });
+    /// `Unavailable` where the file can't be read or written, or is open already.
+    pub async fn open(path: impl Into<PathBuf>, clock: Arc<dyn Clock>) -> Result<Self> {
+        let (path, database) = (path.into(), Mutex::default());
+        let file = Arc::new(RedbFile { path, database });
         let documents = Self { file, clock };
-        // Reads want to find the tables there.
-        documents.write(|_| Ok(())).await?;
+        documents.off_thread(|_| Ok(())).await?;
         Ok(documents)
     }
 
-    /// Runs a batch as one transaction: all of it, or nothing, is in the file when this returns.
+    /// Runs a batch as one transaction, with one wait for the disk: when this returns, all of it
+    /// is there for good.
     async fn write<T: Send + 'static>(
         &self,
         batch: impl FnOnce(&mut Tables<'_>) -> Redb<T> + Send + 'static,
@@ -77,44 +68,27 @@ impl RedbDocuments {
             let mut tables = Tables {
                 documents: transaction.open_table(DOCUMENTS)?,
                 filed: transaction.open_table(FILED)?,
-                version: 0,
+                last_version: transaction.open_table(LAST_VERSION)?,
             };
-            let mut last_version = transaction.open_table(LAST_VERSION)?;
-            tables.version = last_version.get(())?.map_or(0, |last| last.value());
             let answer = batch(&mut tables)?;
-            last_version.insert((), tables.version)?;
-            drop((tables, last_version));
-            // Returns when it is on the disk. Where we did not get here, nothing has happened.
+            drop(tables);
             transaction.commit()?;
             Ok(answer)
         })
         .await
     }
 
-    /// Reads from what has been committed, past a writer that is at work.
-    async fn read<T: Send + 'static>(
-        &self,
-        look: impl FnOnce(&ReadTransaction) -> Redb<T> + Send + 'static,
-    ) -> Result<T> {
-        self.off_thread(move |database| look(&database.begin_read()?))
-            .await
-    }
-
-    /// redb blocks: on its file, and on another writer. So it is kept off the async threads. What
-    /// has begun runs to its end, also where nobody waits for it any more.
+    /// redb blocks: on its file, and on another writer. What has begun runs to its end, also where
+    /// nobody waits for it any more.
     async fn off_thread<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Database) -> Redb<T> + Send + 'static,
     ) -> Result<T> {
         let file = Arc::clone(&self.file);
-        let task = tokio::task::spawn_blocking(move || file.with(work));
-        task.await.unwrap_or_else(|e| {
-            let error = if e.is_panic() {
-                Error::new(ErrorKind::Internal, "the redb store panicked")
-            } else {
-                Error::new(ErrorKind::Closed, "the runtime is shutting down")
-            };
-            Err(error)
+        let task = tokio::task::spawn_blocking(move || file.with(work).map_err(translate));
+        task.await.unwrap_or_else(|gone| {
+            let message = "a call of the redb store did not come to its end";
+            Err(Error::new(ErrorKind::Internal, message).because(gone))
         })
     }
 }
@@ -127,57 +101,59 @@ struct RedbFile {
 }
 
 impl RedbFile {
-    fn with<T>(&self, work: impl FnOnce(&Database) -> Redb<T>) -> Result<T> {
-        let database = self.database().map_err(translate)?;
-        work(&database).map_err(|error| {
+    fn with<T>(&self, work: impl FnOnce(&Database) -> Redb<T>) -> Redb<T> {
+        let database = self.database()?;
+        work(&database).inspect_err(|_| {
             // redb wants to be opened anew after a failure of the disk. Others may have done so.
-            let mut slot = self.database.lock().unwrap_or_else(PoisonError::into_inner);
-            slot.take_if(|current| Arc::ptr_eq(current, &database));
-            translate(error)
+            self.slot().take_if(|now| Arc::ptr_eq(now, &database));
         })
     }
 
     fn database(&self) -> Redb<Arc<Database>> {
-        let mut slot = self.database.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slot = self.slot();
         if let Some(database) = &*slot {
             return Ok(Arc::clone(database));
         }
         let database = Database::create(&self.path)?;
+        // Reads want to find the tables there.
+        let transaction = database.begin_write()?;
+        transaction.open_table(DOCUMENTS)?;
+        transaction.open_table(FILED)?;
+        transaction.commit()?;
         Ok(Arc::clone(slot.insert(Arc::new(database))))
+    }
+
+    fn slot(&self) -> MutexGuard<'_, Option<Arc<Database>>> {
+        self.database.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 type Redb<T> = Result<T, redb::Error>;
 
-/// What a caller can do about it: try again later, or nothing. No word of what documents say.
+/// What a caller can do about it: try again, or nothing.
 fn translate(error: redb::Error) -> Error {
-    let (kind, message) = match &error {
-        redb::Error::DatabaseAlreadyOpen => (
-            ErrorKind::Unavailable,
-            "the redb file is open already: it takes one process at a time",
-        ),
-        redb::Error::Io(_)
-        | redb::Error::PreviousIo
-        | redb::Error::DatabaseClosed
-        | redb::Error::LockPoisoned(_) => (
-            ErrorKind::Unavailable,
-            "the redb file can't be read or written",
-        ),
-        _ => (ErrorKind::Internal, "redb refuses the file or the call"),
+    use redb::Error::{Corrupted, DatabaseAlreadyOpen, TableTypeMismatch};
+    let kind = match error {
+        Corrupted(_) | TableTypeMismatch { .. } => ErrorKind::Internal,
+        _ => ErrorKind::Unavailable,
+    };
+    let message = match error {
+        DatabaseAlreadyOpen => "the redb file is open already: it takes one process at a time",
+        _ => "the redb file can't be used",
     };
     Error::new(kind, message).because(error)
 }
 
 /// The tables, within one write transaction.
 struct Tables<'t> {
-    documents: Table<'t, u128, (u64, &'static str, &'static [u8])>,
-    filed: Table<'t, (&'static str, u128), ()>,
-    version: u64,
+    documents: Table<'t, &'static Id, Row<'static>>,
+    filed: Table<'t, (&'static str, &'static Id), ()>,
+    last_version: Table<'t, (), u64>,
 }
 
 impl Tables<'_> {
     fn insert(&mut self, new: &Document) -> Redb<Inserted> {
-        if self.documents.get(number(new.id))?.is_some() {
+        if self.documents.get(new.id.as_bytes())?.is_some() {
             return Ok(Inserted::Taken);
         }
         self.put(new)?;
@@ -196,53 +172,42 @@ impl Tables<'_> {
         if !self.take_keys(id, version)? {
             return Ok(Replaced::Conflict);
         }
-        self.documents.remove(number(id))?;
+        self.documents.remove(id.as_bytes())?;
         Ok(Replaced::Replaced)
     }
 
     fn put(&mut self, document: &Document) -> Redb<()> {
-        let id = number(document.id);
-        self.version += 1;
+        let id = document.id.as_bytes();
+        let version = 1 + self.last_version.get(())?.map_or(0, |last| last.value());
+        self.last_version.insert((), version)?;
         let keys: Vec<_> = document.keys.iter().map(Key::as_str).collect();
         for key in &keys {
             self.filed.insert((*key, id), ())?;
         }
-        let row = (self.version, &*keys.join("\n"), &*document.body);
-        self.documents.insert(id, row)?;
+        self.documents
+            .insert(id, (version, keys, &*document.body))?;
         Ok(())
     }
 
     /// Removes what a document is filed under, if it still has this version.
     fn take_keys(&mut self, id: JobId, version: &Version) -> Redb<bool> {
-        let id = number(id);
-        let Some(row) = self.documents.get(id)? else {
+        let id = id.as_bytes();
+        let found = self.documents.get(id)?;
+        let Some(row) = found.filter(|row| version.0 == row.value().0.to_be_bytes()) else {
             return Ok(false);
         };
-        let (stored, keys, _) = row.value();
-        if version.0 != stored.to_be_bytes() {
-            return Ok(false);
-        }
-        for key in keys.lines() {
+        for key in row.value().1 {
             self.filed.remove((key, id))?;
         }
         Ok(true)
     }
 }
 
-/// Ids sort bytewise, and so do these numbers.
-fn number(id: JobId) -> u128 {
-    u128::from_be_bytes(*id.as_bytes())
-}
-
-fn id(number: u128) -> JobId {
-    JobId::from_bytes(number.to_be_bytes())
-}
-
-fn document(number: u128, (version, keys, body): (u64, &str, &[u8])) -> Document {
+fn document(id: &Id, (version, keys, body): Row<'_>) -> Document {
     Document {
-        id: id(number),
+        id: JobId::from_bytes(*id),
         version: Version(version.to_be_bytes().into()),
-        keys: keys.lines().map(Key::new).collect(),
+        keys: keys.into_iter().map(Key::new).collect(),
         body: body.into(),
     }
 }
@@ -269,11 +234,11 @@ impl DocumentStore for RedbDocuments {
 
     async fn get(&self, ids: &[JobId]) -> Result<Vec<Option<Document>>> {
         let ids = ids.to_vec();
-        self.read(move |transaction| {
-            let rows = transaction.open_table(DOCUMENTS)?;
+        self.off_thread(move |database| {
+            let rows = database.begin_read()?.open_table(DOCUMENTS)?;
             let get = |id: &JobId| {
-                let row = rows.get(number(*id))?;
-                Ok(row.map(|row| document(number(*id), row.value())))
+                let row = rows.get(id.as_bytes())?;
+                Ok(row.map(|row| document(id.as_bytes(), row.value())))
             };
             ids.iter().map(get).collect()
         })
@@ -299,18 +264,18 @@ impl DocumentStore for RedbDocuments {
         limit: usize,
     ) -> Result<Vec<Filed>> {
         let (range, after) = (range.clone(), after.cloned());
-        self.read(move |transaction| {
+        self.off_thread(move |database| {
             let from = match &after {
-                Some((key, id)) => Bound::Excluded((key.as_str(), number(*id))),
-                None => Bound::Included((range.from.as_str(), 0)),
+                Some((key, id)) => Bound::Excluded((key.as_str(), id.as_bytes())),
+                None => Bound::Included((range.from.as_str(), &[0; 16])),
             };
-            let until = Bound::Excluded((range.until.as_str(), 0));
-            let filed = transaction.open_table(FILED)?;
-            let page = filed.range::<(&str, u128)>((from, until))?.take(limit);
+            let until = Bound::Excluded((range.until.as_str(), &[0; 16]));
+            let filed = database.begin_read()?.open_table(FILED)?;
+            let page = filed.range::<(&str, &Id)>((from, until))?.take(limit);
             page.map(|entry| {
                 let (entry, _) = entry?;
-                let (key, number) = entry.value();
-                Ok((Key::new(key), id(number)))
+                let (key, id) = entry.value();
+                Ok((Key::new(key), JobId::from_bytes(*id)))
             })
             .collect()
         })
@@ -318,10 +283,11 @@ impl DocumentStore for RedbDocuments {
     }
 
     async fn list(&self, after: Option<JobId>, limit: usize) -> Result<Vec<Document>> {
-        let from = after.map_or(Bound::Unbounded, |id| Bound::Excluded(number(id)));
-        self.read(move |transaction| {
-            let rows = transaction.open_table(DOCUMENTS)?;
-            let page = rows.range((from, Bound::Unbounded))?.take(limit);
+        self.off_thread(move |database| {
+            let from = after.as_ref().map(JobId::as_bytes);
+            let from = from.map_or(Bound::Unbounded, Bound::Excluded);
+            let rows = database.begin_read()?.open_table(DOCUMENTS)?;
+            let page = rows.range::<&Id>((from, Bound::Unbounded))?.take(limit);
             page.map(|row| {
                 let (id, row) = row?;
                 Ok(document(id.value(), row.value()))
