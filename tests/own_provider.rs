@@ -6,7 +6,10 @@ use std::{path::PathBuf, sync::Arc};
 use bgjob::{
     Durability, ErrorKind, JobId, SystemClock,
     store::{Document, DocumentStore, Documents, Inserted, Key, KeyRange, Replaced, Version},
-    testing::{ManualClock, conformance::Clocked},
+    testing::{
+        ManualClock,
+        conformance::{Clocked, STORE_CASES},
+    },
 };
 
 #[path = "../examples/own_provider/store.rs"]
@@ -97,6 +100,21 @@ async fn no_version_comes_twice() -> bgjob::Result<()> {
     Ok(())
 }
 
+/// A replace by what was read in between has to fail even where it changed not a byte.
+#[tokio::test]
+async fn every_write_gives_a_new_version() -> bgjob::Result<()> {
+    let file = TempFile::new();
+    let store = file.open().await?;
+    store.insert(&[document("{}")]).await?;
+    let [Some(read)] = &store.get(&[JobId::from_key("a")]).await?[..] else {
+        panic!("it is there");
+    };
+    let again = || store.replace(std::slice::from_ref(read));
+    assert_eq!(again().await?, [Replaced::Replaced]);
+    assert_eq!(again().await?, [Replaced::Conflict]);
+    Ok(())
+}
+
 #[tokio::test]
 async fn one_process_at_a_time() -> bgjob::Result<()> {
     let file = TempFile::new();
@@ -121,4 +139,38 @@ async fn what_is_no_redb_file_is_left_alone() {
     assert!(!error.to_string().contains("diary"), "{error}");
     let text = std::fs::read_to_string(&file.0).expect("it is still there");
     assert_eq!(text, "my diary");
+}
+
+/// The guide is about this store: what it shows is cut out of it, or out of this file.
+#[test]
+fn the_guide_shows_what_is_there() {
+    let whole = [
+        include_str!("../examples/own_provider/store.rs"),
+        include_str!("../examples/own_provider/main.rs"),
+        include_str!("own_provider.rs"),
+    ];
+    let guide = include_str!("../docs/write-a-provider.md");
+    let blocks = guide.split("```rust").skip(1);
+    let mut shown = 0;
+    for block in blocks.map(|rest| rest.split("```").next().unwrap_or_default()) {
+        let there = whole.iter().any(|file| file.contains(block.trim_end()));
+        assert!(there, "the guide shows what is not there:{block}");
+        shown += 1;
+    }
+    assert!(shown > 9, "{shown} pieces");
+    // A case that is named is a case.
+    let named = guide
+        .split('`')
+        .filter(|word| word.matches("::").count() == 1);
+    let named: Vec<_> = named
+        .filter(|word| word.starts_with(char::is_lowercase))
+        .collect();
+    for case in &named {
+        let (area, name) = case.split_once("::").expect("it was chosen by that");
+        let there = STORE_CASES
+            .iter()
+            .any(|case| (case.area, case.name) == (area, name));
+        assert!(there, "{case} is no case of the suite");
+    }
+    assert!(named.len() > 9, "{named:?}");
 }

@@ -13,9 +13,9 @@ use crate::{Clock, JobId, Result};
 /// A file system, a key-value bucket or an embedded engine can do this by itself: nothing here
 /// knows what a job is.
 ///
-/// * **Linearizable per document.** A batch need not be atomic: each element has its own answer, in
-///   the order of the input, and elements of one batch take effect in that order. It may be atomic,
-///   and should be where that is one wait for the disk instead of many.
+/// * **Linearizable per document.** A batch need not be atomic: each element has its own answer,
+///   in the order of the input, and elements of one batch take effect in that order. It may be
+///   atomic, and should be where that is one wait for the disk instead of many.
 /// * **An error means unknown**, for each element of the batch; what can be refused is an answer.
 ///   **Durable at return.**
 /// * **Cancel safe**: dropping a call's future leaves each document either written or not.
@@ -23,8 +23,9 @@ use crate::{Clock, JobId, Result};
 ///   from the moment it is written. Where keys and documents can't be written in one step, write
 ///   the new keys first, then the document, then remove the old keys: a key that leads to a
 ///   document that is not filed under it (any more) is harmless.
-/// * **Ids sort by their bytes** ([`JobId::as_bytes`]), keys by theirs, and what is filed by key and
-///   then id. A page begins *after* its cursor, which may have gone meanwhile.
+/// * **Ids sort by their bytes** ([`JobId::as_bytes`]), keys by theirs, and what is filed by key
+///   and then id. A page begins *after* its cursor, which may have gone meanwhile, and is shorter
+///   than `limit` only where it is the last.
 ///
 /// # What it is called with
 /// Batches of up to a few thousand small documents, pages of up to 4096 keys. An id may come twice
@@ -32,8 +33,8 @@ use crate::{Clock, JobId, Result};
 ///
 /// # Where it is called
 /// From more than one runtime: leases are renewed on a thread that has a runtime of its own. A
-/// client whose connections belong to the runtime that made them needs one of each. What blocks goes
-/// to a thread (`tokio::task::spawn_blocking`), and must not hold up what is called meanwhile.
+/// client whose connections belong to the runtime that made them needs one of each. What blocks
+/// goes to a thread (`tokio::task::spawn_blocking`).
 ///
 /// # Errors
 /// `Unavailable` or `Timeout` where the same call may succeed later; it is repeated. Anything else
@@ -202,8 +203,8 @@ pub struct DocumentCapabilities {
     /// the store (`Store`: a server's, or the host's where all are on one host), or not (`Client`).
     pub clock: ClockSource,
     /// Others write to it too, past this value: another process, or a second value that was opened
-    /// on the same place. Their writes are polled for, so that a job of theirs starts after a second
-    /// at most. Where nobody else can write (`false`), waits end at once and nothing is polled for.
+    /// on the same place. Their writes are polled for, every second. Where nobody else can write
+    /// (`false`), whoever waits is woken at once and nothing is polled for.
     pub shared: bool,
     /// The largest metadata it takes, in bytes; the document around it is at most 512 KiB more.
     pub max_metadata: usize,
