@@ -79,10 +79,11 @@ async fn main() -> bgjob::Result<()> {
     let file = folder.join("jobs.db");
 
     let mut worker = start_worker(&file).expect("a program can start itself");
-    serve(&file).await?;
+    let served = serve(&file).await;
     drop(worker.stdin.take());
     let status = worker.wait().expect("it was started here");
     println!("worker: {status}");
+    served?;
 
     std::fs::remove_dir_all(&folder).expect("the folder is ours");
     Ok(())

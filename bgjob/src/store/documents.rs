@@ -22,7 +22,8 @@ use crate::{Clock, JobId, Result};
 /// * **Keys never lag behind.** A document is found by [`scan`](Self::scan) under each of its keys
 ///   from the moment it is written. Where keys and documents can't be written in one step, write
 ///   the new keys first, then the document, then remove the old keys: a key that leads to a
-///   document that is not filed under it (any more) is harmless.
+///   document that is not filed under it (any more) is harmless, if it is not for ever: the job is
+///   counted twice.
 /// * **Ids sort by their bytes** ([`JobId::as_bytes`]), keys by theirs, and what is filed by key
 ///   and then id. A page begins *after* its cursor, which may have gone meanwhile, and is shorter
 ///   than `limit` only where it is the last.
@@ -38,8 +39,8 @@ use crate::{Clock, JobId, Result};
 ///
 /// # Errors
 /// `Unavailable` or `Timeout` where the same call may succeed later; it is repeated. Anything else
-/// is taken to last. Put the cause into [`because`](crate::Error::because), nothing of the documents
-/// into the message.
+/// is taken to last. Put the cause into [`because`](crate::Error::because), nothing of the
+/// documents into the message.
 ///
 /// [`Documents`]: super::Documents
 #[async_trait]
