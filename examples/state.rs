@@ -1,8 +1,8 @@
-//! Services for jobs: `State<T>`, an extractor of one's own, and code around every job.
+//! Services for jobs: `State<T>`, and an extractor of one's own.
 
 use std::{collections::BTreeMap, sync::Mutex};
 
-use bgjob::{Json, Middleware, Next, extract::Needs, prelude::*};
+use bgjob::{extract::Needs, prelude::*};
 
 /// A service: here the accounts of a small bank.
 #[derive(Debug, Default)]
@@ -41,24 +41,6 @@ async fn deposit(amount: i64, account: Account) -> Result<i64, JobError> {
     Ok(*balance)
 }
 
-/// Middleware: an audit log that hears how each job ended.
-struct Audit;
-
-#[async_trait::async_trait]
-impl Middleware for Audit {
-    async fn handle(&self, job: JobContext, next: Next<'_>) -> Outcome<Json> {
-        let outcome = next.run(job.clone()).await;
-        let tenant = job.headers().get("tenant").map_or("nobody", String::as_str);
-        let how = match &outcome {
-            Outcome::Success(_) => "done",
-            Outcome::Snooze(_) => "later",
-            Outcome::Retry { failure, .. } | Outcome::Abort { failure, .. } => failure.message(),
-        };
-        println!("audit: {} for {tenant}: {how}", job.name());
-        outcome
-    }
-}
-
 #[tokio::main]
 async fn main() -> bgjob::Result<()> {
     let jobs = JobManager::connect("memory:").await?;
@@ -68,7 +50,7 @@ async fn main() -> bgjob::Result<()> {
     println!("{}", builder.start().await.expect_err("there is no bank"));
 
     let builder = JobDispatcher::builder(&jobs).state(Bank::default());
-    let dispatcher = builder.middleware(Audit).start().await?;
+    let dispatcher = builder.start().await?;
     let job = deposit::enqueue(&jobs, 100).header("tenant", "ada").await?;
     println!("balance: {}", job.result().await?);
     let job = deposit::enqueue(&jobs, 5).await?;

@@ -13,14 +13,34 @@ use crate::{Clock, JobId, Result};
 /// A file system, a key-value bucket or an embedded engine can do this by itself: nothing here
 /// knows what a job is.
 ///
-/// * **Linearizable per document.** A batch is not atomic: each element has its own answer, in the
-///   order of the input, and elements of one batch take effect in that order.
-/// * **An error means unknown**; what can be refused is an answer. **Durable at return.**
+/// * **Linearizable per document.** A batch need not be atomic: each element has its own answer,
+///   in the order of the input, and elements of one batch take effect in that order. It may be
+///   atomic, and should be where that is one wait for the disk instead of many.
+/// * **An error means unknown**, for each element of the batch; what can be refused is an answer.
+///   **Durable at return.**
 /// * **Cancel safe**: dropping a call's future leaves each document either written or not.
 /// * **Keys never lag behind.** A document is found by [`scan`](Self::scan) under each of its keys
 ///   from the moment it is written. Where keys and documents can't be written in one step, write
 ///   the new keys first, then the document, then remove the old keys: a key that leads to a
-///   document that is not filed under it (any more) is harmless.
+///   document that is not filed under it (any more) is harmless, if it is not for ever: the job is
+///   counted twice.
+/// * **Ids sort by their bytes** ([`JobId::as_bytes`]), keys by theirs, and what is filed by key
+///   and then id. A page begins *after* its cursor, which may have gone meanwhile, and is shorter
+///   than `limit` only where it is the last.
+///
+/// # What it is called with
+/// Batches of up to a few thousand small documents, pages of up to 4096 keys. An id may come twice
+/// in one batch of `insert` or `get`. An empty batch is not an error.
+///
+/// # Where it is called
+/// From more than one runtime: leases are renewed on a thread that has a runtime of its own. A
+/// client whose connections belong to the runtime that made them needs one of each. What blocks
+/// goes to a thread (`tokio::task::spawn_blocking`).
+///
+/// # Errors
+/// `Unavailable` or `Timeout` where the same call may succeed later; it is repeated. Anything else
+/// is taken to last. Put the cause into [`because`](crate::Error::because), nothing of the
+/// documents into the message.
 ///
 /// [`Documents`]: super::Documents
 #[async_trait]
@@ -31,13 +51,15 @@ pub trait DocumentStore: Send + Sync + fmt::Debug {
     /// The clock that jobs go by.
     fn clock(&self) -> Arc<dyn Clock>;
 
-    /// Stores new documents, whatever their `version` says.
+    /// Stores new documents, each under a version of the store's making; what their `version` says
+    /// is of no interest. One whose id is there is left as it is.
     async fn insert(&self, documents: &[Document]) -> Result<Vec<Inserted>>;
 
     /// The documents with these ids, `None` where there is none.
     async fn get(&self, ids: &[JobId]) -> Result<Vec<Option<Document>>>;
 
-    /// Replaces documents, keys and all, that still have the version that was read.
+    /// Replaces documents, keys and all, that still have the version that was read. Each gets a new
+    /// version.
     async fn replace(&self, documents: &[Document]) -> Result<Vec<Replaced>>;
 
     /// Deletes documents that still have this version.
@@ -68,7 +90,7 @@ pub struct Document {
     pub version: Version,
     /// What it is filed under: at most four keys.
     pub keys: Vec<Key>,
-    /// JSON.
+    /// JSON: at most [`max_metadata`](DocumentCapabilities::max_metadata) and 512 KiB more.
     pub body: Vec<u8>,
 }
 
@@ -87,7 +109,8 @@ impl fmt::Debug for Document {
 /// What tells one state of a document from all others it ever had: a counter, a revision, an ETag.
 ///
 /// Every write gives a new one, also where the bytes stay the same, and also where the document was
-/// deleted in between.
+/// deleted in between: so a counter is one of the whole store, stored with it, and not one of each
+/// document. Times and hashes of the content are no versions: two writes may share one.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Version(pub Vec<u8>);
 
@@ -111,7 +134,7 @@ impl Key {
     }
 }
 
-/// Keys from one on, up to but without another.
+/// Keys from one on, up to but without another, by their bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyRange {
     /// The first.
@@ -177,16 +200,29 @@ pub struct DocumentCapabilities {
     pub name: &'static str,
     /// What survives which failure.
     pub durability: Durability,
-    /// Whose clock it goes by.
+    /// Whose clock it goes by: what [`DocumentStore::clock`] answers is one clock for all who use
+    /// the store (`Store`: a server's, or the host's where all are on one host), or not (`Client`).
     pub clock: ClockSource,
-    /// Others write to it too, past this value: their writes are polled for.
+    /// Others write to it too, past this value: another process, or a second value that was opened
+    /// on the same place. Their writes are polled for, every second. Where nobody else can write
+    /// (`false`), whoever waits is woken at once and nothing is polled for.
     pub shared: bool,
     /// The largest metadata it takes, in bytes; the document around it is at most 512 KiB more.
     pub max_metadata: usize,
 }
 
 impl DocumentCapabilities {
-    /// A store of this name and durability that others may write to; fields say what differs.
+    /// A store of this name and durability that others may write to, each by its own clock, with
+    /// 1 MiB of metadata a job; fields say what differs.
+    ///
+    /// ```
+    /// use bgjob::{Durability, store::{ClockSource, DocumentCapabilities}};
+    ///
+    /// let mut can = DocumentCapabilities::new("embedded", Durability::OsCrash);
+    /// can.clock = ClockSource::Store; // one process, so one clock
+    /// can.shared = false;
+    /// assert_eq!(can.max_metadata, 1024 * 1024);
+    /// ```
     pub const fn new(name: &'static str, durability: Durability) -> Self {
         Self {
             name,

@@ -131,7 +131,7 @@ pub enum Durability {
 /// Whose clock a store goes by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ClockSource {
-    /// One clock for all its clients.
+    /// One clock for all its clients: a server's, or the host's where all of them are on one host.
     Store,
     /// Each client's own: the sweeper waits a margin for their differences.
     Client,
@@ -161,6 +161,13 @@ pub struct StoreCapabilities {
 
 impl StoreCapabilities {
     /// A store of this name and durability that can do everything; fields say what it can't.
+    ///
+    /// ```
+    /// use bgjob::{Durability, store::StoreCapabilities};
+    ///
+    /// let mut can = StoreCapabilities::new("mine", Durability::OsCrash);
+    /// can.next_due = false;
+    /// ```
     pub const fn new(name: &'static str, durability: Durability) -> Self {
         Self {
             name,

@@ -1,5 +1,11 @@
 //! The contracts of a document store: [`JobStore`] (full) and [`DocumentStore`] (basic), and
 //! [`Documents`], which makes the one of the other.
+//!
+//! To bring a store of your own, begin with [`DocumentStore`]: eight methods that know nothing of
+//! jobs. The guide [Write your own provider][guide] goes through one that was really written, and
+//! the suite of `testing::conformance` is what every store is held to.
+//!
+//! [guide]: https://github.com/bgjob/bgjob/blob/main/docs/write-a-provider.md
 
 mod adapter;
 mod documents;

@@ -32,7 +32,9 @@ impl<D: DocumentStore> Documents<D> {
             Self::give_way(futile).await;
             let (turn, mut again) = one_of_each(&open, |nth| ids[nth]);
             let wanted: Vec<_> = turn.iter().map(|&nth| ids[nth]).collect();
-            let claims = self.try_claim(&wanted, grant, &mut serves).await?;
+            let claims = self
+                .try_claim(&wanted, grant, &mut serves, Held::Answered)
+                .await?;
             let duplicates = again.len();
             for (&nth, claim) in turn.iter().zip(claims) {
                 match claim {
@@ -61,6 +63,7 @@ impl<D: DocumentStore> Documents<D> {
         ids: &[JobId],
         grant: &Grant,
         serves: &mut Serves,
+        held: Held,
     ) -> Result<Vec<Option<Claim>>> {
         let now = self.clock();
         let mut reads = self.read_jobs(ids).await?;
@@ -74,6 +77,10 @@ impl<D: DocumentStore> Documents<D> {
                 continue;
             };
             let again = holds(job, grant.token);
+            if again && held == Held::LeftOut {
+                claims.push(Some(Claim::Busy));
+                continue;
+            }
             let claim = transition::claim(job, grant, serves, now);
             if claim.is_ok() && !again {
                 serves.suspect &= !job.is_suspect();
@@ -139,7 +146,7 @@ impl<D: DocumentStore> Documents<D> {
             while !rest.is_empty() {
                 let taken = scan.take(rest);
                 for claim in self
-                    .try_claim(&taken.ids, scan.grant, &mut scan.serves)
+                    .try_claim(&taken.ids, scan.grant, &mut scan.serves, Held::LeftOut)
                     .await?
                 {
                     if let Some(Claim::Claimed(job)) = claim {
@@ -183,6 +190,15 @@ impl<D: DocumentStore> Documents<D> {
             after = page.into_iter().last();
         }
     }
+}
+
+/// What becomes of a job that the token of a claim holds already.
+#[derive(Clone, Copy, PartialEq)]
+enum Held {
+    /// It is claimed, once more.
+    Answered,
+    /// It was answered before, or was not asked for: an old key has led to it.
+    LeftOut,
 }
 
 /// A claim of what is ready, under way.

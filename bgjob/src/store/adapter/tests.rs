@@ -5,8 +5,11 @@ use std::{sync::Arc, time::Duration};
 use super::{Documents, body::Body};
 use crate::{
     Error, ErrorKind, JobId, JobSpec, Json, Owner,
-    job::{Due, End, Grant, NewJob, Serves, Token, transition::Operation},
-    store::{Claim, DocumentStore, Ending, Filter, JobStore},
+    job::{
+        Due, End, Grant, NewJob, Serves, Token,
+        transition::{Operation, SweepPolicy},
+    },
+    store::{Claim, DocumentStore, Ending, Filter, JobStore, Want},
     testing::{ManualClock, MemoryDocuments},
 };
 
@@ -30,6 +33,22 @@ fn keyed(id: JobId) -> NewJob {
         id,
         spec: spec.into(),
         due: Due::Now,
+    }
+}
+
+fn grant() -> Grant {
+    Grant {
+        token: Token::random(),
+        owner: Owner::random(),
+        lease: Duration::from_secs(30),
+        repeat: false,
+    }
+}
+
+fn serves() -> Serves {
+    Serves {
+        jobs: Arc::new([("job".into(), 0)].into()),
+        suspect: true,
     }
 }
 
@@ -58,17 +77,8 @@ async fn act(
     match dice.roll(8) {
         0..=2 => _ = store.create(&[keyed(id)]).await?,
         3 => {
-            let grant = Grant {
-                token: Token::random(),
-                owner: Owner::random(),
-                lease: Duration::from_secs(30),
-                repeat: false,
-            };
-            let serves = Serves {
-                jobs: Arc::new([("job".into(), 0)].into()),
-                suspect: true,
-            };
-            if let [Claim::Claimed(job)] = store.claim(&[id], &grant, &serves).await?.as_slice() {
+            let claims = store.claim(&[id], &grant(), &serves()).await?;
+            if let [Claim::Claimed(job)] = claims.as_slice() {
                 let end = End::Success(Json::null());
                 store
                     .finish(&[Ending {
@@ -150,6 +160,42 @@ async fn a_key_is_let_go_some_time_after_its_job_ended() {
         "the job, and its key"
     );
     assert_eq!(documents().await, 0, "nothing is left behind");
+}
+
+/// A store that writes keys and documents apart may die, or lose the connection, before it has
+/// removed an old key.
+#[tokio::test]
+async fn an_old_key_leads_to_nothing() -> Result<(), Error> {
+    let store = Documents::new(MemoryDocuments::new(Arc::new(ManualClock::new())));
+    let id = JobId::from_key("a");
+    store.create(&[keyed(id)]).await?;
+    let waiting = store.document(id).await?.expect("it is there").keys;
+    let (mut mine, serves) = (grant(), serves());
+    let (queue, max) = ("default".into(), 10);
+    let want = [Want { queue, max }];
+    assert_eq!(
+        store.claim_ready(&want, &mine, &serves).await?.jobs.len(),
+        1
+    );
+    let mut running = store.document(id).await?.expect("it is there");
+    running.keys.extend(waiting);
+    assert!(store.replace_one(running).await?);
+
+    for (repeat, held) in [(false, 0), (true, 1)] {
+        mine.repeat = repeat;
+        let jobs = store.claim_ready(&want, &mine, &serves).await?.jobs;
+        assert_eq!(jobs.len(), held, "repeat: {repeat}");
+    }
+    assert!(
+        store
+            .claim_ready(&want, &grant(), &serves)
+            .await?
+            .jobs
+            .is_empty()
+    );
+    let swept = store.sweep(10, &SweepPolicy::default()).await?;
+    assert!(swept.is_empty(), "{swept:?}");
+    Ok(())
 }
 
 #[tokio::test]

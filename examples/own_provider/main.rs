@@ -1,0 +1,59 @@
+//! A store of one's own: jobs in a redb file, which bgjob knows nothing about.
+//!
+//! `store.rs` has the store, in one file. It passes every case of the public suite:
+//! `tests/own_provider.rs`.
+
+mod store;
+
+use std::{path::Path, sync::Arc};
+
+use bgjob::{Durability, SystemClock, prelude::*, store::Documents};
+use store::RedbDocuments;
+
+/// Adds numbers up.
+#[job(max_attempts = 2, backoff = "constant(10ms)")]
+async fn add_up(numbers: Vec<u32>, ctx: JobContext) -> Result<u32, JobError> {
+    if numbers.is_empty() && ctx.attempt() == 1 {
+        return Err(JobError::retry("there is nothing to add up yet"));
+    }
+    Ok(numbers.iter().sum())
+}
+
+/// What a user writes instead of `JobManager::connect(url)`.
+async fn connect(path: &Path) -> bgjob::Result<JobManager> {
+    let documents = RedbDocuments::open(path, Arc::new(SystemClock)).await?;
+    let builder = JobManager::builder(Documents::new(documents));
+    builder.require(Durability::OsCrash).build()
+}
+
+#[tokio::main]
+async fn main() -> bgjob::Result<()> {
+    let path = std::env::temp_dir().join(format!("bgjob-own-provider-{}.redb", std::process::id()));
+
+    // One run of the program enqueues …
+    let jobs = connect(&path).await?;
+    let first = add_up::enqueue(&jobs, vec![1, 2, 3]).await?.id();
+    let empty = add_up::enqueue(&jobs, vec![]).await?.id();
+    let many = add_up::enqueue_all(&jobs, (0..100).map(|n| vec![n, n])).await?;
+    println!("stored: {}", 2 + many.len());
+    let twice = connect(&path).await.expect_err("redb takes one at a time");
+    println!("opened twice: {twice}");
+    drop((jobs, many));
+
+    // … and another one finds the jobs in the file and runs them.
+    let jobs = connect(&path).await?;
+    let dispatcher = JobDispatcher::builder(&jobs).start().await?;
+    for (what, id) in [("1 + 2 + 3", first), ("nothing", empty)] {
+        let ended = jobs.handle::<u32>(id).ended().await?;
+        println!(
+            "{what}: {} after {} attempts",
+            ended.state(),
+            ended.errors + 1
+        );
+    }
+    let _ = dispatcher.shutdown().await;
+
+    drop(jobs);
+    std::fs::remove_file(&path).expect("it is ours");
+    Ok(())
+}

@@ -1,0 +1,176 @@
+//! The store of `examples/own_provider`, as its author tests it: the public suite, and what only
+//! this store can get wrong.
+
+use std::{path::PathBuf, sync::Arc};
+
+use bgjob::{
+    Durability, ErrorKind, JobId, SystemClock,
+    store::{Document, DocumentStore, Documents, Inserted, Key, KeyRange, Replaced, Version},
+    testing::{
+        ManualClock,
+        conformance::{Clocked, STORE_CASES},
+    },
+};
+
+#[path = "../examples/own_provider/store.rs"]
+mod store;
+use store::RedbDocuments;
+
+/// A file of one test's own, gone with it.
+struct TempFile(PathBuf);
+
+impl TempFile {
+    fn new() -> Self {
+        let name = format!("bgjob-redb-{}.redb", JobId::new());
+        Self(std::env::temp_dir().join(name))
+    }
+
+    async fn open(&self) -> bgjob::Result<RedbDocuments> {
+        RedbDocuments::open(&self.0, Arc::new(SystemClock)).await
+    }
+}
+
+impl Drop for TempFile {
+    fn drop(&mut self) {
+        // What can't be removed is the system's to clean up.
+        std::fs::remove_file(&self.0).ok();
+    }
+}
+
+async fn fresh() -> Clocked {
+    let (file, clock) = (TempFile::new(), ManualClock::new());
+    let opened = RedbDocuments::open(&file.0, Arc::new(clock.clone())).await;
+    let documents = opened.expect("a file can be made there");
+    Clocked::new(Documents::new(documents), clock).keep(file)
+}
+
+bgjob::store_conformance!(redb, fresh, without = []);
+
+fn document(body: &str) -> Document {
+    Document {
+        id: JobId::from_key("a"),
+        version: Version::default(),
+        keys: vec![Key::new("r,1"), Key::new("t,1")],
+        body: body.into(),
+    }
+}
+
+fn all() -> KeyRange {
+    KeyRange {
+        from: Key::new("a"),
+        until: Key::new("z"),
+    }
+}
+
+#[tokio::test]
+async fn what_was_written_is_there_when_it_is_opened_again() -> bgjob::Result<()> {
+    let file = TempFile::new();
+    let store = file.open().await?;
+    store.insert(&[document("{}")]).await?;
+    drop(store);
+
+    let store = file.open().await?;
+    let [Some(found)] = &store.get(&[JobId::from_key("a")]).await?[..] else {
+        panic!("it is there");
+    };
+    assert_eq!((&*found.body, found.keys.len()), (&b"{}"[..], 2));
+    assert_eq!(store.scan(&all(), None, 9).await?.len(), 2);
+    Ok(())
+}
+
+/// `Documents` compares versions to learn whether a document changed; one that came back after it
+/// was deleted must not look unchanged, not even to a process that started in between.
+#[tokio::test]
+async fn no_version_comes_twice() -> bgjob::Result<()> {
+    let file = TempFile::new();
+    let id = JobId::from_key("a");
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        let store = file.open().await?;
+        assert_eq!(store.insert(&[document("{}")]).await?, [Inserted::Inserted]);
+        let [Some(found)] = &store.get(&[id]).await?[..] else {
+            panic!("it is there");
+        };
+        assert!(!seen.contains(&found.version), "{:?}", found.version);
+        seen.push(found.version.clone());
+        let deleted = store.delete(&[(id, found.version.clone())]).await?;
+        assert_eq!(deleted, [Replaced::Replaced]);
+        assert_eq!(store.scan(&all(), None, 9).await?, []);
+    }
+    Ok(())
+}
+
+/// A replace by what was read in between has to fail even where it changed not a byte.
+#[tokio::test]
+async fn every_write_gives_a_new_version() -> bgjob::Result<()> {
+    let file = TempFile::new();
+    let store = file.open().await?;
+    store.insert(&[document("{}")]).await?;
+    let [Some(read)] = &store.get(&[JobId::from_key("a")]).await?[..] else {
+        panic!("it is there");
+    };
+    let again = || store.replace(std::slice::from_ref(read));
+    assert_eq!(again().await?, [Replaced::Replaced]);
+    assert_eq!(again().await?, [Replaced::Conflict]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn one_process_at_a_time() -> bgjob::Result<()> {
+    let file = TempFile::new();
+    let store = file.open().await?;
+    assert!(!store.capabilities().shared);
+    assert_eq!(store.capabilities().durability, Durability::OsCrash);
+
+    let error = file.open().await.expect_err("it is open already");
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(
+        error.to_string().contains("one process at a time"),
+        "{error}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_no_redb_file_is_left_alone() {
+    let file = TempFile::new();
+    std::fs::write(&file.0, "my diary").expect("it can be written");
+    let error = file.open().await.expect_err("it is no database");
+    assert!(!error.to_string().contains("diary"), "{error}");
+    let text = std::fs::read_to_string(&file.0).expect("it is still there");
+    assert_eq!(text, "my diary");
+}
+
+/// The guide is about this store: what it shows is cut out of it, or out of this file.
+#[test]
+fn the_guide_shows_what_is_there() {
+    let whole = [
+        include_str!("../examples/own_provider/store.rs"),
+        include_str!("../examples/own_provider/main.rs"),
+        include_str!("own_provider.rs"),
+    ];
+    let guide = include_str!("../docs/write-a-provider.md");
+    let blocks = guide.split("```rust").skip(1);
+    let mut shown = 0;
+    for block in blocks.map(|rest| rest.split("```").next().unwrap_or_default()) {
+        let there = whole.iter().any(|file| file.contains(block.trim_end()));
+        assert!(there, "the guide shows what is not there:{block}");
+        shown += 1;
+    }
+    assert!(shown > 9, "{shown} pieces");
+    // A case that is named is a case.
+    let named = guide
+        .split('`')
+        .filter(|word| word.matches("::").count() == 1);
+    let named: Vec<_> = named
+        .filter(|word| word.starts_with(char::is_lowercase))
+        .collect();
+    for case in &named {
+        let (area, name) = case.split_once("::").expect("it was chosen by that");
+        let there = STORE_CASES
+            .iter()
+            .any(|case| (case.area, case.name) == (area, name));
+        assert!(there, "{case} is no case of the suite");
+    }
+    assert!(named.len() > 9, "{named:?}");
+}
