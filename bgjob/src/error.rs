@@ -2,6 +2,8 @@
 
 use std::{any::Any, error::Error as StdError, fmt};
 
+use crate::job::limits::ERROR_CHAIN;
+
 /// A result with bgjob's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -146,12 +148,11 @@ impl fmt::Display for Error {
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}: {self}", self.0.kind)?;
-        let mut cause = self.source();
-        while let Some(error) = cause {
-            write!(f, "\n  because: {error}")?;
-            cause = error.source();
-        }
-        Ok(())
+        // An error may be its own cause.
+        let causes = std::iter::successors(self.source(), |&error| error.source());
+        causes
+            .take(ERROR_CHAIN)
+            .try_for_each(|error| write!(f, "\n  because: {error}"))
     }
 }
 

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, File},
+    io::ErrorKind::{NotFound, PermissionDenied},
     path::{Path, PathBuf},
 };
 
@@ -185,20 +186,35 @@ impl Folder {
     /// The ids of a group of documents, in order.
     fn ids(&self, group: &str) -> std::io::Result<Vec<JobId>> {
         let names = disk::names(&self.documents().join(group))?;
-        let id = |name: &String| name.strip_suffix(".json")?.parse().ok();
+        let id = |name: &String| id_of(group, name);
         Ok(names.iter().filter_map(id).collect())
     }
 
-    /// The file of a document.
     fn path(&self, id: JobId) -> PathBuf {
-        let name = id.to_string();
-        disk::within(&self.root, &["documents", group(&name), &name]).with_extension("json")
+        path(&self.root, id)
     }
 
-    /// A document; `None` also for what is no document of ours, which is left alone.
+    /// A document; an empty one, without a version, for what can't be read. That is left alone.
     fn read(&self, id: JobId) -> std::io::Result<Option<Document>> {
-        let bytes = disk::read(&self.path(id))?;
-        Ok(bytes.and_then(|bytes| Some(Page::read(&bytes)?.into_document(id))))
+        let document = |bytes: Vec<u8>| match Page::read(&bytes) {
+            Some(page) => page.into_document(id),
+            None => unreadable(id),
+        };
+        match disk::read(&self.path(id)) {
+            Ok(bytes) => Ok(bytes.map(document)),
+            // One file that we may not read is no reason to stop.
+            Err(error) if error.kind() == PermissionDenied => Ok(Some(unreadable(id))),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether there is anything where a document would be.
+    fn is_taken(&self, id: JobId) -> std::io::Result<bool> {
+        match fs::symlink_metadata(self.path(id)) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     fn write(&mut self, staged: &BTreeMap<JobId, Staged>) -> Result<(), Failed> {
@@ -258,6 +274,30 @@ impl Folder {
     }
 }
 
+/// The file of a document.
+pub(super) fn path(root: &Path, id: JobId) -> PathBuf {
+    let name = id.to_string();
+    disk::within(root, &["documents", group(&name), &name]).with_extension("json")
+}
+
+/// The document that a file of this name in this group is, if it is one: an id has other spellings,
+/// and copies of files are no documents.
+pub(super) fn id_of(group_name: &str, name: &str) -> Option<JobId> {
+    let name = name.strip_suffix(".json")?;
+    let id: JobId = name.parse().ok()?;
+    let spelled = id.to_string();
+    (spelled == name && group(&spelled) == group_name).then_some(id)
+}
+
+fn unreadable(id: JobId) -> Document {
+    Document {
+        id,
+        version: Version::default(),
+        keys: Vec::new(),
+        body: Vec::new(),
+    }
+}
+
 /// The folder a document is in: ids begin with their time, so these are 17 minutes.
 fn group(name: &str) -> &str {
     &name[..7]
@@ -273,7 +313,8 @@ fn is_key(key: &str) -> bool {
 impl<'a> Page<'a> {
     fn read(bytes: &'a [u8]) -> Option<Self> {
         let page: Self = serde_json::from_slice(bytes).ok()?;
-        page.keys.iter().all(|key| is_key(key)).then_some(page)
+        let whole = page.keys.iter().all(|key| is_key(key)) && !page.version.is_empty();
+        whole.then_some(page)
     }
 
     fn into_document(self, id: JobId) -> Document {
@@ -309,7 +350,7 @@ impl Batch<'_> {
         let id = document.id;
         let taken = match self.staged.get(&id) {
             Some(staged) => staged.after.is_some(),
-            None => self.folder.path(id).try_exists().map_err(translate)?,
+            None => self.folder.is_taken(id).map_err(translate)?,
         };
         if taken {
             return Ok(Inserted::Taken);
@@ -333,7 +374,8 @@ impl Batch<'_> {
         after: Option<&Document>,
     ) -> Result<Replaced> {
         match self.get(id)? {
-            Some(before) if before.version == *version => {
+            // What can't be read has none.
+            Some(before) if before.version == *version && !version.0.is_empty() => {
                 self.stage(id, before.keys, after);
                 Ok(Replaced::Replaced)
             }

@@ -204,7 +204,8 @@ fn panicked() -> Error {
 
 fn open(options: &SqliteOptions) -> Result<Db> {
     let mut db = Db::open(options, Use::Create)?;
-    schema::migrate(&mut db.db, options.clock.now())?;
+    schema::migrate(&mut db.db, options.clock.now())
+        .map_err(|error| error.with("file", options.path.display()))?;
     Ok(db)
 }
 
@@ -320,7 +321,11 @@ impl Thread {
             // It may have lanes that were rolled back.
             db.lanes = Default::default();
         }
-        result
+        let file = self.options.path.display();
+        result.map_err(|failed| match failed {
+            Failed::Whole(error) => Failed::Whole(error.with("file", file)),
+            Failed::Call(error) => Failed::Call(error.with("file", file)),
+        })
     }
 
     /// Makes the connection anew where the database was not to be had.
