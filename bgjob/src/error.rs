@@ -74,10 +74,19 @@ impl Error {
         }))
     }
 
-    /// Adds what it was about, as `name: value`.
+    /// Adds what it was about, as `name: value`. A value that others made is fit to be shown: cut,
+    /// if it is long, and without control characters. Of one name the first value stays.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: impl fmt::Display) -> Self {
-        self.0.context.push((name, value.to_string()));
+        const LONGEST: usize = 1024;
+        if self.0.context.iter().all(|(known, _)| *known != name) {
+            let mut value = value.to_string();
+            if value.contains(char::is_control) {
+                value = value.escape_debug().to_string();
+            }
+            value.truncate(value.floor_char_boundary(LONGEST.min(value.len())));
+            self.0.context.push((name, value));
+        }
         self
     }
 

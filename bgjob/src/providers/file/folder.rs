@@ -55,7 +55,7 @@ pub(super) struct Batch<'a> {
 impl Folder {
     /// Opens a store, and makes it in an empty folder.
     pub(super) fn open(root: PathBuf) -> Result<Self> {
-        let opened = Self::prepare(&root).map_err(translate)?;
+        let opened = Self::prepare(&root)?;
         let mut folder = Self {
             index: Index::new(&root),
             lock: opened,
@@ -66,7 +66,16 @@ impl Folder {
         Ok(folder)
     }
 
-    fn prepare(root: &Path) -> std::io::Result<File> {
+    /// Makes what a store begins with, and leaves nothing in a folder that is another's.
+    fn prepare(root: &Path) -> Result<File> {
+        let others = disk::names(root).map_err(translate)?;
+        if !others.is_empty() && !others.iter().any(|name| name == "lock") {
+            return Err(foreign());
+        }
+        Self::make(root).map_err(translate)
+    }
+
+    fn make(root: &Path) -> std::io::Result<File> {
         disk::make_folder(root)?;
         let lock = root.join("lock");
         disk::private().create(true).append(true).open(lock)
@@ -87,9 +96,7 @@ impl Folder {
             None => {
                 let others = disk::names(&self.root).map_err(translate)?;
                 if others.iter().any(|name| name != "lock") {
-                    return Err(Error::invalid(
-                        "the folder is not empty and no store of bgjob: give another folder",
-                    ));
+                    return Err(foreign());
                 }
                 let documents = self.root.join("documents");
                 disk::make_folder(&documents).map_err(translate)?;
@@ -287,6 +294,10 @@ pub(super) fn id_of(group_name: &str, name: &str) -> Option<JobId> {
     let id: JobId = name.parse().ok()?;
     let spelled = id.to_string();
     (spelled == name && group(&spelled) == group_name).then_some(id)
+}
+
+fn foreign() -> Error {
+    Error::invalid("the folder is not empty and no store of bgjob: give another folder")
 }
 
 fn unreadable(id: JobId) -> Document {

@@ -12,8 +12,10 @@ use super::{
     options::{SqliteOptions, Sync},
 };
 
-/// How long a statement waits for another process's transaction.
-const BUSY: Duration = Duration::from_secs(5);
+/// How long a statement waits for another process's transaction. A call may have to wait for the
+/// batch before its own too, and is to be answered in less than the 10 s a dispatcher waits: so that
+/// it hears that the database is locked, and not that nobody knows.
+const BUSY: Duration = Duration::from_secs(4);
 
 /// The oldest SQLite without the bug that damages databases in WAL mode when two connections write
 /// and checkpoint at once. The bundled one is younger; a program can be linked with another.
