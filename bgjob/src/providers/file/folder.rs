@@ -33,7 +33,7 @@ pub(super) struct Folder {
 
 /// A document as its file has it.
 #[derive(Serialize, Deserialize)]
-struct Page<'a> {
+pub(super) struct Page<'a> {
     version: String,
     keys: Vec<String>,
     #[serde(borrow)]
@@ -322,13 +322,13 @@ fn is_key(key: &str) -> bool {
 }
 
 impl<'a> Page<'a> {
-    fn read(bytes: &'a [u8]) -> Option<Self> {
+    pub(super) fn read(bytes: &'a [u8]) -> Option<Self> {
         let page: Self = serde_json::from_slice(bytes).ok()?;
         let whole = page.keys.iter().all(|key| is_key(key)) && !page.version.is_empty();
         whole.then_some(page)
     }
 
-    fn into_document(self, id: JobId) -> Document {
+    pub(super) fn into_document(self, id: JobId) -> Document {
         Document {
             id,
             version: Version(self.version.into_bytes()),
@@ -338,7 +338,7 @@ impl<'a> Page<'a> {
     }
 
     /// By hand, as the body is JSON already, and the rest has nothing to escape.
-    fn write(document: &Document) -> Vec<u8> {
+    pub(super) fn write(document: &Document) -> Vec<u8> {
         let version = String::from_utf8_lossy(&document.version.0);
         let keys: Vec<_> = document.keys.iter().map(Key::as_str).collect();
         let keys = keys.join(r#"",""#);

@@ -21,12 +21,14 @@
 //! A process that is stopped while it holds the lock holds up all others until it goes on or dies.
 //!
 //! Only its owner may enter the folder. A document that can't be read, as one that somebody cut
-//! short, is left as it is: dispatchers tell of it ([`Event::Unreadable`](crate::Event)) and run all
-//! others, asking for its job is an error that names the file, and its id stays taken. Files of any
-//! other name are nobody's. Who removes documents by hand removes `index.log` too.
+//! short, is left as it is: dispatchers tell of it ([`Event::Unreadable`](crate::Event)) and run
+//! all others, asking for its job is an error that names the file, and its id stays taken. Files of
+//! any other name are nobody's. Who removes documents by hand removes `index.log` too.
 
 mod disk;
 mod folder;
+#[cfg(feature = "testing")]
+pub(crate) mod fuzz;
 mod index;
 
 #[cfg(test)]
@@ -86,20 +88,24 @@ impl FileStore {
     /// # Errors
     /// As [`open`](Self::open), and `InvalidInput` for what is no such URL.
     pub async fn open_url(url: &str) -> Result<Self> {
-        let path = url
-            .strip_prefix("file:")
-            .ok_or_else(|| Error::invalid("the URL of a folder is `file:folder`"))?;
-        let path = path.strip_prefix("//").unwrap_or(path);
-        if path.is_empty() {
-            return Err(Error::invalid(
-                "the URL names no folder: it is `file:path/to/folder`",
-            ));
-        }
-        if path.contains('?') {
-            return Err(Error::invalid("a `file:` URL has no options"));
-        }
-        Self::open(path).await
+        Self::open(folder_of(url)?).await
     }
+}
+
+fn folder_of(url: &str) -> Result<&str> {
+    let path = url
+        .strip_prefix("file:")
+        .ok_or_else(|| Error::invalid("the URL of a folder is `file:folder`"))?;
+    let path = path.strip_prefix("//").unwrap_or(path);
+    if path.is_empty() {
+        return Err(Error::invalid(
+            "the URL names no folder: it is `file:path/to/folder`",
+        ));
+    }
+    if path.contains('?') {
+        return Err(Error::invalid("a `file:` URL has no options"));
+    }
+    Ok(path)
 }
 
 /// Documents as JSON files; [`FileStore`] makes a store for jobs of them.

@@ -13,8 +13,8 @@ use super::{
 };
 
 /// How long a statement waits for another process's transaction. A call may have to wait for the
-/// batch before its own too, and is to be answered in less than the 10 s a dispatcher waits: so that
-/// it hears that the database is locked, and not that nobody knows.
+/// batch before its own too, and is to be answered in less than the 10 s a dispatcher waits: so
+/// that it hears that the database is locked, and not that nobody knows.
 const BUSY: Duration = Duration::from_secs(4);
 
 /// The oldest SQLite without the bug that damages databases in WAL mode when two connections write

@@ -34,8 +34,8 @@ pub(super) enum Body {
 }
 
 impl Body {
-    /// `None` where it is no JSON of ours, of a newer version, or what no job can be: it is nobody's
-    /// to touch.
+    /// `None` where it is no JSON of ours, of a newer version, or what no job can be: it is
+    /// nobody's to touch.
     pub(super) fn read(document: &Document) -> Option<Self> {
         let body: Self = serde_json::from_slice(&document.body).ok()?;
         match &body {
@@ -88,14 +88,14 @@ impl Body {
     }
 }
 
-/// Whether a job can have come to be: somebody may have edited the document, and what counts on must
-/// not run over.
+/// Whether a job can have come to be: somebody may have edited the document, and what counts on
+/// must not run over.
 fn is_possible(job: &Job) -> bool {
-    const MOST: u64 = 1 << 62;
-    [job.errors, job.crashes, job.epoch]
-        .iter()
-        .all(|count| *count < u32::MAX)
-        && job.fence.max(job.ver) < MOST
+    // Far from where they run over, and from where anything gets by itself.
+    const MOST: u32 = 1 << 30;
+    let counts = [job.errors, job.crashes, job.epoch];
+    counts.iter().all(|count| *count <= MOST)
+        && job.fence.max(job.ver) <= u64::from(MOST) << 32
         && job.spec.validate(limits::METADATA_HARD).is_ok()
 }
 

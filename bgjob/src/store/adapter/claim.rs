@@ -64,7 +64,10 @@ impl<D: DocumentStore> Documents<D> {
     ) -> Result<Vec<Option<Claim>>> {
         let now = self.clock();
         let mut reads = self.read(ids).await?;
-        let suspects = |read: &Read| matches!(read, Read::Job(job, _) if job.is_suspect() && holds(job, grant.token));
+        let suspects = |read: &Read| match read {
+            Read::Job(job, _) => job.is_suspect() && holds(job, grant.token),
+            Read::Unreadable | Read::Nothing => false,
+        };
         serves.suspect &= !reads.iter().any(suspects);
         let mut claims = Vec::with_capacity(ids.len());
         let (mut writes, mut written) = (Vec::new(), Vec::new());
