@@ -89,7 +89,7 @@ fn mutate(seeds: &[Vec<u8>], dice: &mut Dice) -> Vec<u8> {
 }
 
 /// Runs a target, and says what it failed on.
-fn check(name: &str, target: fn(&[u8]), data: &[u8]) {
+fn check(name: &str, target: targets::Target, data: &[u8]) {
     if catch_unwind(AssertUnwindSafe(|| target(data))).is_err() {
         panic!("{name} fails on b\"{}\"", data.escape_ascii());
     }

@@ -18,9 +18,13 @@ use serde_json::Value;
 
 use crate::{attribute::expand_job, literal};
 
+/// Takes any bytes; panics where a promise is broken.
+#[allow(dead_code, reason = "each fuzzing binary knows its one")]
+pub type Target = fn(&[u8]);
+
 /// All targets, by the names of their corpora.
 #[allow(dead_code, reason = "each fuzzing binary knows its one")]
-pub const TARGETS: [(&str, fn(&[u8])); 7] = [
+pub const TARGETS: [(&str, Target); 7] = [
     ("document", document),
     ("cursor", cursor),
     ("url", url),

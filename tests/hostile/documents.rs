@@ -30,8 +30,11 @@ fn file(folder: &Folder, id: JobId) -> PathBuf {
     group.join(name).with_extension("json")
 }
 
-/// What may be in the place of a document, made of what was there.
-fn damages() -> Vec<(&'static str, fn(&str) -> Vec<u8>)> {
+/// Makes of a document what is to be in its place.
+type Damage = fn(&str) -> Vec<u8>;
+
+/// What may be in the place of a document.
+fn damages() -> Vec<(&'static str, Damage)> {
     vec![
         ("nothing", |_| Vec::new()),
         ("half", |old| old.as_bytes()[..old.len() / 2].to_vec()),
@@ -161,10 +164,14 @@ async fn a_damaged_document_is_told_and_kept_and_stops_nobody() {
     }
 }
 
+/// Makes something at this path; that one is outside.
+#[cfg(unix)]
+type Make = fn(&Path, &Path);
+
 #[cfg(unix)]
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_file_is_no_document() {
-    let make: [(&str, fn(&Path, &Path)); 5] = [
+    let make: [(&str, Make); 5] = [
         ("a folder", |path, _| fs::create_dir(path).unwrap()),
         ("a pipe", |path, _| {
             assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
