@@ -5,6 +5,7 @@
 //! wrong with its attribute.
 
 mod args;
+mod attribute;
 mod errors;
 mod expand;
 mod input;
@@ -15,9 +16,7 @@ mod options;
 #[cfg(test)]
 mod tests;
 
-use proc_macro2::TokenStream;
-
-use crate::{args::Args, errors::Errors, input::JobFn, model::Job, options::Options};
+use crate::attribute::expand_job;
 
 /// Makes a job of an async function; documented as `bgjob::job`.
 #[proc_macro_attribute]
@@ -31,21 +30,4 @@ pub fn job(
         eprintln!("{tokens}");
     }
     tokens.into()
-}
-
-fn expand_job(args: TokenStream, item: TokenStream) -> TokenStream {
-    let mut errors = Errors::default();
-    let options = Options::new(Args::parse(args, &mut errors), &mut errors);
-    let function = JobFn::parse(&item, &mut errors);
-    let job = function.and_then(|function| Job::new(options, function, &mut errors));
-    let generated = match job {
-        Some(job) if errors.is_empty() => expand::whole(&job),
-        Some(job) => expand::stub(&job),
-        None => TokenStream::new(),
-    };
-    // The function's own tokens come first, untouched: editors complete in a half-typed body.
-    let mut all = item;
-    all.extend(errors.into_tokens());
-    all.extend(generated);
-    all
 }

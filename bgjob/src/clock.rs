@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// A point in time: milliseconds since the Unix epoch, UTC.
 ///
@@ -19,7 +19,12 @@ use serde::{Deserialize, Serialize};
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Timestamp(i64);
+pub struct Timestamp(#[serde(deserialize_with = "clamped")] i64);
+
+/// Others write documents too: one of theirs must not make times that can't be reckoned with.
+fn clamped<'de, D: Deserializer<'de>>(from: D) -> Result<i64, D::Error> {
+    i64::deserialize(from).map(|millis| Timestamp::from_millis(millis).0)
+}
 
 impl Timestamp {
     /// The Unix epoch, the earliest time there is here.

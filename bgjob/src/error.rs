@@ -2,6 +2,8 @@
 
 use std::{any::Any, error::Error as StdError, fmt};
 
+use crate::job::limits::ERROR_CHAIN;
+
 /// A result with bgjob's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -72,10 +74,19 @@ impl Error {
         }))
     }
 
-    /// Adds what it was about, as `name: value`.
+    /// Adds what it was about, as `name: value`. A value that others made is fit to be shown: cut,
+    /// if it is long, and without control characters. Of one name the first value stays.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: impl fmt::Display) -> Self {
-        self.0.context.push((name, value.to_string()));
+        const LONGEST: usize = 1024;
+        if self.0.context.iter().all(|(known, _)| *known != name) {
+            let mut value = value.to_string();
+            if value.contains(char::is_control) {
+                value = value.escape_debug().to_string();
+            }
+            value.truncate(value.floor_char_boundary(LONGEST.min(value.len())));
+            self.0.context.push((name, value));
+        }
         self
     }
 
@@ -146,12 +157,11 @@ impl fmt::Display for Error {
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}: {self}", self.0.kind)?;
-        let mut cause = self.source();
-        while let Some(error) = cause {
-            write!(f, "\n  because: {error}")?;
-            cause = error.source();
-        }
-        Ok(())
+        // An error may be its own cause.
+        let causes = std::iter::successors(self.source(), |&error| error.source());
+        causes
+            .take(ERROR_CHAIN)
+            .try_for_each(|error| write!(f, "\n  because: {error}"))
     }
 }
 

@@ -119,6 +119,13 @@ pub enum Event<'a> {
         /// How many.
         hints: usize,
     },
+    /// A stored job can't be read: it is left as it is, told once, and hurts no other job.
+    Unreadable {
+        /// Which.
+        id: JobId,
+        /// Where it is, and what to do.
+        error: &'a Error,
+    },
     /// Old jobs were forgotten.
     Purged {
         /// How many.
@@ -272,6 +279,9 @@ fn trace(event: &Event<'_>) {
         }
         Event::Revoked { id, state } => {
             warn!(target: "bgjob", %id, %state, "job revoked: its worker no longer renews");
+        }
+        Event::Unreadable { id, error } => {
+            error!(target: "bgjob", %id, %error, "a stored job can't be read");
         }
         Event::Expired { id } => warn!(target: "bgjob", %id, "job expired"),
         Event::Down { part, error } => error!(target: "bgjob", ?part, %error, "down; trying again"),

@@ -2,7 +2,7 @@
 
 use expect_test::{ExpectFile, expect_file};
 
-use crate::*;
+use crate::expand_job;
 
 /// The expansion, as a person would write it.
 fn expand(args: &str, item: &str, expected: &ExpectFile) {

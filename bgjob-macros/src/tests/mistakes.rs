@@ -2,7 +2,7 @@
 
 use expect_test::{Expect, expect};
 
-use crate::*;
+use crate::{args::Args, errors::Errors, input::JobFn, model::Job, options::Options};
 
 /// Each mistake with the text it is about.
 fn check(args: &str, item: &str, expected: &Expect) {

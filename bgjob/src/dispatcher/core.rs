@@ -14,7 +14,7 @@ use std::{
 
 use tokio::{sync::Notify, time::Instant};
 
-use super::{grants::Grants, hand::Hand, middleware::Middleware};
+use super::{grants::Grants, hand::Hand, middleware::Middleware, unreadable::Unreadable};
 use crate::{
     JobManager, JobQueue, JobStore, Owner, Registry,
     events::{Breaker, Event, Events, Part, Via},
@@ -104,6 +104,7 @@ pub(super) struct Core {
     pub(super) store_state: Breaker,
     pub(super) queue_state: Breaker,
     pub(super) tally: Tally,
+    pub(super) unreadable: Unreadable,
     pub(super) beats: Beats,
     /// A claim was not answered: what it gave may be held.
     pub(super) in_doubt: AtomicBool,
@@ -231,6 +232,7 @@ impl Core {
             phase: AtomicU8::new(Phase::Running as u8),
             phases: Notify::new(),
             tally: Tally::default(),
+            unreadable: Unreadable::default(),
             beats: Beats::new(),
             in_doubt: AtomicBool::new(false),
             look: AtomicBool::new(false),

@@ -222,13 +222,16 @@ impl Fetch {
         match bounded(Self::send(&self.core, &endings, &want, &grant, asked)).await {
             Ok((answers, claimed)) => {
                 self.core.tally.note_trip(begun.elapsed());
-                if let Some(claimed) = claimed {
+                let mut unreadable = Vec::new();
+                if let Some(mut claimed) = claimed {
+                    unreadable.append(&mut claimed.unreadable);
                     self.in_doubt = None;
                     self.core.in_doubt.store(false, Relaxed);
                     self.take_in(claimed, &want, sent);
                     self.turn = None;
                 }
                 self.settle(&ends, &answers).await;
+                self.core.tell_unreadable(&unreadable).await;
                 Ok(())
             }
             Err(error) => {

@@ -77,6 +77,7 @@ async fn tell(core: &Core, swept: Vec<Swept>) {
             Swept::Revoked { id, state } => core.events.emit(Event::Revoked { id, state }),
             Swept::Expired { id } => core.events.emit(Event::Expired { id }),
             Swept::Touched(hint) => hints.push(hint),
+            Swept::Unreadable { id } => core.tell_unreadable(&[id]).await,
         }
     }
     if let Some(queue) = &core.queue

@@ -24,6 +24,7 @@ mod receive;
 mod running;
 mod shutdown;
 mod slots;
+mod unreadable;
 
 pub use builder::DispatcherBuilder;
 pub use middleware::{Middleware, Next};

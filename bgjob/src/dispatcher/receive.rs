@@ -87,7 +87,12 @@ async fn claim(
         match bounded(core.store.claim(&ids, &grant, &serves)).await {
             Ok(answers) => {
                 core.store_state.worked();
+                let unreadable = ids.iter().zip(&answers);
+                let unreadable =
+                    unreadable.filter(|(_, answer)| matches!(answer, Claim::Unreadable));
+                let unreadable: Vec<_> = unreadable.map(|(id, _)| *id).collect();
                 take_in(core, answers, deliveries.len(), sent);
+                core.tell_unreadable(&unreadable).await;
                 break;
             }
             Err(error) => sleep(core.store_state.failed(&error)).await,
@@ -115,9 +120,12 @@ fn take_in(core: &Core, answers: Vec<Claim>, hints: usize, sent: Instant) {
         .filter_map(|answer| match answer {
             Claim::Claimed(job) => Some(job),
             // Nothing to do for this hint: the store finds the job again when its time comes.
-            Claim::NotDue | Claim::Busy | Claim::NotServed | Claim::Terminal | Claim::Missing => {
-                None
-            }
+            Claim::NotDue
+            | Claim::Busy
+            | Claim::NotServed
+            | Claim::Terminal
+            | Claim::Missing
+            | Claim::Unreadable => None,
         })
         .collect();
     if jobs.len() < hints {

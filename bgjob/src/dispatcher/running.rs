@@ -78,6 +78,7 @@ impl Running {
             waiting: core.hands.iter().map(|hand| hand.waiting()).sum(),
             unrecorded: core.ends.len(),
             stuck: core.tally.stuck.load(Relaxed),
+            unreadable: core.unreadable.count(),
             stalled: stalled.map(|(name, _)| name).collect(),
         }
     }
@@ -135,6 +136,10 @@ pub struct Health {
     pub unrecorded: usize,
     /// Slots taken by handlers that can't be stopped.
     pub stuck: usize,
+    /// Stored jobs this one came across that can't be read; see [`Event::Unreadable`].
+    ///
+    /// [`Event::Unreadable`]: crate::Event::Unreadable
+    pub unreadable: usize,
     /// Loops that have not come round for two leases.
     pub stalled: Vec<&'static str>,
 }

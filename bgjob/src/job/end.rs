@@ -80,7 +80,7 @@ impl Failure {
         let messages = chain
             .take(limits::ERROR_CHAIN)
             .map(|e| clean(e.to_string(), &mut left))
-            .take_while(|text| !text.is_empty())
+            .filter(|text| !text.is_empty())
             .collect();
         Self { kind, messages }
     }

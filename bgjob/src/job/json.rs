@@ -7,7 +7,7 @@ use std::{
 };
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
-use serde_json::value::RawValue;
+use serde_json::{error::Category, value::RawValue};
 
 use crate::Error;
 
@@ -79,13 +79,17 @@ impl Json {
     /// Decodes it.
     ///
     /// # Errors
-    /// `InvalidInput` where it doesn't fit `T`; the cause says where, never what.
+    /// `InvalidInput` where it doesn't fit `T`; the message says where, never what.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        serde_json::from_str(&self.0).map_err(|e| {
+        serde_json::from_str(&self.0).map_err(|e| match e.classify() {
+            // It is about the JSON as such (too deep, a number out of range), and quotes nothing.
+            Category::Syntax | Category::Eof => {
+                Error::invalid("the JSON can't be read").with("reason", e)
+            }
             // serde_json's own text may quote the value, and values are never logged.
-            Error::invalid("the JSON does not fit the type")
+            Category::Data | Category::Io => Error::invalid("the JSON does not fit the type")
                 .with("line", e.line())
-                .with("column", e.column())
+                .with("column", e.column()),
         })
     }
 

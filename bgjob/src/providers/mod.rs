@@ -74,9 +74,10 @@ pub(crate) async fn open_queue(url: &str) -> Result<Arc<dyn JobQueue>> {
 fn scheme<'a>(url: &'a str, what: &str, like: &str) -> Result<&'a str> {
     match url.split_once(':') {
         Some((scheme, _))
-            if scheme
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'+') =>
+            if scheme.len() <= 32
+                && scheme
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b == b'+') =>
         {
             Ok(scheme)
         }

@@ -56,6 +56,9 @@ pub trait DocumentStore: Send + Sync + fmt::Debug {
     async fn insert(&self, documents: &[Document]) -> Result<Vec<Inserted>>;
 
     /// The documents with these ids, `None` where there is none.
+    ///
+    /// One that is there and can't be read (cut short, or no document at all) has an empty body
+    /// here, so that it hurts nobody else and yet is not taken for missing. It is never replaced.
     async fn get(&self, ids: &[JobId]) -> Result<Vec<Option<Document>>>;
 
     /// Replaces documents, keys and all, that still have the version that was read. Each gets a new
@@ -76,6 +79,11 @@ pub trait DocumentStore: Send + Sync + fmt::Debug {
 
     /// Documents in the order of their ids, from after `after` on, at most `limit`.
     async fn list(&self, after: Option<JobId>, limit: usize) -> Result<Vec<Document>>;
+
+    /// Where a person finds a document, for messages: a path, say. Provided: its id.
+    fn place(&self, id: JobId) -> String {
+        id.to_string()
+    }
 }
 
 /// A key, and the document that is filed under it.

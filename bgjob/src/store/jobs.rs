@@ -212,6 +212,8 @@ pub enum Claim {
     Terminal,
     /// There is no such job.
     Missing,
+    /// It is there and can't be read: [`JobStore::get`] says where.
+    Unreadable,
 }
 
 /// The answer to a claim of what is ready.
@@ -222,6 +224,8 @@ pub struct Claimed {
     /// How long until the next job that could be claimed is due; `None` where there is none, where
     /// it is unknown, and where there may be more ready ones.
     pub next_due_in: Option<Duration>,
+    /// Jobs that were passed over as they can't be read: [`JobStore::get`] says where they are.
+    pub unreadable: Vec<JobId>,
 }
 
 /// How many jobs of a queue are wanted.
@@ -293,6 +297,11 @@ pub enum Swept {
     },
     /// T8: it is to be hinted at.
     Touched(Hint),
+    /// Nothing, as it can't be read: [`JobStore::get`] says where it is.
+    Unreadable {
+        /// The job.
+        id: JobId,
+    },
 }
 
 /// Which jobs are listed: those that fit everything that is set.

@@ -5,6 +5,9 @@ mod clock;
 pub mod conformance;
 mod documents;
 mod faulty;
+#[cfg(feature = "file")]
+#[doc(hidden)]
+pub mod fuzz;
 pub mod simulation;
 
 pub use clock::{ManualClock, TokioClock};

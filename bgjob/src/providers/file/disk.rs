@@ -2,7 +2,11 @@
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
-    io::{self, ErrorKind::NotFound, Write},
+    io::{
+        self,
+        ErrorKind::{AlreadyExists, NotADirectory, NotFound},
+        Write,
+    },
     path::{Path, PathBuf},
     thread,
 };
@@ -11,6 +15,9 @@ use crate::{Error, ErrorKind};
 
 /// Threads that sync files at once: a file system writes several through with one commit.
 const THREADS: usize = 8;
+
+/// The largest file that is read, in bytes: several times what a document can come to.
+const LARGEST: u64 = 8 * 1024 * 1024;
 
 /// What failed, for callers who have to know whether the disk has what it was given.
 #[derive(Debug)]
@@ -61,11 +68,17 @@ pub(super) fn private() -> OpenOptions {
 
 /// Writes a file, through to the disk by a later [`sync`].
 pub(super) fn write(path: &Path, bytes: &[u8]) -> io::Result<File> {
-    let mut file = private()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .open(path)?;
+    let mut create = private();
+    create.write(true).create_new(true);
+    // What is there is half a file of a process that died, or leads out of the store: it is
+    // replaced, not written through.
+    let mut file = match create.open(path) {
+        Err(error) if error.kind() == AlreadyExists => {
+            remove(path)?;
+            create.open(path)?
+        }
+        opened => opened?,
+    };
     file.write_all(bytes)?;
     Ok(file)
 }
@@ -120,9 +133,18 @@ pub(super) fn remove(path: &Path) -> io::Result<()> {
     })
 }
 
-/// What a file says, `None` where there is none.
+/// What a file says, `None` where there is none, and nothing where it can't be one of ours: a
+/// folder, a link to elsewhere, a pipe that would hold us up, more than memory can hold.
 pub(super) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
-    match fs::read(path) {
+    let read = || {
+        let found = fs::symlink_metadata(path)?;
+        if found.is_file() && found.len() <= LARGEST {
+            fs::read(path)
+        } else {
+            Ok(Vec::new())
+        }
+    };
+    match read() {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == NotFound => Ok(None),
         Err(error) => Err(error),
@@ -133,7 +155,8 @@ pub(super) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
 pub(super) fn names(path: &Path) -> io::Result<Vec<String>> {
     let entries = match fs::read_dir(path) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == NotFound => return Ok(Vec::new()),
+        // Files of others are none of ours, also where we have folders.
+        Err(error) if matches!(error.kind(), NotFound | NotADirectory) => return Ok(Vec::new()),
         Err(error) => return Err(error),
     };
     let mut names = Vec::new();

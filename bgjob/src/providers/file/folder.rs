@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, File},
+    io::ErrorKind::{NotFound, PermissionDenied},
     path::{Path, PathBuf},
 };
 
@@ -32,7 +33,7 @@ pub(super) struct Folder {
 
 /// A document as its file has it.
 #[derive(Serialize, Deserialize)]
-struct Page<'a> {
+pub(super) struct Page<'a> {
     version: String,
     keys: Vec<String>,
     #[serde(borrow)]
@@ -54,7 +55,7 @@ pub(super) struct Batch<'a> {
 impl Folder {
     /// Opens a store, and makes it in an empty folder.
     pub(super) fn open(root: PathBuf) -> Result<Self> {
-        let opened = Self::prepare(&root).map_err(translate)?;
+        let opened = Self::prepare(&root)?;
         let mut folder = Self {
             index: Index::new(&root),
             lock: opened,
@@ -65,7 +66,16 @@ impl Folder {
         Ok(folder)
     }
 
-    fn prepare(root: &Path) -> std::io::Result<File> {
+    /// Makes what a store begins with, and leaves nothing in a folder that is another's.
+    fn prepare(root: &Path) -> Result<File> {
+        let others = disk::names(root).map_err(translate)?;
+        if !others.is_empty() && !others.iter().any(|name| name == "lock") {
+            return Err(foreign());
+        }
+        Self::make(root).map_err(translate)
+    }
+
+    fn make(root: &Path) -> std::io::Result<File> {
         disk::make_folder(root)?;
         let lock = root.join("lock");
         disk::private().create(true).append(true).open(lock)
@@ -86,9 +96,7 @@ impl Folder {
             None => {
                 let others = disk::names(&self.root).map_err(translate)?;
                 if others.iter().any(|name| name != "lock") {
-                    return Err(Error::invalid(
-                        "the folder is not empty and no store of bgjob: give another folder",
-                    ));
+                    return Err(foreign());
                 }
                 let documents = self.root.join("documents");
                 disk::make_folder(&documents).map_err(translate)?;
@@ -185,20 +193,35 @@ impl Folder {
     /// The ids of a group of documents, in order.
     fn ids(&self, group: &str) -> std::io::Result<Vec<JobId>> {
         let names = disk::names(&self.documents().join(group))?;
-        let id = |name: &String| name.strip_suffix(".json")?.parse().ok();
+        let id = |name: &String| id_of(group, name);
         Ok(names.iter().filter_map(id).collect())
     }
 
-    /// The file of a document.
     fn path(&self, id: JobId) -> PathBuf {
-        let name = id.to_string();
-        disk::within(&self.root, &["documents", group(&name), &name]).with_extension("json")
+        path(&self.root, id)
     }
 
-    /// A document; `None` also for what is no document of ours, which is left alone.
+    /// A document; an empty one, without a version, for what can't be read. That is left alone.
     fn read(&self, id: JobId) -> std::io::Result<Option<Document>> {
-        let bytes = disk::read(&self.path(id))?;
-        Ok(bytes.and_then(|bytes| Some(Page::read(&bytes)?.into_document(id))))
+        let document = |bytes: Vec<u8>| match Page::read(&bytes) {
+            Some(page) => page.into_document(id),
+            None => unreadable(id),
+        };
+        match disk::read(&self.path(id)) {
+            Ok(bytes) => Ok(bytes.map(document)),
+            // One file that we may not read is no reason to stop.
+            Err(error) if error.kind() == PermissionDenied => Ok(Some(unreadable(id))),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether there is anything where a document would be.
+    fn is_taken(&self, id: JobId) -> std::io::Result<bool> {
+        match fs::symlink_metadata(self.path(id)) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     fn write(&mut self, staged: &BTreeMap<JobId, Staged>) -> Result<(), Failed> {
@@ -258,6 +281,34 @@ impl Folder {
     }
 }
 
+/// The file of a document.
+pub(super) fn path(root: &Path, id: JobId) -> PathBuf {
+    let name = id.to_string();
+    disk::within(root, &["documents", group(&name), &name]).with_extension("json")
+}
+
+/// The document that a file of this name in this group is, if it is one: an id has other spellings,
+/// and copies of files are no documents.
+pub(super) fn id_of(group_name: &str, name: &str) -> Option<JobId> {
+    let name = name.strip_suffix(".json")?;
+    let id: JobId = name.parse().ok()?;
+    let spelled = id.to_string();
+    (spelled == name && group(&spelled) == group_name).then_some(id)
+}
+
+fn foreign() -> Error {
+    Error::invalid("the folder is not empty and no store of bgjob: give another folder")
+}
+
+fn unreadable(id: JobId) -> Document {
+    Document {
+        id,
+        version: Version::default(),
+        keys: Vec::new(),
+        body: Vec::new(),
+    }
+}
+
 /// The folder a document is in: ids begin with their time, so these are 17 minutes.
 fn group(name: &str) -> &str {
     &name[..7]
@@ -271,12 +322,13 @@ fn is_key(key: &str) -> bool {
 }
 
 impl<'a> Page<'a> {
-    fn read(bytes: &'a [u8]) -> Option<Self> {
+    pub(super) fn read(bytes: &'a [u8]) -> Option<Self> {
         let page: Self = serde_json::from_slice(bytes).ok()?;
-        page.keys.iter().all(|key| is_key(key)).then_some(page)
+        let whole = page.keys.iter().all(|key| is_key(key)) && !page.version.is_empty();
+        whole.then_some(page)
     }
 
-    fn into_document(self, id: JobId) -> Document {
+    pub(super) fn into_document(self, id: JobId) -> Document {
         Document {
             id,
             version: Version(self.version.into_bytes()),
@@ -286,7 +338,7 @@ impl<'a> Page<'a> {
     }
 
     /// By hand, as the body is JSON already, and the rest has nothing to escape.
-    fn write(document: &Document) -> Vec<u8> {
+    pub(super) fn write(document: &Document) -> Vec<u8> {
         let version = String::from_utf8_lossy(&document.version.0);
         let keys: Vec<_> = document.keys.iter().map(Key::as_str).collect();
         let keys = keys.join(r#"",""#);
@@ -309,7 +361,7 @@ impl Batch<'_> {
         let id = document.id;
         let taken = match self.staged.get(&id) {
             Some(staged) => staged.after.is_some(),
-            None => self.folder.path(id).try_exists().map_err(translate)?,
+            None => self.folder.is_taken(id).map_err(translate)?,
         };
         if taken {
             return Ok(Inserted::Taken);
@@ -333,7 +385,8 @@ impl Batch<'_> {
         after: Option<&Document>,
     ) -> Result<Replaced> {
         match self.get(id)? {
-            Some(before) if before.version == *version => {
+            // What can't be read has none.
+            Some(before) if before.version == *version && !version.0.is_empty() => {
                 self.stage(id, before.keys, after);
                 Ok(Replaced::Replaced)
             }

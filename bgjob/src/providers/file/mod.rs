@@ -20,11 +20,15 @@
 //!
 //! A process that is stopped while it holds the lock holds up all others until it goes on or dies.
 //!
-//! Only its owner may enter the folder. A file that is no document of ours, as one that somebody
-//! cut short, is left alone and treated as if it were not there.
+//! Only its owner may enter the folder. A document that can't be read, as one that somebody cut
+//! short, is left as it is: dispatchers tell of it ([`Event::Unreadable`](crate::Event)) and run
+//! all others, asking for its job is an error that names the file, and its id stays taken. Files of
+//! any other name are nobody's. Who removes documents by hand removes `index.log` too.
 
 mod disk;
 mod folder;
+#[cfg(feature = "testing")]
+pub(crate) mod fuzz;
 mod index;
 
 #[cfg(test)]
@@ -84,20 +88,24 @@ impl FileStore {
     /// # Errors
     /// As [`open`](Self::open), and `InvalidInput` for what is no such URL.
     pub async fn open_url(url: &str) -> Result<Self> {
-        let path = url
-            .strip_prefix("file:")
-            .ok_or_else(|| Error::invalid("the URL of a folder is `file:folder`"))?;
-        let path = path.strip_prefix("//").unwrap_or(path);
-        if path.is_empty() {
-            return Err(Error::invalid(
-                "the URL names no folder: it is `file:path/to/folder`",
-            ));
-        }
-        if path.contains('?') {
-            return Err(Error::invalid("a `file:` URL has no options"));
-        }
-        Self::open(path).await
+        Self::open(folder_of(url)?).await
     }
+}
+
+fn folder_of(url: &str) -> Result<&str> {
+    let path = url
+        .strip_prefix("file:")
+        .ok_or_else(|| Error::invalid("the URL of a folder is `file:folder`"))?;
+    let path = path.strip_prefix("//").unwrap_or(path);
+    if path.is_empty() {
+        return Err(Error::invalid(
+            "the URL names no folder: it is `file:path/to/folder`",
+        ));
+    }
+    if path.contains('?') {
+        return Err(Error::invalid("a `file:` URL has no options"));
+    }
+    Ok(path)
 }
 
 /// Documents as JSON files; [`FileStore`] makes a store for jobs of them.
@@ -109,6 +117,7 @@ impl FileStore {
 pub struct FileDocuments {
     worker: Worker<Box<dyn Call>>,
     clock: Arc<dyn Clock>,
+    root: PathBuf,
 }
 
 impl FileDocuments {
@@ -125,7 +134,8 @@ impl FileDocuments {
     /// # Errors
     /// As [`FileStore::open`].
     pub async fn with_clock(folder: impl Into<PathBuf>, clock: Arc<dyn Clock>) -> Result<Self> {
-        let folder = folder.into();
+        let root = folder.into();
+        let folder = root.clone();
         let (opened, result) = oneshot::channel();
         let worker = Worker::start("bgjob-files", move |inbox| match Folder::open(folder) {
             Ok(folder) => {
@@ -136,8 +146,13 @@ impl FileDocuments {
             // Nobody listens if the caller's future was dropped.
             Err(error) => drop(opened.send(Err(error))),
         })?;
-        result.await.unwrap_or_else(|_| Err(panicked()))?;
-        Ok(Self { worker, clock })
+        let opened = result.await.unwrap_or_else(|_| Err(panicked()));
+        opened.map_err(|error| error.with("folder", root.display()))?;
+        Ok(Self {
+            worker,
+            clock,
+            root,
+        })
     }
 
     fn call<T: Send + 'static>(
@@ -154,7 +169,8 @@ impl FileDocuments {
         }));
         async move {
             sent?;
-            answer.await.unwrap_or_else(|_| Err(panicked()))
+            let answer = answer.await.unwrap_or_else(|_| Err(panicked()));
+            answer.map_err(|error| error.with("folder", self.root.display()))
         }
     }
 }
@@ -297,5 +313,9 @@ impl DocumentStore for FileDocuments {
 
     async fn list(&self, after: Option<JobId>, limit: usize) -> Result<Vec<Document>> {
         self.call(1, move |batch| batch.list(after, limit)).await
+    }
+
+    fn place(&self, id: JobId) -> String {
+        folder::path(&self.root, id).display().to_string()
     }
 }

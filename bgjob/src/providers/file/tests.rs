@@ -156,7 +156,10 @@ fn what_is_no_document_is_left_alone() {
         fs::write(&path, damage).expect("it can be written");
         let read = folder.batch(|batch| (batch.get(cut.id), batch.get(whole.id)));
         let (one, other) = read.expect("one does not hinder the other");
-        assert_eq!(one.expect("it is no error"), None);
+        let one = one.expect("it is no error").expect("it is not missing");
+        assert!(one.body.is_empty(), "nobody knows what it says");
+        let written = folder.batch(|batch| batch.replace(&one)).expect("it runs");
+        assert_eq!(written.expect("it is no error"), Replaced::Conflict);
         assert!(other.expect("it is no error").is_some());
         let again = folder.batch(|batch| batch.insert(&cut)).expect("it runs");
         assert_eq!(again.expect("it is no error"), Inserted::Taken);

@@ -73,7 +73,11 @@ impl Table {
             next = next.into_iter().chain(due_at).min();
         }
         let next_due_in = next.filter(|_| !more).map(|due_at| due_at.since(now));
-        Claimed { jobs, next_due_in }
+        Claimed {
+            jobs,
+            next_due_in,
+            unreadable: Vec::new(),
+        }
     }
 
     /// Claims a job that was taken out of its lane.

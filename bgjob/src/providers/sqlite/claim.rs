@@ -147,7 +147,11 @@ impl Tx<'_> {
         let next_due_in = next
             .filter(|_| !more)
             .map(|due_at: Timestamp| due_at.since(self.now));
-        Ok(Claimed { jobs, next_due_in })
+        Ok(Claimed {
+            jobs,
+            next_due_in,
+            unreadable: Vec::new(),
+        })
     }
 
     /// Claims at most `max` from these lanes of one queue, the most urgent and then the longest due

@@ -12,8 +12,10 @@ use super::{
     options::{SqliteOptions, Sync},
 };
 
-/// How long a statement waits for another process's transaction.
-const BUSY: Duration = Duration::from_secs(5);
+/// How long a statement waits for another process's transaction. A call may have to wait for the
+/// batch before its own too, and is to be answered in less than the 10 s a dispatcher waits: so
+/// that it hears that the database is locked, and not that nobody knows.
+const BUSY: Duration = Duration::from_secs(4);
 
 /// The oldest SQLite without the bug that damages databases in WAL mode when two connections write
 /// and checkpoint at once. The bundled one is younger; a program can be linked with another.
@@ -39,8 +41,16 @@ pub(super) enum Use {
 }
 
 impl Db {
-    /// Opens a database.
+    /// Opens a database. An error names its file.
     pub(super) fn open(options: &SqliteOptions, purpose: Use) -> Result<Self> {
+        let path = options.path.as_path();
+        if purpose != Use::Create && FileId::of(path).is_none() {
+            return Err(gone(path));
+        }
+        Self::connect(options, purpose).map_err(|error| error.with("file", path.display()))
+    }
+
+    fn connect(options: &SqliteOptions, purpose: Use) -> Result<Self> {
         if rusqlite::version_number() < OLDEST {
             return Err(Error::new(
                 ErrorKind::Unsupported,
@@ -53,7 +63,7 @@ impl Db {
         flags.set(OpenFlags::SQLITE_OPEN_CREATE, purpose == Use::Create);
         let path = options.path.as_path();
         let db = Connection::open_with_flags(path, flags).map_err(translate)?;
-        let file = FileId::of(path).ok_or_else(gone)?;
+        let file = FileId::of(path).ok_or_else(|| gone(path))?;
         set_up(&db, options, purpose).map_err(translate)?;
         if db.is_readonly(rusqlite::MAIN_DB).map_err(translate)? {
             return Err(Error::new(
@@ -74,16 +84,17 @@ impl Db {
         if FileId::of(path).as_ref() == Some(&self.file) {
             Ok(())
         } else {
-            Err(gone())
+            Err(gone(path))
         }
     }
 }
 
-fn gone() -> Error {
+fn gone(path: &Path) -> Error {
     Error::new(
         ErrorKind::Unavailable,
         "the database file was moved or deleted: put it back, and its `-wal` with it",
     )
+    .with("file", path.display())
 }
 
 fn set_up(db: &Connection, options: &SqliteOptions, purpose: Use) -> rusqlite::Result<()> {

@@ -1,6 +1,9 @@
 //! The thread that reads, on a connection of its own: a long list does not hold up the writer.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
+};
 
 use rusqlite::{ToSql, params};
 use tokio::sync::oneshot;
@@ -24,11 +27,15 @@ type Read = Box<dyn FnOnce(Result<&mut Db>) + Send>;
 
 /// The way to the reader thread. When it is dropped, the thread ends.
 #[derive(Debug)]
-pub(super) struct Reader(Worker<Read>);
+pub(super) struct Reader {
+    worker: Worker<Read>,
+    path: PathBuf,
+}
 
 impl Reader {
     /// Starts the thread; it connects when it is first asked.
     pub(super) fn start(options: SqliteOptions) -> Result<Self> {
+        let path = options.path.clone();
         let worker = Worker::<Read>::start("bgjob-sqlite-reader", move |inbox| {
             let mut db = None;
             for read in inbox {
@@ -38,7 +45,7 @@ impl Reader {
                 }
             }
         })?;
-        Ok(Self(worker))
+        Ok(Self { worker, path })
     }
 
     /// Reads.
@@ -47,12 +54,14 @@ impl Reader {
         read: impl FnOnce(&mut Db) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T> {
         let (reply, answer) = oneshot::channel();
+        let path = self.path.clone();
         let read = move |db: Result<&mut Db>| {
             if !reply.is_closed() {
-                let _ = reply.send(db.and_then(|db| read(db).map_err(translate)));
+                let refused = |error| translate(error).with("file", path.display());
+                let _ = reply.send(db.and_then(|db| read(db).map_err(refused)));
             }
         };
-        self.0.send(Box::new(read))?;
+        self.worker.send(Box::new(read))?;
         answer.await.unwrap_or_else(|_| {
             Err(Error::new(
                 ErrorKind::Internal,

@@ -144,6 +144,11 @@ async fn a_file_that_was_moved_is_missed_and_found_again() {
         store.create(&[new("3", 0)]).await.unwrap_err(),
     ] {
         assert!(error.is_retryable(), "{error:?}");
+        let text = error.to_string();
+        assert!(
+            text.contains("moved or deleted") && text.contains("jobs.db"),
+            "{text}"
+        );
     }
     assert!(
         !Path::new(&folder.db()).exists(),

@@ -204,7 +204,8 @@ fn panicked() -> Error {
 
 fn open(options: &SqliteOptions) -> Result<Db> {
     let mut db = Db::open(options, Use::Create)?;
-    schema::migrate(&mut db.db, options.clock.now())?;
+    schema::migrate(&mut db.db, options.clock.now())
+        .map_err(|error| error.with("file", options.path.display()))?;
     Ok(db)
 }
 
@@ -319,8 +320,15 @@ impl Thread {
         if result.is_err() {
             // It may have lanes that were rolled back.
             db.lanes = Default::default();
+            // Where the disk is full, what is in the log may have its place in the database: then
+            // the next transaction begins the log anew, and needs no more of the disk.
+            let _ = db.db.execute_batch("PRAGMA wal_checkpoint(PASSIVE)");
         }
-        result
+        let file = self.options.path.display();
+        result.map_err(|failed| match failed {
+            Failed::Whole(error) => Failed::Whole(error.with("file", file)),
+            Failed::Call(error) => Failed::Call(error.with("file", file)),
+        })
     }
 
     /// Makes the connection anew where the database was not to be had.

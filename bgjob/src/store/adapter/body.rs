@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Error, ErrorKind, Job, JobId, Result, Timestamp,
     job::{
-        Phase,
+        Phase, limits,
         transition::{self, REMEMBERED},
     },
     store::{Document, Key, Version},
@@ -34,9 +34,14 @@ pub(super) enum Body {
 }
 
 impl Body {
-    /// `None` where it is no JSON of ours, or of a newer version: it is nobody's to touch.
+    /// `None` where it is no JSON of ours, of a newer version, or what no job can be: it is
+    /// nobody's to touch.
     pub(super) fn read(document: &Document) -> Option<Self> {
-        serde_json::from_slice(&document.body).ok()
+        let body: Self = serde_json::from_slice(&document.body).ok()?;
+        match &body {
+            Self::Job(job) if job.id != document.id || !is_possible(job) => None,
+            _ => Some(body),
+        }
     }
 
     /// What is to be kept of a job after a transition.
@@ -81,6 +86,17 @@ impl Body {
             Self::Key { look_at, .. } => vec![keys::look(*look_at)],
         }
     }
+}
+
+/// Whether a job can have come to be: somebody may have edited the document, and what counts on
+/// must not run over.
+fn is_possible(job: &Job) -> bool {
+    // Far from where they run over, and from where anything gets by itself.
+    const MOST: u32 = 1 << 30;
+    let counts = [job.errors, job.crashes, job.epoch];
+    counts.iter().all(|count| *count <= MOST)
+        && job.fence.max(job.ver) <= u64::from(MOST) << 32
+        && job.spec.validate(limits::METADATA_HARD).is_ok()
 }
 
 #[cfg(test)]

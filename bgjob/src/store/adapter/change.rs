@@ -4,10 +4,19 @@ use std::collections::HashSet;
 
 use super::{Documents, body::Body};
 use crate::{
-    Job, JobId, Result,
+    Error, ErrorKind, Job, JobId, Result,
     job::State,
     store::{Document, DocumentStore, Replaced, Version},
 };
+
+/// What is stored under a job's id.
+#[derive(Debug)]
+pub(super) enum Read {
+    Job(Box<Job>, Version),
+    /// It is there, and nobody knows what it says.
+    Unreadable,
+    Nothing,
+}
 
 impl<D: DocumentStore> Documents<D> {
     /// Applies a transition to the job of each item, until each has an answer; `None` where there
@@ -57,9 +66,19 @@ impl<D: DocumentStore> Documents<D> {
 
     /// The jobs with these ids, each with its version.
     pub(super) async fn read_jobs(&self, ids: &[JobId]) -> Result<Vec<Option<(Job, Version)>>> {
+        let job = |read| match read {
+            Read::Job(job, version) => Some((*job, version)),
+            Read::Unreadable | Read::Nothing => None,
+        };
+        Ok(self.read(ids).await?.into_iter().map(job).collect())
+    }
+
+    /// The same, telling what is missing from what can't be read.
+    pub(super) async fn read(&self, ids: &[JobId]) -> Result<Vec<Read>> {
         let read = |document: Document| match Body::read(&document) {
-            Some(Body::Job(job)) => Some((*job, document.version)),
-            _ => None,
+            Some(Body::Job(job)) => Read::Job(job, document.version),
+            Some(_) => Read::Nothing,
+            None => Read::Unreadable,
         };
         if ids.is_empty() {
             return Ok(Vec::new());
@@ -67,8 +86,14 @@ impl<D: DocumentStore> Documents<D> {
         let documents = self.store.get(ids).await?;
         Ok(documents
             .into_iter()
-            .map(|document| document.and_then(read))
+            .map(|document| document.map_or(Read::Nothing, read))
             .collect())
+    }
+
+    /// Says where somebody has to look.
+    pub(super) fn unreadable(&self, id: JobId) -> Error {
+        let message = "what is stored there can't be read: mend it, or remove it";
+        Error::new(ErrorKind::Internal, message).with("place", self.store.place(id))
     }
 
     /// Writes jobs after their transitions and wakes who waits for that. Answers which of them

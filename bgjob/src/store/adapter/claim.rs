@@ -2,7 +2,7 @@
 
 use super::{
     Documents,
-    change::one_of_each,
+    change::{Read, one_of_each},
     keys::{self, Served, Waiting},
 };
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
         ClaimedJob, Grant, Phase, Serves, Token,
         transition::{self, Refusal},
     },
-    store::{Claim, Claimed, DocumentStore, Filed, Version, Want},
+    store::{Claim, Claimed, DocumentStore, Filed, Want},
 };
 
 /// Keys looked at in one scan.
@@ -66,15 +66,25 @@ impl<D: DocumentStore> Documents<D> {
         held: Held,
     ) -> Result<Vec<Option<Claim>>> {
         let now = self.clock();
-        let mut reads = self.read_jobs(ids).await?;
-        let suspects = |(job, _): &(Job, Version)| job.is_suspect() && holds(job, grant.token);
-        serves.suspect &= !reads.iter().flatten().any(suspects);
+        let mut reads = self.read(ids).await?;
+        let suspects = |read: &Read| match read {
+            Read::Job(job, _) => job.is_suspect() && holds(job, grant.token),
+            Read::Unreadable | Read::Nothing => false,
+        };
+        serves.suspect &= !reads.iter().any(suspects);
         let mut claims = Vec::with_capacity(ids.len());
         let (mut writes, mut written) = (Vec::new(), Vec::new());
         for (nth, read) in reads.iter_mut().enumerate() {
-            let Some((job, version)) = read else {
-                claims.push(Some(Claim::Missing));
-                continue;
+            let (job, version) = match read {
+                Read::Job(job, version) => (job, version),
+                Read::Unreadable => {
+                    claims.push(Some(Claim::Unreadable));
+                    continue;
+                }
+                Read::Nothing => {
+                    claims.push(Some(Claim::Missing));
+                    continue;
+                }
             };
             let again = holds(job, grant.token);
             if again && held == Held::LeftOut {
@@ -84,7 +94,7 @@ impl<D: DocumentStore> Documents<D> {
             let claim = transition::claim(job, grant, serves, now);
             if claim.is_ok() && !again {
                 serves.suspect &= !job.is_suspect();
-                writes.push((job.clone(), version.clone()));
+                writes.push(((**job).clone(), version.clone()));
                 written.push(nth);
             }
             claims.push(Some(claim.map_or_else(refused, Claim::Claimed)));
@@ -105,6 +115,7 @@ impl<D: DocumentStore> Documents<D> {
     ) -> Result<Claimed> {
         let mut scan = Scan {
             jobs: Vec::new(),
+            unreadable: Vec::new(),
             full: 0,
             more: false,
             next: None,
@@ -133,6 +144,7 @@ impl<D: DocumentStore> Documents<D> {
         Ok(Claimed {
             jobs: scan.jobs,
             next_due_in: next.map(|due_at| due_at.since(scan.now)),
+            unreadable: scan.unreadable,
         })
     }
 
@@ -145,12 +157,14 @@ impl<D: DocumentStore> Documents<D> {
             let mut rest = page.as_slice();
             while !rest.is_empty() {
                 let taken = scan.take(rest);
-                for claim in self
+                let claims = self
                     .try_claim(&taken.ids, scan.grant, &mut scan.serves, Held::LeftOut)
-                    .await?
-                {
-                    if let Some(Claim::Claimed(job)) = claim {
-                        scan.jobs.push(job);
+                    .await?;
+                for (claim, id) in claims.into_iter().zip(&taken.ids) {
+                    match claim {
+                        Some(Claim::Claimed(job)) => scan.jobs.push(job),
+                        Some(Claim::Unreadable) => scan.unreadable.push(*id),
+                        _ => {}
                     }
                 }
                 if taken.last {
@@ -204,6 +218,7 @@ enum Held {
 /// A claim of what is ready, under way.
 struct Scan<'a> {
     jobs: Vec<ClaimedJob>,
+    unreadable: Vec<JobId>,
     /// How many jobs it is to have when the queue at hand is done.
     full: usize,
     /// There is more than was wanted.

@@ -1,6 +1,6 @@
 //! T1.
 
-use super::{Documents, body::Body};
+use super::{Documents, body::Body, guard::Taken};
 use crate::{
     JobId, Result, Timestamp,
     job::{
@@ -64,8 +64,10 @@ impl<D: DocumentStore> Documents<D> {
                         .await?;
                     continue;
                 }
-                if let Some(holder) = self.take_key(key, new.id, now).await? {
-                    return Ok(Created::KeyTaken(holder));
+                match self.take_key(key, new.id, now).await? {
+                    Taken::Ours => {}
+                    Taken::By(holder) => return Ok(Created::KeyTaken(holder)),
+                    Taken::Unreadable(guard) => return Ok(self.rejects(guard)),
                 }
             }
             if self.put_first(new, now, version).await? {
@@ -87,8 +89,14 @@ impl<D: DocumentStore> Documents<D> {
             Some(Body::Job(job)) if transition::is_repeat(&job, new) => {
                 Found::Answer(Created::Exists)
             }
-            _ => Found::Answer(Created::IdTaken),
+            Some(_) => Found::Answer(Created::IdTaken),
+            None => Found::Answer(self.rejects(new.id)),
         })
+    }
+
+    /// The answer to who needs a place that is taken by what can't be read.
+    fn rejects(&self, id: JobId) -> Created {
+        Created::Rejected(self.unreadable(id).to_string())
     }
 
     async fn put_first(

@@ -43,14 +43,19 @@ enum Displaced {
     Changed,
 }
 
+/// What became of the try to take a guard.
+#[derive(Debug)]
+pub(super) enum Taken {
+    Ours,
+    /// This live job has the key.
+    By(JobId),
+    /// The guard, which this is the id of, can't be read.
+    Unreadable(JobId),
+}
+
 impl<D: DocumentStore> Documents<D> {
-    /// Takes the guard of a key for a job. Answers the live job that has the key, if another does.
-    pub(super) async fn take_key(
-        &self,
-        key: &str,
-        job: JobId,
-        now: Timestamp,
-    ) -> Result<Option<JobId>> {
+    /// Takes the guard of a key for a job.
+    pub(super) async fn take_key(&self, key: &str, job: JobId, now: Timestamp) -> Result<Taken> {
         let id = guard_of(key);
         let look_at = now + LOOK_EVERY;
         let guard = Body::Key { job, look_at };
@@ -62,11 +67,14 @@ impl<D: DocumentStore> Documents<D> {
                         .await?
                 }
                 Some(document) => {
-                    if let Some(Body::Key { job: holder, .. }) = Body::read(&document)
+                    let Some(body) = Body::read(&document) else {
+                        return Ok(Taken::Unreadable(id));
+                    };
+                    if let Body::Key { job: holder, .. } = body
                         && holder != job
                     {
                         match self.displace(holder, id).await? {
-                            Displaced::Lives => return Ok(Some(holder)),
+                            Displaced::Lives => return Ok(Taken::By(holder)),
                             Displaced::Done => {}
                             Displaced::Changed => continue,
                         }
@@ -75,7 +83,7 @@ impl<D: DocumentStore> Documents<D> {
                 }
             };
             if taken {
-                return Ok(None);
+                return Ok(Taken::Ours);
             }
         }
         Err(self.contended())
@@ -86,10 +94,16 @@ impl<D: DocumentStore> Documents<D> {
         let Some(document) = self.document(job).await? else {
             return Ok(Displaced::Done);
         };
-        if let Some(Body::Job(job)) = Body::read(&document)
-            && !job.state().is_terminal()
-            && job.spec.unique_key.as_deref().map(guard_of) == Some(guard)
-        {
+        let lives = match Body::read(&document) {
+            Some(Body::Job(job)) => {
+                !job.state().is_terminal()
+                    && job.spec.unique_key.as_deref().map(guard_of) == Some(guard)
+            }
+            Some(_) => false,
+            // Nobody knows, and two live jobs of one key would be worse than none.
+            None => true,
+        };
+        if lives {
             return Ok(Displaced::Lives);
         }
         let done = self.replace_one(document).await?;

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Documents, body::Body, keys};
+use super::{Documents, body::Body, change::Read, keys};
 use crate::{
     Job, JobId, Result,
     store::{DocumentStore, Filter, QueueCount},
@@ -15,11 +15,13 @@ const KEYS: usize = 4096;
 
 impl<D: DocumentStore> Documents<D> {
     pub(super) async fn jobs(&self, ids: &[JobId]) -> Result<Vec<Option<Job>>> {
-        let read = self.read_jobs(ids).await?;
-        Ok(read
-            .into_iter()
-            .map(|read| read.map(|(job, _)| job))
-            .collect())
+        let read = self.read(ids).await?.into_iter().zip(ids);
+        read.map(|(read, id)| match read {
+            Read::Job(job, _) => Ok(Some(*job)),
+            Read::Unreadable => Err(self.unreadable(*id).about(*id)),
+            Read::Nothing => Ok(None),
+        })
+        .collect()
     }
 
     pub(super) async fn list_fitting(

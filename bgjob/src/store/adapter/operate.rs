@@ -1,6 +1,6 @@
 //! T9, T10 and the operator's half of T12.
 
-use super::Documents;
+use super::{Documents, change::Read, guard::Taken};
 use crate::{
     JobId, Result,
     job::transition::{self, Operated, Operation},
@@ -12,15 +12,20 @@ impl<D: DocumentStore> Documents<D> {
         let now = self.clock();
         for round in 0..Self::ROUNDS {
             Self::give_way(round).await;
-            let Some((mut job, version)) = self.read_jobs(&[id]).await?.pop().flatten() else {
-                return Ok(Operated::Missing);
+            let (mut job, version) = match self.read(&[id]).await?.pop() {
+                Some(Read::Job(job, version)) => (*job, version),
+                Some(Read::Unreadable) => return Err(self.unreadable(id).about(id)),
+                Some(Read::Nothing) | None => return Ok(Operated::Missing),
             };
             if matches!(operation, Operation::Requeue(_))
                 && job.state().is_terminal()
                 && let Some(key) = &job.spec.unique_key
-                && let Some(holder) = self.take_key(key, id, now).await?
             {
-                return Ok(Operated::KeyTaken(holder));
+                match self.take_key(key, id, now).await? {
+                    Taken::Ours => {}
+                    Taken::By(holder) => return Ok(Operated::KeyTaken(holder)),
+                    Taken::Unreadable(guard) => return Err(self.unreadable(guard).about(id)),
+                }
             }
             let answer = transition::operate(&mut job, operation, now);
             let done = match (operation, answer) {

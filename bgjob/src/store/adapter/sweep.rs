@@ -1,6 +1,6 @@
 //! What time does to jobs: leases and limits that run out, touches, and the purge.
 
-use super::{Documents, body::Body, keys};
+use super::{Documents, body::Body, change::Read, keys};
 use crate::{
     Job, JobId, Result, Timestamp,
     job::{
@@ -31,15 +31,25 @@ impl<D: DocumentStore> Documents<D> {
                 })
             })
         };
-        let mut swept = Vec::new();
-        self.sweep_kind(keys::LEASE, now, limit, &mut swept, revoke)
+        // Kept apart, as those that can't be read are there again the next time and may be many.
+        let (mut swept, mut unreadable) = (Vec::new(), Vec::new());
+        self.sweep_kind(keys::LEASE, now, limit, &mut swept, &mut unreadable, revoke)
             .await?;
-        self.sweep_kind(keys::EXPIRE, now, limit, &mut swept, expire)
-            .await?;
+        self.sweep_kind(
+            keys::EXPIRE,
+            now,
+            limit,
+            &mut swept,
+            &mut unreadable,
+            expire,
+        )
+        .await?;
         if policy.touch.is_some() {
-            self.sweep_kind(keys::TOUCH, now, limit, &mut swept, touch)
+            self.sweep_kind(keys::TOUCH, now, limit, &mut swept, &mut unreadable, touch)
                 .await?;
         }
+        unreadable.truncate(limit.saturating_sub(swept.len()));
+        swept.extend(unreadable.into_iter().map(|id| Swept::Unreadable { id }));
         Ok(swept)
     }
 
@@ -50,6 +60,7 @@ impl<D: DocumentStore> Documents<D> {
         now: Timestamp,
         limit: usize,
         swept: &mut Vec<Swept>,
+        unreadable: &mut Vec<JobId>,
         apply: impl Fn(&mut Job) -> Option<Swept> + Send + Sync,
     ) -> Result<()> {
         let range = keys::until(kind, now);
@@ -64,7 +75,15 @@ impl<D: DocumentStore> Documents<D> {
                 (answer, changed)
             };
             let answers = self.change(&ids, |id| *id, change).await?;
+            let gone = ids
+                .iter()
+                .zip(&answers)
+                .filter(|(_, answer)| answer.is_none());
+            let gone: Vec<_> = gone.map(|(id, _)| *id).collect();
             swept.extend(answers.into_iter().flatten().flatten());
+            let read = self.read(&gone).await?.into_iter().zip(gone);
+            let damaged = read.filter(|(read, _)| matches!(read, Read::Unreadable));
+            unreadable.extend(damaged.map(|(_, id)| id));
             if page.len() < most {
                 break;
             }

@@ -211,7 +211,11 @@ async fn foreign_documents_are_nobodys() {
         .expect("it is there");
     document.body = b"{\"newer\":1}".to_vec();
     assert!(store.replace_one(document).await.expect("memory answers"));
-    assert_eq!(store.get(&[id]).await.expect("memory answers"), [None]);
+    let error = store.get(&[id]).await.expect_err("nobody can read it");
+    assert_eq!(
+        (error.kind(), error.job_id()),
+        (ErrorKind::Internal, Some(id))
+    );
     let found = store
         .list(&Filter::default(), None, 10)
         .await

@@ -56,4 +56,8 @@ impl<D: DocumentStore + 'static> DocumentStore for Faulty<D> {
     async fn list(&self, after: Option<JobId>, limit: usize) -> Result<Vec<Document>> {
         faulty!(self, ListDocuments, [], list(after, limit))
     }
+
+    fn place(&self, id: JobId) -> String {
+        self.inner.place(id)
+    }
 }

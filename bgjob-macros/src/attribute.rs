@@ -1,0 +1,23 @@
+//! The attribute as a whole: tokens in, tokens out, without the compiler.
+
+use proc_macro2::TokenStream;
+
+use crate::{args::Args, errors::Errors, expand, input::JobFn, model::Job, options::Options};
+
+/// The function as it was, what is wrong with it, and what is made of it.
+pub(crate) fn expand_job(args: TokenStream, item: TokenStream) -> TokenStream {
+    let mut errors = Errors::default();
+    let options = Options::new(Args::parse(args, &mut errors), &mut errors);
+    let function = JobFn::parse(&item, &mut errors);
+    let job = function.and_then(|function| Job::new(options, function, &mut errors));
+    let generated = match job {
+        Some(job) if errors.is_empty() => expand::whole(&job),
+        Some(job) => expand::stub(&job),
+        None => TokenStream::new(),
+    };
+    // The function's own tokens come first, untouched: editors complete in a half-typed body.
+    let mut all = item;
+    all.extend(errors.into_tokens());
+    all.extend(generated);
+    all
+}
