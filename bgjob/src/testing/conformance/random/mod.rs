@@ -6,9 +6,12 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::{StoreFixture, run::say};
 
+mod history;
+mod linearize;
 mod model;
 mod names;
 mod op;
+mod races;
 mod sequence;
 mod show;
 mod step;
@@ -28,12 +31,14 @@ mod world;
 ///     Clocked::new(MemoryStore::with_clock(Arc::new(clock.clone())), clock)
 /// }
 ///
-/// bgjob::store_sequences!(random_memory, fresh, sequences = 2000);
+/// bgjob::store_sequences!(random_memory, fresh, sequences = 200, histories = 100);
 /// # fn main() {}
 /// ```
 #[macro_export]
 macro_rules! store_sequences {
-    ($name:ident, $factory:expr, sequences = $sequences:expr $(,)?) => {
+    (
+        $name:ident, $factory:expr, sequences = $sequences:expr, histories = $histories:expr $(,)?
+    ) => {
         mod $name {
             #[allow(unused_imports)]
             use super::*;
@@ -41,6 +46,11 @@ macro_rules! store_sequences {
             #[test]
             fn sequences() {
                 $crate::testing::conformance::run_sequences($factory, $sequences);
+            }
+
+            #[test]
+            fn histories() {
+                $crate::testing::conformance::run_histories($factory, $histories);
             }
         }
     };
@@ -55,6 +65,21 @@ macro_rules! store_sequences {
 pub fn run_sequences<F: StoreFixture>(factory: impl AsyncFn() -> F, sequences: u64) {
     let seeds = seeds("BGJOB_SEQUENCES", sequences);
     match sequence::run(&runtime(), &factory, seeds) {
+        Ok(done) => say(&format!("{done}")),
+        Err(failure) => panic!("{}\n{}", failure.text, replay(failure.seed)),
+    }
+}
+
+/// Lets four threads do things to one job, so many times, on a store of its own each.
+///
+/// `BGJOB_SEED=7` runs history 7 alone, `BGJOB_HISTORIES=100000` so many. Threads go their own way,
+/// so a failure may take some tries to come again.
+///
+/// # Panics
+/// Where no order of the calls gives the answers, or a race has not one winner.
+pub fn run_histories<F: StoreFixture>(factory: impl AsyncFn() -> F, histories: u64) {
+    let seeds = seeds("BGJOB_HISTORIES", histories);
+    match history::run(&runtime(), &factory, seeds) {
         Ok(done) => say(&format!("{done}")),
         Err(failure) => panic!("{}\n{}", failure.text, replay(failure.seed)),
     }

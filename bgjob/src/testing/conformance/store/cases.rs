@@ -309,6 +309,7 @@ macro_rules! __store_cases {
                 of_many_claims_of_one_job_one_wins,
                 of_many_ends_of_one_attempt_one_counts,
                 success_and_error_cannot_both_count,
+                what_comes_after_the_end_of_a_vanishing_job_is_lost,
                 of_finish_and_revoke_one_wins,
                 of_many_sweepers_one_revokes,
                 of_many_edits_of_one_version_one_wins,

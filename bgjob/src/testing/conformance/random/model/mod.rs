@@ -26,7 +26,7 @@ use crate::{
 pub(super) type Verdict = Result<(), String>;
 
 /// The jobs there should be.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Model {
     pub(super) now: Timestamp,
     pub(super) jobs: BTreeMap<JobId, Job>,
@@ -38,7 +38,7 @@ pub(super) struct Model {
     pub(super) tells_next_due: bool,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 struct Applied {
     id: JobId,
     token: Token,
