@@ -66,14 +66,14 @@ pub(super) fn program() -> impl Strategy<Value = Vec<Step>> {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        8 => vec((0..IDS, spec(), due()), 1..4).prop_map(Step::Create),
-        3 => (vec(0..IDS, 1..4), serves(), lease()).prop_map(|(i, s, l)| Step::Claim(i, s, l)),
-        5 => (wants(), serves(), lease()).prop_map(|(w, s, l)| Step::ClaimReady(w, s, l)),
+        6 => vec((0..IDS, spec(), due()), 1..4).prop_map(Step::Create),
+        6 => (vec(0..IDS, 1..7), serves(), lease()).prop_map(|(i, s, l)| Step::Claim(i, s, l)),
+        7 => (wants(), serves(), lease()).prop_map(|(w, s, l)| Step::ClaimReady(w, s, l)),
         5 => vec((holder(), end()), 1..4).prop_map(Step::Finish),
         4 => (vec((holder(), end()), 0..3), wants(), serves(), lease())
             .prop_map(|(e, w, s, l)| Step::FinishAndClaim(e, w, s, l)),
         2 => (vec((holder(), progress()), 1..4), lease()).prop_map(|(h, l)| Step::Renew(h, l)),
-        5 => (limit(), policy()).prop_map(|(l, p)| Step::Sweep(l, p)),
+        8 => (limit(), policy()).prop_map(|(l, p)| Step::Sweep(l, p)),
         6 => (0..IDS, wish()).prop_map(|(job, wish)| Step::Operate(job, wish)),
         2 => limit().prop_map(Step::Purge),
         1 => (filter(), proptest::option::of(0..IDS), limit())
@@ -99,6 +99,11 @@ fn span() -> impl Strategy<Value = Duration> {
     ])
 }
 
+/// For `expires` and `deadline`: most jobs live to be claimed.
+fn limit_span() -> impl Strategy<Value = Duration> {
+    select(vec![secs(60), secs(300), secs(30), secs(5), Duration::ZERO])
+}
+
 fn passing() -> impl Strategy<Value = Duration> {
     prop_oneof![
         6 => span(),
@@ -108,12 +113,12 @@ fn passing() -> impl Strategy<Value = Duration> {
 }
 
 fn lease() -> impl Strategy<Value = Duration> {
-    select(vec![secs(30), secs(5), secs(60), Duration::ZERO])
+    select(vec![secs(30), secs(5), secs(5), secs(60), Duration::ZERO])
 }
 
 fn due() -> impl Strategy<Value = Due> {
     prop_oneof![
-        3 => Just(Due::Now),
+        4 => Just(Due::Now),
         2 => span().prop_map(Due::After),
         // Long ago, for a place before all others.
         1 => (0..3_i64).prop_map(|s| {
@@ -124,9 +129,11 @@ fn due() -> impl Strategy<Value = Due> {
 
 fn spec() -> impl Strategy<Value = JobSpec> {
     let asked = (
-        select(vec![NAMES[0], NAMES[0], NAMES[1], NAMES[1], NAMES[2]]),
+        select(vec![
+            NAMES[0], NAMES[0], NAMES[0], NAMES[1], NAMES[1], NAMES[2],
+        ]),
         select(QUEUES.to_vec()),
-        select(vec![1, 0, 2_u32]),
+        select(vec![1, 1, 1, 0, 2_u32]),
         select(vec![
             Priority::Normal,
             Priority::High,
@@ -138,10 +145,10 @@ fn spec() -> impl Strategy<Value = JobSpec> {
     );
     let limits = (
         select(vec![JobSpec::RETAIN, Duration::ZERO, secs(60)]),
-        proptest::option::weighted(0.3, span()),
-        proptest::option::weighted(0.3, span()),
+        proptest::option::weighted(0.3, limit_span()),
+        proptest::option::weighted(0.3, limit_span()),
         1..4_u32,
-        1..4_u32,
+        select(vec![3, 2, 3, 1_u32]),
         any::<bool>(),
     );
     (asked, limits).prop_map(|(asked, limits)| {
@@ -166,7 +173,8 @@ fn spec() -> impl Strategy<Value = JobSpec> {
 fn serves() -> impl Strategy<Value = Serves> {
     let both = &NAMES[..2];
     let names = select(vec![both, both, both, &NAMES[..1], &NAMES[1..2]]);
-    (names, select(vec![1, 1, 2, 0_u32]), any::<bool>()).prop_map(|(names, version, suspect)| {
+    let suspect = proptest::bool::weighted(0.7);
+    (names, select(vec![1, 1, 1, 2, 0_u32]), suspect).prop_map(|(names, version, suspect)| {
         let jobs = names.iter().map(|name| (Arc::from(*name), version));
         Serves {
             jobs: Arc::new(jobs.collect::<BTreeMap<_, _>>()),
@@ -203,7 +211,7 @@ fn end() -> impl Strategy<Value = End> {
         retry,
     };
     prop_oneof![
-        3 => (0..2_u8).prop_map(|n| End::Success(names::json(n))),
+        4 => (0..2_u8).prop_map(|n| End::Success(names::json(n))),
         3 => span().prop_map(move |wait| error(Retry::After(wait))),
         1 => Just(error(Retry::Never(DeadReason::Aborted))),
         2 => Just(End::Release),

@@ -142,6 +142,7 @@ macro_rules! __store_cases {
                 a_retry_past_the_deadline_is_death,
                 the_first_error_ends_expires_but_not_the_deadline,
                 what_has_started_does_not_expire,
+                success_ends_expires_too,
                 a_release_costs_nothing,
                 a_snooze_costs_nothing,
                 counters_stay_over_releases_and_snoozes,

@@ -83,7 +83,10 @@ impl Model {
                 return Err(format!("{left} of {queue} can be claimed and is left out"));
             }
         }
-        self.next_due(want, &row, got.next_due_in)
+        if self.tells_next_due {
+            self.next_due(want, &row, got.next_due_in)?;
+        }
+        Ok(())
     }
 
     /// What a repeated claim answers first. Returns the rest.

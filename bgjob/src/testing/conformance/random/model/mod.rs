@@ -34,7 +34,8 @@ pub(super) struct Model {
     gone: BTreeMap<JobId, Timestamp>,
     /// Ends that were applied: a store may answer a repeat the same again.
     applied: Vec<Applied>,
-    /// Its claims tell when the next job is due.
+    /// Its claims tell when the next job is due. Not asked of claims that others interfere with:
+    /// a store may look and take at different moments, and whoever waits is woken by the change.
     pub(super) tells_next_due: bool,
 }
 

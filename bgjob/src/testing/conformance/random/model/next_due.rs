@@ -45,7 +45,7 @@ impl Model {
             }
         }
         match got {
-            None => ensure(unsure || must.is_none() || !self.tells_next_due, || {
+            None => ensure(unsure || must.is_none(), || {
                 format!("the next one is due in {must:?}, not never")
             }),
             Some(wait) => ensure(
