@@ -61,7 +61,26 @@ pub(super) enum Wish {
 
 /// A program of about fifty calls.
 pub(super) fn program() -> impl Strategy<Value = Vec<Step>> {
-    vec(step(), 1..100)
+    let phrase = prop_oneof![
+        16 => step().prop_map(|step| vec![step]),
+        1 => crash(),
+    ];
+    vec(phrase, 1..90).prop_map(|phrases| phrases.concat())
+}
+
+/// A process takes all there is and dies, so that there are suspects: by chance they are rare.
+fn crash() -> impl Strategy<Value = Vec<Step>> {
+    (serves(), policy()).prop_map(|(serves, policy)| {
+        let want = |queue: &str| Want {
+            queue: queue.into(),
+            max: 10,
+        };
+        vec![
+            Step::ClaimReady(QUEUES.map(want).to_vec(), serves, secs(30)),
+            Step::Advance(secs(61)),
+            Step::Sweep(1000, policy),
+        ]
+    })
 }
 
 fn step() -> impl Strategy<Value = Step> {
