@@ -101,6 +101,7 @@ macro_rules! __store_cases {
                 the_unserved_are_passed_over,
                 an_edited_version_finds_its_worker,
                 suspects_are_claimed_one_at_a_time,
+                a_suspect_that_is_too_late_hides_no_other,
                 one_suspect_a_call_over_all_its_queues,
                 the_too_late_are_passed_over,
                 a_rescheduled_job_moves,
