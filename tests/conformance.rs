@@ -23,6 +23,7 @@ async fn memory() -> Clocked {
 }
 
 bgjob::store_conformance!(memory, memory);
+bgjob::store_sequences!(random_memory, memory, sequences = 2000, histories = 500);
 
 /// A store whose type nobody knows, behind a wrapper without faults.
 fn wrapped(store: impl JobStore + 'static, clock: ManualClock) -> Clocked {
@@ -68,6 +69,7 @@ async fn sqlite() -> Clocked {
 }
 
 bgjob::store_conformance!(sqlite, sqlite);
+bgjob::store_sequences!(random_sqlite, sqlite, sequences = 100, histories = 200);
 
 async fn sqlite_wrapped() -> Clocked {
     let (folder, clock) = (Folder::new(), ManualClock::new());
@@ -84,6 +86,12 @@ async fn documents() -> Clocked {
 }
 
 bgjob::store_conformance!(documents, documents);
+bgjob::store_sequences!(
+    random_documents,
+    documents,
+    sequences = 2000,
+    histories = 500
+);
 
 async fn documents_wrapped() -> Clocked {
     let clock = ManualClock::new();
@@ -102,6 +110,7 @@ async fn file() -> Clocked {
 }
 
 bgjob::store_conformance!(file, file, without = [Wakes]);
+bgjob::store_sequences!(random_file, file, sequences = 100, histories = 200);
 
 async fn file_wrapped() -> Clocked {
     let (folder, clock) = (Folder::new(), ManualClock::new());

@@ -157,7 +157,7 @@ impl Serves {
 }
 
 /// A job as a claim gives it out: what running it needs, without history.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ClaimedJob {
     /// Its name among all jobs.
     pub id: JobId,

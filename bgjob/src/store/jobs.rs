@@ -198,7 +198,7 @@ pub enum Created {
 }
 
 /// The answer to one claim by id.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Claim {
     /// It is yours.
     Claimed(ClaimedJob),
@@ -217,7 +217,7 @@ pub enum Claim {
 }
 
 /// The answer to a claim of what is ready.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Claimed {
     /// They are yours.
     pub jobs: Vec<ClaimedJob>,

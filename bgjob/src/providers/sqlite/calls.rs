@@ -116,7 +116,8 @@ impl Tx<'_> {
             self.db
                 .prepare_cached(
                     "UPDATE bgjob_jobs SET ended = 'succeeded', fence = fence + 1, ended_at = ?2,
-                         purge_at = ?2 + (retain + 999999) / 1000000, result = ?3 WHERE id = ?1",
+                         purge_at = ?2 + (retain + 999999) / 1000000, result = ?3,
+                         expires_at = NULL WHERE id = ?1",
                 )?
                 .execute((ending.id, self.now, result.as_str()))?;
         }

@@ -37,6 +37,8 @@ impl<D: DocumentStore> Documents<D> {
             let (mut writes, mut written) = (Vec::new(), Vec::new());
             for (&nth, read) in turn.iter().zip(self.read_jobs(&ids).await?) {
                 let Some((mut job, version)) = read else {
+                    // Not what an earlier round said, whose write came too late.
+                    answers[nth] = None;
                     continue;
                 };
                 let (answer, changed) = apply(&items[nth], &mut job);

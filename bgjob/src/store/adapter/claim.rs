@@ -260,8 +260,13 @@ impl Scan<'_> {
                 }
                 continue;
             }
-            if !served || waiting.suspect && !suspect {
+            if !served || waiting.suspect && !self.serves.suspect {
                 continue;
+            }
+            if waiting.suspect && !suspect {
+                // The one before it may turn out to be too late, and then this one is tried.
+                let (rest, last) = (&page[nth..], false);
+                return Taken { ids, rest, last };
             }
             if self.jobs.len() + ids.len() >= self.full {
                 // Those taken may turn out to be somebody else's, and then this one is tried.

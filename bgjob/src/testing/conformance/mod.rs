@@ -25,11 +25,14 @@ pub mod queue;
 pub mod store;
 
 mod fixture;
+mod random;
 mod run;
 
 pub use fixture::{Clocked, QueueFixture, StoreFixture, Timed};
 pub use queue::{QUEUE_CASES, QueueCapability, QueueCase};
 pub use store::{STORE_CASES, StoreCapability, StoreCase};
 
+#[doc(hidden)]
+pub use random::{run_histories, run_sequences};
 #[doc(hidden)]
 pub use run::{check_queue_lacks, check_store_lacks, run_queue_case, run_store_case};

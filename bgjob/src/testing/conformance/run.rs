@@ -205,6 +205,6 @@ fn left_out(area: &str, name: &str, need: &impl std::fmt::Debug) {
 }
 
 #[allow(clippy::print_stderr, reason = "the test harness is who listens")]
-fn say(text: &str) {
+pub(super) fn say(text: &str) {
     eprintln!("{text}");
 }

@@ -223,6 +223,12 @@ pub(super) async fn what_has_started_does_not_expire(t: &Bundle) {
     }
 }
 
+pub(super) async fn success_ends_expires_too(t: &Bundle) {
+    let held = t.running(|spec| spec.expires = Some(secs(5))).await;
+    t.finish(&held, success()).await;
+    assert_eq!(t.job(held.id).await.expires_at, None, "it has started");
+}
+
 pub(super) async fn a_release_costs_nothing(t: &Bundle) {
     let held = t
         .running(|spec| (spec.max_attempts, spec.max_crashes) = (1, 1))

@@ -1,6 +1,6 @@
 //! Several callers at once: every race has exactly one winner.
 
-use std::{future::Future, sync::Arc};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use tokio::sync::Barrier;
 
@@ -8,7 +8,7 @@ use super::bundle::{Bundle, LEASE, error_after, new, plain, secs, serves, succes
 use crate::{
     Json,
     job::{
-        Due, State,
+        Due, End, State,
         transition::{Operated, Operation, SweepPolicy},
     },
     store::{Claim, Created, Ending, Finished, Swept},
@@ -129,6 +129,29 @@ pub(super) async fn success_and_error_cannot_both_count(t: &Bundle) {
         let expected = match state {
             State::Succeeded => [Finished::Applied(state), Finished::Lost],
             _ => [Finished::Lost, Finished::Applied(State::Ready)],
+        };
+        assert_eq!(answers.concat(), expected);
+    }
+}
+
+pub(super) async fn what_comes_after_the_end_of_a_vanishing_job_is_lost(t: &Bundle) {
+    for _ in 0..20 {
+        let held = t.running(|spec| spec.retain = Duration::ZERO).await;
+        let ends = [success(), End::Release].into_iter();
+        let answers = at_once(ends.map(|end| {
+            let store = Arc::clone(&t.store);
+            let (id, token) = (held.id, held.token);
+            async move {
+                store
+                    .finish(&[Ending { id, token, end }])
+                    .await
+                    .expect("finish answers")
+            }
+        }))
+        .await;
+        let expected = match t.get(held.id).await {
+            None => [Finished::Applied(State::Succeeded), Finished::Lost],
+            Some(job) => [Finished::Lost, Finished::Applied(job.state())],
         };
         assert_eq!(answers.concat(), expected);
     }

@@ -220,6 +220,13 @@ pub(super) async fn suspects_are_claimed_one_at_a_time(t: &Bundle) {
     );
 }
 
+pub(super) async fn a_suspect_that_is_too_late_hides_no_other(t: &Bundle) {
+    let late = t.suspect(|spec| spec.deadline = Some(secs(80))).await;
+    let next = t.suspect(|_| {}).await;
+    t.advance(secs(10)).await;
+    assert_eq!(claimed_ids(&t.ready(10).await), [next], "not {late}");
+}
+
 pub(super) async fn one_suspect_a_call_over_all_its_queues(t: &Bundle) {
     let first = t.running(|_| {}).await;
     t.running(|spec| spec.queue = OTHER_QUEUE.into()).await;

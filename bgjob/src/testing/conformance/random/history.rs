@@ -1,0 +1,245 @@
+//! Histories: several threads do things to one job at the same time; what they were answered must
+//! be what some order of the calls gives, and of each race there is one winner.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst},
+    },
+    time::{Duration, Instant},
+};
+
+use proptest::{
+    array::{uniform3, uniform4},
+    prelude::any,
+    strategy::{Strategy, ValueTree},
+};
+use tokio::runtime::{Handle, Runtime};
+
+use super::{
+    Failure,
+    linearize::{Event, linearizable},
+    model::Model,
+    names::{ids, short},
+    op::{Answer, Op},
+    races::{self, CONTESTS, Race, THREADS},
+    sequence::runner,
+};
+use crate::{JobStore, testing::conformance::StoreFixture};
+
+/// Longer than any call takes on the slowest provider.
+const WATCHDOG: Duration = Duration::from_secs(60);
+
+/// What was done.
+#[derive(Debug, Default)]
+pub(super) struct Done {
+    histories: u64,
+    /// Those in which calls of different threads really overlapped.
+    overlapping: u64,
+    /// Those with one winner.
+    contests: u64,
+    operations: u64,
+    time: Duration,
+}
+
+impl fmt::Display for Done {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} histories of {THREADS} threads, {} of them with calls that overlapped, {} races \
+             with one winner each, {} operations, {:.1} s",
+            self.histories,
+            self.overlapping,
+            self.contests,
+            self.operations,
+            self.time.as_secs_f64()
+        )
+    }
+}
+
+/// Runs the histories of these seeds. Answers the first failure.
+pub(super) fn run<F: StoreFixture>(
+    runtime: &Runtime,
+    factory: &impl AsyncFn() -> F,
+    seeds: impl Iterator<Item = u64>,
+) -> Result<Done, Failure> {
+    let start = Instant::now();
+    let mut done = Done::default();
+    for seed in seeds {
+        let race = draw(seed);
+        let fixture = runtime.block_on(factory());
+        let failed = |text| Failure { seed, text };
+        let mut model = runtime.block_on(prepare(&fixture, &race)).map_err(failed)?;
+        let store = fixture.store();
+        // Calls meet at their awaits where they are tasks, and anywhere where they are threads.
+        let threads = seed % 4 < 2;
+        let events = runtime.block_on(history(store, &race, threads));
+        judge(&mut model, &race, &events).map_err(failed)?;
+        done.histories += 1;
+        done.overlapping += u64::from(overlap(&events));
+        done.contests += u64::from(race.wins.is_some());
+        done.operations += events.len() as u64;
+    }
+    done.time = start.elapsed();
+    Ok(done)
+}
+
+/// Every other race has one winner; the rest is anything.
+fn draw(seed: u64) -> Race {
+    if seed.is_multiple_of(2) {
+        let nth = (seed / 4) as usize % CONTESTS.len();
+        return CONTESTS[nth]();
+    }
+    let draws = uniform4(uniform3(any::<u8>())).new_tree(&mut runner(seed));
+    races::mixed(&draws.expect("no draw is refused").current())
+}
+
+/// Makes the calls before the race, one by one.
+async fn prepare(fixture: &dyn StoreFixture, race: &Race) -> Result<Model, String> {
+    let store = fixture.store();
+    let now = store.now().await.map_err(|e| e.to_string())?;
+    let mut model = Model::new(now, false);
+    for op in &race.before {
+        if let Op::Advance(by) = op {
+            fixture.advance(*by).await;
+        }
+        let answer = op.call(&*store).await.map_err(|e| e.to_string())?;
+        model.judge(op, &answer)?;
+    }
+    Ok(model)
+}
+
+/// Runs the threads, then looks at what is left.
+async fn history(store: Arc<dyn JobStore>, race: &Race, threads: bool) -> Vec<Event> {
+    let start = Arc::new(Start {
+        time: AtomicU64::new(0),
+        waiting: AtomicUsize::new(THREADS),
+    });
+    let runtime = Handle::current();
+    let run = |(thread, ops): (usize, &Vec<Op>)| {
+        let (store, start, ops) = (Arc::clone(&store), Arc::clone(&start), ops.clone());
+        let calls = async move {
+            start.wait().await;
+            let mut events = Vec::new();
+            for op in ops {
+                events.extend(event(&*store, &start.time, thread, op).await);
+            }
+            events
+        };
+        if threads {
+            let runtime = runtime.clone();
+            tokio::task::spawn_blocking(move || runtime.block_on(calls))
+        } else {
+            tokio::spawn(calls)
+        }
+    };
+    let running: Vec<_> = race.threads.iter().enumerate().map(run).collect();
+    let mut events = Vec::new();
+    for calls in running {
+        append(&mut events, calls.await.expect("who calls the store ends"));
+    }
+    append(
+        &mut events,
+        event(&*store, &start.time, THREADS, Op::Get(ids())).await,
+    );
+    events
+}
+
+/// Where all begin at once.
+struct Start {
+    time: AtomicU64,
+    waiting: AtomicUsize,
+}
+
+impl Start {
+    /// Waits awake: waking takes longer than most calls.
+    async fn wait(&self) {
+        self.waiting.fetch_sub(1, SeqCst);
+        while self.waiting.load(SeqCst) > 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// Makes one call; one that does two things is two events.
+async fn event(store: &dyn JobStore, time: &AtomicU64, thread: usize, op: Op) -> Vec<Event> {
+    let called = time.fetch_add(1, SeqCst);
+    let answer = tokio::time::timeout(WATCHDOG, op.call(store)).await;
+    let answered = time.fetch_add(1, SeqCst);
+    let answer = answer.unwrap_or_else(|_| panic!("{op} does not end within {WATCHDOG:?}"));
+    let answer = answer.unwrap_or_else(|e| panic!("{op} failed: {e}"));
+    let event = |op, answer, after| Event {
+        thread,
+        op,
+        answer,
+        called,
+        answered,
+        after,
+    };
+    match (op, answer) {
+        (Op::FinishAndClaim { ends, want, by }, Answer::Both(finished, claimed)) => vec![
+            event(Op::Finish(ends), Answer::Finished(finished), None),
+            event(
+                Op::ClaimReady { want, by },
+                Answer::Claimed(claimed),
+                Some(0),
+            ),
+        ],
+        (op, answer) => vec![event(op, answer, None)],
+    }
+}
+
+/// Adds the events of a thread; `after` counts from the event itself until then.
+fn append(events: &mut Vec<Event>, more: Vec<Event>) {
+    for mut event in more {
+        let last = events.len().wrapping_sub(1);
+        event.after = event.after.map(|_| last);
+        events.push(event);
+    }
+}
+
+fn judge(model: &mut Model, race: &Race, events: &[Event]) -> Result<(), String> {
+    if let Some(wins) = race.wins {
+        let winners = events.iter().filter(|event| wins(&event.answer)).count();
+        if winners != 1 {
+            let what = format!("{winners} winners where there is to be one");
+            return Err(report(race, events, &what));
+        }
+    }
+    if linearizable(model, events) {
+        return Ok(());
+    }
+    let what = "no order of these calls gives these answers";
+    Err(report(race, events, what))
+}
+
+/// Whether calls of different threads overlapped.
+fn overlap(events: &[Event]) -> bool {
+    let pairs = |a: &Event| {
+        let during = |b: &&Event| a.called < b.called && b.called < a.answered;
+        events.iter().any(|b| during(&b))
+    };
+    events.iter().any(pairs)
+}
+
+fn report(race: &Race, events: &[Event], what: &str) -> String {
+    let mut out = format!("{}: {what}\n", race.name);
+    for op in &race.before {
+        out += &format!("  before: {op}\n");
+    }
+    let mut sorted: Vec<_> = events.iter().collect();
+    sorted.sort_by_key(|event| event.called);
+    for event in sorted {
+        let Event {
+            thread,
+            op,
+            answer,
+            called,
+            answered,
+            ..
+        } = event;
+        out += &format!("  {called}..{answered} thread {thread}: {op} -> {answer:?}\n");
+    }
+    short(&out)
+}

@@ -1,0 +1,124 @@
+//! Random programs, and races: what nobody thought of when the cases were written.
+
+use std::{env, ops::Range};
+
+use tokio::runtime::{Builder, Runtime};
+
+use super::{StoreFixture, run::say};
+
+mod history;
+mod linearize;
+mod model;
+mod names;
+mod op;
+mod races;
+mod sequence;
+mod show;
+mod step;
+mod world;
+
+/// Makes a module of two tests: random sequences of calls, and concurrent histories.
+///
+/// `$factory` is an `async fn()` (or closure) that makes a fresh [`StoreFixture`], whose time
+/// stands still but for its `advance`.
+///
+/// ```
+/// use std::sync::Arc;
+/// use bgjob::{providers::memory::MemoryStore, testing::{ManualClock, conformance::Clocked}};
+///
+/// async fn fresh() -> Clocked {
+///     let clock = ManualClock::new();
+///     Clocked::new(MemoryStore::with_clock(Arc::new(clock.clone())), clock)
+/// }
+///
+/// bgjob::store_sequences!(random_memory, fresh, sequences = 200, histories = 100);
+/// # fn main() {}
+/// ```
+#[macro_export]
+macro_rules! store_sequences {
+    (
+        $name:ident, $factory:expr, sequences = $sequences:expr, histories = $histories:expr $(,)?
+    ) => {
+        mod $name {
+            #[allow(unused_imports)]
+            use super::*;
+
+            #[test]
+            fn sequences() {
+                $crate::testing::conformance::run_sequences($factory, $sequences);
+            }
+
+            #[test]
+            fn histories() {
+                $crate::testing::conformance::run_histories($factory, $histories);
+            }
+        }
+    };
+}
+
+/// Plays so many random programs of about fifty calls each, on a store of its own each.
+///
+/// `BGJOB_SEED=7` plays program 7 alone, `BGJOB_SEQUENCES=100000` so many.
+///
+/// # Panics
+/// Where a program breaks the contract: with the program, as short as it was found to fail.
+pub fn run_sequences<F: StoreFixture>(factory: impl AsyncFn() -> F, sequences: u64) {
+    let seeds = seeds("BGJOB_SEQUENCES", sequences);
+    match sequence::run(&runtime(), &factory, seeds) {
+        Ok(done) => say(&format!("{done}")),
+        Err(failure) => panic!("{}\n{}", failure.text, replay(failure.seed)),
+    }
+}
+
+/// Lets four threads do things to one job, so many times, on a store of its own each.
+///
+/// `BGJOB_SEED=7` runs history 7 alone, `BGJOB_HISTORIES=100000` so many. Threads go their own way,
+/// so a failure may take some tries to come again.
+///
+/// # Panics
+/// Where no order of the calls gives the answers, or a race has not one winner.
+pub fn run_histories<F: StoreFixture>(factory: impl AsyncFn() -> F, histories: u64) {
+    let seeds = seeds("BGJOB_HISTORIES", histories);
+    match history::run(&runtime(), &factory, seeds) {
+        Ok(done) => say(&format!("{done}")),
+        Err(failure) => panic!("{}\n{}", failure.text, replay(failure.seed)),
+    }
+}
+
+/// A failure, and what to draw to see it again.
+#[derive(Debug)]
+struct Failure {
+    seed: u64,
+    text: String,
+}
+
+/// Several threads, as stores may use more than the caller's.
+fn runtime() -> Runtime {
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
+    runtime.expect("a runtime can be made")
+}
+
+/// From 0 on, always the same: a failure is no matter of luck. More of them are looked at by
+/// setting the variable.
+fn seeds(variable: &str, many: u64) -> Range<u64> {
+    match number("BGJOB_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number(variable).unwrap_or(many),
+    }
+}
+
+fn number(variable: &str) -> Option<u64> {
+    let value = env::var(variable).ok()?;
+    let number = value.parse();
+    Some(number.unwrap_or_else(|_| panic!("{variable} is a number, not {value:?}")))
+}
+
+/// The command that does it again.
+fn replay(seed: u64) -> String {
+    let thread = std::thread::current();
+    let test = thread.name().unwrap_or_default();
+    format!("to see it again: BGJOB_SEED={seed} cargo test {test}")
+}

@@ -1,0 +1,127 @@
+//! [`Op`] and [`Answer`]: one call on a store, and what it said.
+
+use std::time::Duration;
+
+use crate::{
+    Job, JobId, JobStore, Result, Timestamp,
+    job::{
+        Grant, NewJob, Serves,
+        transition::{Operated, Operation, SweepPolicy},
+    },
+    store::{
+        Claim, Claimed, Created, Ending, Filter, Finished, Held, QueueCount, Renewed, Swept, Want,
+    },
+};
+
+/// One call, with all that is handed in.
+#[derive(Debug, Clone)]
+pub(super) enum Op {
+    Create(Vec<NewJob>),
+    Claim {
+        ids: Vec<JobId>,
+        by: Claimer,
+    },
+    ClaimReady {
+        want: Vec<Want>,
+        by: Claimer,
+    },
+    Finish(Vec<Ending>),
+    FinishAndClaim {
+        ends: Vec<Ending>,
+        want: Vec<Want>,
+        by: Claimer,
+    },
+    Renew {
+        held: Vec<Held>,
+        lease: Duration,
+    },
+    Sweep {
+        limit: usize,
+        policy: SweepPolicy,
+    },
+    Operate(JobId, Operation),
+    Purge {
+        limit: usize,
+        /// Looked for afterwards, to learn which ones went.
+        look: Vec<JobId>,
+    },
+    Get(Vec<JobId>),
+    List {
+        filter: Filter,
+        page: Page,
+    },
+    Counts,
+    /// Not a call: lets time pass.
+    Advance(Duration),
+}
+
+/// Who claims, and what it can run.
+#[derive(Debug, Clone)]
+pub(super) struct Claimer {
+    pub(super) grant: Grant,
+    pub(super) serves: Serves,
+}
+
+/// Which part of a list.
+#[derive(Debug, Clone)]
+pub(super) struct Page {
+    pub(super) after: Option<JobId>,
+    pub(super) limit: usize,
+}
+
+/// What a store answered.
+#[derive(Debug, Clone)]
+pub(super) enum Answer {
+    Created(Vec<Created>),
+    Claims(Vec<Claim>),
+    Claimed(Claimed),
+    Finished(Vec<Finished>),
+    Both(Vec<Finished>, Claimed),
+    Renewed(Vec<Renewed>),
+    Swept(Vec<Swept>),
+    Operated(Operated),
+    /// How many, and which of those looked for are still there.
+    Purged(usize, Vec<JobId>),
+    Got(Vec<Option<Job>>),
+    Listed(Vec<Job>),
+    Counts(Vec<QueueCount>),
+    Time(Timestamp),
+}
+
+impl Op {
+    /// Makes the call. Time has to be moved by the caller.
+    pub(super) async fn call(&self, store: &dyn JobStore) -> Result<Answer> {
+        Ok(match self {
+            Self::Create(jobs) => Answer::Created(store.create(jobs).await?),
+            Self::Claim { ids, by } => {
+                Answer::Claims(store.claim(ids, &by.grant, &by.serves).await?)
+            }
+            Self::ClaimReady { want, by } => {
+                Answer::Claimed(store.claim_ready(want, &by.grant, &by.serves).await?)
+            }
+            Self::Finish(ends) => Answer::Finished(store.finish(ends).await?),
+            Self::FinishAndClaim { ends, want, by } => {
+                let answers = store.finish_and_claim(ends, want, &by.grant, &by.serves);
+                let (finished, claimed) = answers.await?;
+                Answer::Both(finished, claimed)
+            }
+            Self::Renew { held, lease } => Answer::Renewed(store.renew(held, *lease).await?),
+            Self::Sweep { limit, policy } => Answer::Swept(store.sweep(*limit, policy).await?),
+            Self::Operate(id, operation) => Answer::Operated(store.operate(*id, operation).await?),
+            Self::Purge { limit, look } => {
+                let purged = store.purge(*limit).await?;
+                let mut left = Vec::new();
+                if !look.is_empty() {
+                    left.extend(store.get(look).await?.into_iter().flatten());
+                }
+                Answer::Purged(purged, left.iter().map(|job| job.id).collect())
+            }
+            Self::Get(ids) => Answer::Got(store.get(ids).await?),
+            Self::List { filter, page } => {
+                Answer::Listed(store.list(filter, page.after, page.limit).await?)
+            }
+            Self::Counts => Answer::Counts(store.counts().await?),
+            Self::Advance(_) => Answer::Time(store.now().await?),
+        })
+    }
+}

@@ -1,0 +1,183 @@
+//! [`World`]: what the makers of calls know of the store: makes an [`Op`] of a [`Step`].
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{
+    model::Model,
+    names::{self, IDS},
+    op::{Claimer, Op, Page},
+    step::{Holder, Step, Wish},
+};
+use crate::{
+    JobId,
+    job::{End, Grant, NewJob, Phase, Serves, Token, transition::Operation},
+    store::{Ending, Held},
+};
+
+#[derive(Debug, Default)]
+pub(super) struct World {
+    /// Grants made so far.
+    grants: u32,
+    /// The tokens each job was held by, the last one at the end.
+    tokens: BTreeMap<JobId, Vec<Token>>,
+    /// Calls made so far.
+    calls: Vec<Op>,
+}
+
+impl World {
+    /// The call that a step means now.
+    pub(super) fn resolve(&mut self, step: &Step, model: &Model) -> Op {
+        let op = match step {
+            Step::Create(jobs) => create(jobs),
+            Step::Claim(jobs, serves, lease) => Op::Claim {
+                ids: jobs.iter().map(|nth| names::id(*nth)).collect(),
+                by: self.claimer(serves, *lease),
+            },
+            Step::ClaimReady(want, serves, lease) => Op::ClaimReady {
+                want: want.clone(),
+                by: self.claimer(serves, *lease),
+            },
+            Step::Finish(ends) => Op::Finish(self.ends(ends, model)),
+            Step::FinishAndClaim(ends, want, serves, lease) => Op::FinishAndClaim {
+                ends: self.ends(ends, model),
+                want: want.clone(),
+                by: self.claimer(serves, *lease),
+            },
+            Step::Renew(held, lease) => {
+                let held = held.iter().map(|(holder, progress)| {
+                    let (id, token) = self.held(holder, model);
+                    Held {
+                        id,
+                        token,
+                        progress: progress.clone(),
+                    }
+                });
+                Op::Renew {
+                    held: held.collect(),
+                    lease: *lease,
+                }
+            }
+            Step::Sweep(limit, policy) => Op::Sweep {
+                limit: *limit,
+                policy: policy.clone(),
+            },
+            Step::Operate(nth, wish) => operate(names::id(*nth), *wish, model),
+            Step::Purge(limit) => Op::Purge {
+                limit: *limit,
+                look: names::ids(),
+            },
+            Step::List(filter, after, limit) => Op::List {
+                filter: filter.clone(),
+                page: Page {
+                    after: after.map(names::id),
+                    limit: *limit,
+                },
+            },
+            Step::Advance(by) => Op::Advance(*by),
+            Step::Repeat(back) => self.repeat(*back),
+        };
+        self.calls.push(op.clone());
+        op
+    }
+
+    /// Notes who holds what now.
+    pub(super) fn look(&mut self, model: &Model) {
+        for job in model.jobs.values() {
+            if let Phase::Running(hold) = &job.phase {
+                let tokens = self.tokens.entry(job.id).or_default();
+                if tokens.last() != Some(&hold.token) {
+                    tokens.push(hold.token);
+                }
+            }
+        }
+    }
+
+    fn claimer(&mut self, serves: &Serves, lease: std::time::Duration) -> Claimer {
+        self.grants += 1;
+        let grant = Grant {
+            token: names::token(self.grants),
+            owner: names::owner(self.grants % 2),
+            lease,
+            repeat: false,
+        };
+        Claimer {
+            grant,
+            serves: serves.clone(),
+        }
+    }
+
+    fn ends(&self, ends: &[(Holder, End)], model: &Model) -> Vec<Ending> {
+        let end = |(holder, end): &(Holder, End)| {
+            let (id, token) = self.held(holder, model);
+            Ending {
+                id,
+                token,
+                end: end.clone(),
+            }
+        };
+        ends.iter().map(end).collect()
+    }
+
+    fn held(&self, holder: &Holder, model: &Model) -> (JobId, Token) {
+        let nth = usize::from(holder.job);
+        let runs = |id: &&JobId| {
+            let job = model.jobs.get(*id);
+            job.is_some_and(|job| matches!(job.phase, Phase::Running(_)))
+        };
+        let running: Vec<_> = self.tokens.keys().filter(runs).copied().collect();
+        let id = match running.len() {
+            some @ 1.. if holder.running => running[nth % some],
+            _ => names::id(holder.job % IDS),
+        };
+        let tokens = self.tokens.get(&id).map_or(&[][..], Vec::as_slice);
+        let token = tokens.iter().rev().nth(usize::from(holder.old));
+        // Nobody's, where it had not so many.
+        (id, token.copied().unwrap_or_else(|| names::token(u32::MAX)))
+    }
+
+    /// A lost answer: the very same call, but that a claim says so.
+    fn repeat(&self, back: usize) -> Op {
+        let at = self.calls.len().checked_sub(back);
+        let mut op = at.map_or(Op::Counts, |at| self.calls[at].clone());
+        if let Op::ClaimReady { by, .. } | Op::FinishAndClaim { by, .. } | Op::Claim { by, .. } =
+            &mut op
+        {
+            by.grant.repeat = true;
+        }
+        op
+    }
+}
+
+/// Within one call an id always means the same job: a batch has no order.
+fn create(jobs: &[(u8, crate::JobSpec, crate::job::Due)]) -> Op {
+    let mut news: Vec<NewJob> = Vec::new();
+    for (nth, spec, due) in jobs {
+        let id = names::id(*nth);
+        let known = news.iter().find(|new| new.id == id).cloned();
+        news.push(known.unwrap_or_else(|| NewJob {
+            id,
+            spec: Arc::new(spec.clone()),
+            due: *due,
+        }));
+    }
+    Op::Create(news)
+}
+
+fn operate(id: JobId, wish: Wish, model: &Model) -> Op {
+    let operation = match wish {
+        Wish::Cancel => Operation::Cancel,
+        Wish::Requeue(due) => Operation::Requeue(due),
+        Wish::Reschedule(due) => Operation::Reschedule(due),
+        Wish::Edit {
+            metadata,
+            version,
+            stale,
+        } => Operation::Edit {
+            metadata: names::json(metadata),
+            version,
+            ver: model.jobs.get(&id).map_or(0, |job| job.ver) + u64::from(stale),
+        },
+        Wish::Delete => Operation::Delete,
+    };
+    Op::Operate(id, operation)
+}
