@@ -19,7 +19,7 @@ use crate::{
 /// →
 /// pub struct send_mail { _private: () }
 /// const _: () = {
-///     impl send_mail { NAME, enqueue, enqueue_all }
+///     impl send_mail { NAME, enqueue, enqueue_all, and perform in tests }
 ///     fn __run(ctx) -> HandlerFuture { decode, extract, send_mail(…).await, encode }
 ///     static __JOB: JobDescriptor = …;
 ///     impl JobItem for send_mail { … }
@@ -124,6 +124,7 @@ fn methods(job: &Job, descriptor: &TokenStream) -> TokenStream {
     } = job;
     let enqueue = format_ident!("enqueue", span = ident.span());
     let enqueue_all = format_ident!("enqueue_all", span = ident.span());
+    let perform = format_ident!("perform", span = ident.span());
     quote! {
         #[automatically_derived]
         #[allow(dead_code)]
@@ -146,6 +147,8 @@ fn methods(job: &Job, descriptor: &TokenStream) -> TokenStream {
             ) -> #krate::EnqueueAll<#metadata, #returns> {
                 #krate::EnqueueAll::new(manager, #descriptor, metadata)
             }
+
+            #krate::__private::perform!(#perform, #metadata, #returns, #descriptor);
         }
     }
 }

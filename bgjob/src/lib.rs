@@ -30,6 +30,7 @@
 //! * To consume: [`JobDispatcher`], [`extract`] (what handlers may take), [`Outcome`] and
 //!   [`JobError`] (what they may return), [`Middleware`].
 //! * To watch: [`Event`], [`Health`], and `tracing` under the target `bgjob`.
+//! * To test your jobs: the feature `testing` (`docs/testing.md`).
 //! * To bring a store or queue: [`store`], [`queue`], [`providers`], and the feature `testing`.
 
 pub mod extract;
@@ -84,3 +85,9 @@ pub use store::{Durability, JobStore, Want};
 #[doc = include_str!("../../README.md")]
 #[derive(Debug)]
 pub struct Readme;
+
+/// The testing guide's code, as doctests.
+#[cfg(all(doctest, feature = "macros", feature = "testing"))]
+#[doc = include_str!("../../docs/testing.md")]
+#[derive(Debug)]
+pub struct TestingGuide;

@@ -7,17 +7,37 @@ use std::panic::resume_unwind;
 
 use serde_json::Value;
 
-pub use crate::__register as register;
 #[allow(
     unused_imports,
     unreachable_pub,
     reason = "empty where jobs are not collected by the linker"
 )]
 pub use crate::registry::linked::section::*;
+pub use crate::{__perform as perform, __register as register};
 use crate::{
     BoxError, IntoOutcome, JobContext, Json, Metadata, Outcome, extract, job::FailureKind,
     registry::JobDescriptor,
 };
+
+/// `send_welcome::perform`, where bgjob is built for tests.
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __perform {
+    ($perform:ident, $metadata:ty, $returns:ty, $descriptor:expr) => {
+        /// Runs one attempt without store and dispatcher, once the answer is awaited.
+        pub fn $perform(metadata: $metadata) -> $crate::testing::Perform<$metadata, $returns> {
+            $crate::testing::Perform::new($descriptor, metadata)
+        }
+    };
+}
+
+#[cfg(not(feature = "testing"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __perform {
+    ($($not:tt)*) => {};
+}
 
 /// The first argument.
 #[doc(hidden)]

@@ -76,6 +76,7 @@ impl DispatcherBuilder {
                 cancel: Duration::from_secs(3),
                 sweep: Duration::from_secs(4),
                 lease_thread: !task::is_simulated(),
+                jitter: true,
             },
         }
     }
@@ -96,6 +97,12 @@ impl DispatcherBuilder {
     /// A service that jobs take as [`State<T>`](crate::State). One a type: the last one counts.
     pub fn state<T: Send + Sync + 'static>(mut self, service: T) -> Self {
         let service: Arc<dyn Any + Send + Sync> = Arc::new(service);
+        self.services.insert(TypeId::of::<T>(), service);
+        self
+    }
+
+    /// A service that the rest of the program has too; see [`state`](Self::state).
+    pub fn shared_state<T: Send + Sync + 'static>(mut self, service: Arc<T>) -> Self {
         self.services.insert(TypeId::of::<T>(), service);
         self
     }
@@ -186,6 +193,13 @@ impl DispatcherBuilder {
         self
     }
 
+    /// Retries wait all of their backoff instead of a random part of it.
+    #[cfg(feature = "testing")]
+    pub(super) fn without_jitter(mut self) -> Self {
+        self.config.jitter = false;
+        self
+    }
+
     /// Starts it, in the background.
     ///
     /// # Errors
@@ -193,6 +207,7 @@ impl DispatcherBuilder {
     /// is not there, or a service is missing that a served job needs; all missing ones at once.
     pub async fn start(self) -> Result<Running> {
         let core = Arc::new(self.core()?);
+        core.check_needs()?;
         if cfg!(panic = "abort") {
             core.events.emit(Event::PanicsAbort);
         }
@@ -250,8 +265,8 @@ impl DispatcherBuilder {
         Ok(running.shutdown().await)
     }
 
-    /// Checks everything there is to check before anything runs.
-    fn core(self) -> Result<Core> {
+    /// Checks everything there is to check before anything runs, but for the services.
+    pub(super) fn core(self) -> Result<Core> {
         self.check()?;
         let registry = match &self.registry {
             Some(registry) => registry.clone(),
@@ -262,10 +277,6 @@ impl DispatcherBuilder {
         let registry =
             registry.expect_jobs(self.expected.iter().map(String::as_str).chain(named))?;
         let wanted = |job: &JobDescriptor| self.wants(job);
-        let missing = registry.missing(&self.services, wanted);
-        if !missing.is_empty() {
-            return Err(Error::invalid(missing.join("; ")));
-        }
         let serves = registry.serves(wanted);
         if serves.is_empty() {
             return Err(Error::invalid(NOTHING));

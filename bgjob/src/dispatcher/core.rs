@@ -16,10 +16,11 @@ use tokio::{sync::Notify, time::Instant};
 
 use super::{grants::Grants, hand::Hand, middleware::Middleware, unreadable::Unreadable};
 use crate::{
-    JobManager, JobQueue, JobStore, Owner, Registry,
+    Error, JobManager, JobQueue, JobStore, Owner, Registry, Result, entropy,
     events::{Breaker, Event, Events, Part, Via},
     extract::{Held, Services},
     job::{ClaimedJob, End, Grant, Serves, Token},
+    registry::JobDescriptor,
     store::Want,
 };
 
@@ -32,6 +33,8 @@ pub(super) struct Config {
     pub(super) sweep: Duration,
     /// The lease loop runs on a thread of its own. Off only where time is simulated.
     pub(super) lease_thread: bool,
+    /// Retries wait a random part of their backoff. Off only where a test tells the time.
+    pub(super) jitter: bool,
 }
 
 impl Config {
@@ -39,6 +42,11 @@ impl Config {
     pub(super) const GRACE: Duration = Duration::from_secs(5);
     /// Longest a call to a store or queue may take before it is repeated.
     pub(super) const CALL: Duration = Breaker::CALL;
+
+    /// The random number a backoff is jittered with; 1 is all of it.
+    pub(super) fn jitter(&self) -> f64 {
+        if self.jitter { entropy::unit() } else { 1.0 }
+    }
 
     /// The age at which a lease is renewed.
     pub(super) fn renew_at(&self) -> Duration {
@@ -238,6 +246,15 @@ impl Core {
             look: AtomicBool::new(false),
             suspect_asked: AtomicBool::new(false),
             last_suspect: Mutex::new(None),
+        }
+    }
+
+    /// Checks that every service is there that the served jobs need.
+    pub(super) fn check_needs(&self) -> Result<()> {
+        let served = |job: &JobDescriptor| self.serves.contains_key(job.name());
+        match self.registry.missing(&self.services, served) {
+            missing if missing.is_empty() => Ok(()),
+            missing => Err(Error::invalid(missing.join("; "))),
         }
     }
 

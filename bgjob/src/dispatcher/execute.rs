@@ -20,7 +20,7 @@ use super::{
     middleware::{Middleware, Next},
 };
 use crate::{
-    CancelReason, JobContext, Json, Outcome, entropy,
+    CancelReason, JobContext, Json, Outcome,
     error::panic_text,
     events::{Event, Events, Span, Verdict},
     extract::Held,
@@ -48,7 +48,7 @@ pub(super) async fn run(core: &Core, held: &Arc<Held>) -> Option<End> {
     let end = match core.registry.get(&held.job.spec.name) {
         Some(job) => {
             let ran = attempt(core, job, held, started).await;
-            to_end(ran, held, job)
+            to_end(core, ran, held, job)
         }
         // Only what is served is claimed, so this is a store's mistake; another worker may know.
         None => Some(End::Release),
@@ -91,7 +91,7 @@ async fn attempt(core: &Core, job: &JobDescriptor, held: &Arc<Held>, started: In
 /// Blocking code can't be dropped: its end is recorded now, and its slot stays taken until it
 /// returns, so that there are never more of them at work than there are slots.
 async fn outlast(core: &Core, running: &mut Running<'_>, held: &Arc<Held>, job: &JobDescriptor) {
-    if let Some(end) = to_end(Ran::Dropped, held, job)
+    if let Some(end) = to_end(core, Ran::Dropped, held, job)
         && held.decide()
     {
         core.stuck(held, end);
@@ -132,9 +132,9 @@ async fn supervise(core: &Core, running: &mut Running<'_>, held: &Held, limit: I
 }
 
 /// The one place that maps how a handler came to its end to the end the store hears of.
-fn to_end(ran: Ran, held: &Held, job: &JobDescriptor) -> Option<End> {
+fn to_end(core: &Core, ran: Ran, held: &Held, job: &JobDescriptor) -> Option<End> {
     let errors = held.job.errors + 1;
-    let backoff = || Retry::After(job.backoff().jittered(errors, entropy::unit()));
+    let backoff = || Retry::After(job.backoff().jittered(errors, core.config.jitter()));
     let failed = |failure| {
         Some(End::Error {
             failure,

@@ -10,8 +10,12 @@
 //! | `lease` | renews from a thread of its own, fences itself, ends what is stuck |
 //! | `maintain` | sweeps, purges, feels the runtime's pulse |
 //! | `shutdown` | signals, draining, giving back |
+//!
+//! `by_hand` is a dispatcher without loops, for tests.
 
 mod builder;
+#[cfg(feature = "testing")]
+mod by_hand;
 mod core;
 mod execute;
 mod fetch;
@@ -27,6 +31,8 @@ mod slots;
 mod unreadable;
 
 pub use builder::DispatcherBuilder;
+#[cfg(feature = "testing")]
+pub(crate) use by_hand::ByHand;
 pub use middleware::{Middleware, Next};
 pub use running::{Drained, Health, Running};
 

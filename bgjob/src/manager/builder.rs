@@ -209,6 +209,8 @@ impl ManagerBuilder {
             creates: Arc::new(creates),
             max_metadata,
             cancels: watch::Sender::new(0),
+            #[cfg(feature = "testing")]
+            inline: std::sync::OnceLock::new(),
         };
         Ok(JobManager {
             inner: Arc::new(inner),

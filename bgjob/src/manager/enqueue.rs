@@ -226,6 +226,8 @@ impl<M: Serialize, R> Enqueue<M, R> {
         )?;
         let kept = !job.spec.retain.is_zero();
         let answer = self.manager.inner.creates.one(job).await?;
+        #[cfg(feature = "testing")]
+        self.manager.enqueued().await;
         handle(self.manager, answer, id, kept)
     }
 }
@@ -278,6 +280,8 @@ impl<M: Serialize, R> EnqueueAll<M, R> {
             })
             .collect::<Result<Vec<_>>>()?;
         let answers = manager.inner.creates.many(&jobs).await;
+        #[cfg(feature = "testing")]
+        manager.enqueued().await;
         jobs.iter()
             .zip(answers)
             .map(|(job, answer)| {

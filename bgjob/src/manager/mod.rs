@@ -48,6 +48,17 @@ pub(crate) struct Inner {
     /// Counts cancels made through this manager, so that a dispatcher beside it need not wait for
     /// its next renewal to hear of them.
     pub(crate) cancels: watch::Sender<u64>,
+    /// Who hears of each enqueue before it returns: what runs jobs inline.
+    #[cfg(feature = "testing")]
+    pub(crate) inline: std::sync::OnceLock<std::sync::Weak<dyn Inline>>,
+}
+
+/// Hears that jobs were stored, before their enqueue returns.
+#[cfg(feature = "testing")]
+#[async_trait::async_trait]
+pub(crate) trait Inline: Send + Sync + std::fmt::Debug {
+    /// They are stored.
+    async fn enqueued(&self);
 }
 
 impl JobManager {
@@ -115,6 +126,15 @@ impl JobManager {
     /// The queue, where there is one.
     pub fn queue(&self) -> Option<&Arc<dyn JobQueue>> {
         self.inner.queue.as_ref()
+    }
+
+    /// In inline mode, runs what was just stored.
+    #[cfg(feature = "testing")]
+    pub(crate) async fn enqueued(&self) {
+        let inline = self.inner.inline.get().and_then(std::sync::Weak::upgrade);
+        if let Some(inline) = inline {
+            inline.enqueued().await;
+        }
     }
 
     pub(crate) fn check_metadata(&self, metadata: &Json) -> crate::Result<()> {

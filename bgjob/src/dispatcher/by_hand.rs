@@ -1,0 +1,89 @@
+//! [`ByHand`]: a dispatcher without loops, for tests: it runs an attempt when it is told to.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::{DispatcherBuilder, core::Core, execute, hand::Hand};
+use crate::{
+    Error, JobContext, Result,
+    extract::Held,
+    job::{ClaimedJob, End, Grant, Job, Serves},
+    registry::JobDescriptor,
+    store::Want,
+};
+
+/// A dispatcher without loops. Everything else is the real thing: what it serves, the services,
+/// the middleware, and the whole way of an attempt from decoding to its end.
+#[derive(Debug)]
+pub(crate) struct ByHand(Core);
+
+impl DispatcherBuilder {
+    /// Instead of starting it. Retries wait all of their backoff, so that a test knows when.
+    pub(crate) fn by_hand(self) -> Result<ByHand> {
+        self.without_jitter().core().map(ByHand)
+    }
+}
+
+impl ByHand {
+    /// A grant for one claim.
+    pub(crate) fn grant(&self) -> Grant {
+        self.0.grant()
+    }
+
+    /// All it can run, suspects too.
+    pub(crate) fn serves(&self) -> Serves {
+        Serves {
+            jobs: Arc::clone(&self.0.serves),
+            suspect: true,
+        }
+    }
+
+    /// One job of each queue it serves.
+    pub(crate) fn want_one(&self) -> Vec<Want> {
+        let one = |hand: &Arc<Hand>| Want {
+            queue: Arc::clone(&hand.queue),
+            max: 1,
+        };
+        self.0.hands.iter().map(one).collect()
+    }
+
+    /// Why it would not run this job, if it would not.
+    pub(crate) fn refuses(&self, job: &Job) -> Option<String> {
+        let spec = &job.spec;
+        if !self.serves().can_run(&spec.name, spec.version) {
+            let known = self.0.registry.get(&spec.name).is_some();
+            return Some(if known {
+                "it, or its version of the metadata, is not served".to_owned()
+            } else {
+                self.0.registry.unknown(&spec.name)
+            });
+        }
+        self.0.hand(&spec.queue).is_none().then(|| {
+            format!(
+                "its queue `{0}` is not served: name it with `.slots(\"{0}\", n)`",
+                spec.queue
+            )
+        })
+    }
+
+    /// What a job of this name needs and the dispatcher was not given.
+    pub(crate) fn check_needs(&self, name: &str) -> Result<()> {
+        let named = |job: &JobDescriptor| job.names().any(|n| n == name);
+        match self.0.registry.missing(&self.0.services, named) {
+            missing if missing.is_empty() => Ok(()),
+            missing => Err(Error::invalid(missing.join("; "))),
+        }
+    }
+
+    /// A claimed job, as its attempt sees it.
+    pub(crate) fn context(&self, job: ClaimedJob) -> JobContext {
+        let services = Arc::clone(&self.0.services);
+        JobContext::new(Arc::new(Held::new(job, services, Instant::now())))
+    }
+
+    /// Runs the attempt. `None` where nobody is to hear of its end: its lease is lost.
+    pub(crate) async fn run(&self, attempt: &JobContext) -> Option<End> {
+        execute::run(&self.0, attempt.held()).await
+    }
+}

@@ -1,0 +1,417 @@
+//! [`TestJobs`]: a manager, a clock that the test moves, and a dispatcher that runs when told to.
+
+use std::{
+    fmt,
+    ops::Deref,
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+
+use super::{ManualClock, Run, Runs};
+use crate::{
+    Clock, DispatcherBuilder, Error, Job, JobDispatcher, JobManager, JobState, Timestamp,
+    dispatcher::ByHand,
+    job::{
+        ClaimedJob, End, Grant, limits,
+        transition::{self, SweepPolicy},
+    },
+    manager::Inline,
+    providers::memory::MemoryStore,
+    store::{Claimed, Ending, Filter, Held, JobStore, Swept},
+};
+
+/// A [`JobManager`] for tests: its store is in memory, its clock moves when the test says so, and
+/// its jobs run when the test says so.
+///
+/// Hand it on as the `&JobManager` that it is; [`manager`](Self::manager) where code wants to own
+/// one. Jobs run one after the other, in the order they are due, through the store and the whole
+/// way of an attempt; only the loops of a dispatcher are missing. Retries wait all of their
+/// backoff, without its random part, so that what happens is the same each time.
+///
+/// ```
+/// use bgjob::{JobError, State, extract::Attempts, job, testing::TestJobs};
+/// use std::time::Duration;
+///
+/// struct Mailer { down_until_attempt: u32 }
+///
+/// #[job(name = "kit_mail", backoff = "exponential(1h)")]
+/// async fn mail(_: String, mailer: State<Mailer>, attempts: Attempts) -> Result<(), JobError> {
+///     if attempts.this < mailer.down_until_attempt {
+///         return Err(JobError::retry("the mail server is down"));
+///     }
+///     Ok(())
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> bgjob::Result<()> {
+/// let jobs = TestJobs::new().state(Mailer { down_until_attempt: 3 });
+/// # let jobs = jobs.dispatcher(|d| d.registry(bgjob::Registry::new().with::<mail>()));
+/// mail::enqueue(&jobs, "ada".into()).delay(Duration::from_secs(60)).await?;
+///
+/// let a_day = Duration::from_secs(24 * 60 * 60);
+/// let runs = jobs.drain_for(a_day).await.assert_succeeded();
+/// assert_eq!(runs.to_string(), "\
+/// 1m     kit_mail  attempt 1  retry in 1h: the mail server is down
+/// 1h 1m  kit_mail  attempt 2  retry in 2h: the mail server is down
+/// 3h 1m  kit_mail  attempt 3  succeeded
+/// ");
+/// # Ok(()) }
+/// ```
+///
+/// # Panics
+/// Its methods panic where the test is at fault (a service is missing, say) or the store fails.
+#[must_use = "it is there to enqueue to"]
+pub struct TestJobs {
+    manager: JobManager,
+    clock: ManualClock,
+    hands: Arc<Hands>,
+}
+
+/// What runs the jobs; inline mode reaches it from within an enqueue.
+struct Hands {
+    clock: ManualClock,
+    start: Timestamp,
+    store: Arc<dyn JobStore>,
+    /// Until the first job runs.
+    dispatcher: Mutex<Option<DispatcherBuilder>>,
+    by_hand: OnceLock<ByHand>,
+    ran: Mutex<Vec<Run>>,
+    /// Enqueues that run jobs just now, one inside the other.
+    depth: AtomicUsize,
+}
+
+impl TestJobs {
+    /// More runs of one drain than any test means to have.
+    const RUNS_MAX: usize = 20_000;
+    /// More jobs, each run inline by an enqueue of the one before, than any test means to have.
+    const DEPTH_MAX: usize = 64;
+
+    /// An empty one. Its clock stands a minute ahead of the host's, so that what the code under
+    /// test schedules by the host's clock is due when the test says it is.
+    pub fn new() -> Self {
+        let clock = ManualClock::at(Timestamp::now() + Duration::from_secs(60));
+        let store = MemoryStore::with_clock(Arc::new(clock.clone()));
+        let manager = JobManager::builder(store).build();
+        Self::over(manager.expect("the memory store can do everything"), clock)
+    }
+
+    /// Over a manager of your own, whose store goes by this clock.
+    pub fn over(manager: JobManager, clock: ManualClock) -> Self {
+        let hands = Hands {
+            start: clock.now(),
+            clock: clock.clone(),
+            store: Arc::clone(manager.store()),
+            dispatcher: Mutex::new(Some(JobDispatcher::builder(&manager))),
+            by_hand: OnceLock::new(),
+            ran: Mutex::default(),
+            depth: AtomicUsize::new(0),
+        };
+        Self {
+            manager,
+            clock,
+            hands: Arc::new(hands),
+        }
+    }
+
+    /// A service that jobs take as [`State<T>`](crate::State).
+    pub fn state<T: Send + Sync + 'static>(self, service: T) -> Self {
+        self.dispatcher(|dispatcher| dispatcher.state(service))
+    }
+
+    /// A service that the test has too, to look at afterwards.
+    pub fn shared_state<T: Send + Sync + 'static>(self, service: Arc<T>) -> Self {
+        self.dispatcher(|dispatcher| dispatcher.shared_state(service))
+    }
+
+    /// Sets up the dispatcher as the program does: middleware, queues, a registry. A function of
+    /// yours that turns a builder into one with all your services fits here.
+    pub fn dispatcher(self, set: impl FnOnce(DispatcherBuilder) -> DispatcherBuilder) -> Self {
+        {
+            let mut builder = lock(&self.hands.dispatcher);
+            let old = builder
+                .take()
+                .expect("the dispatcher is set up before the first job runs");
+            *builder = Some(set(old));
+        }
+        self
+    }
+
+    /// From now on each enqueue runs the job before it returns, and what that enqueues in its
+    /// turn; a delayed job waits for a [`drain_for`](Self::drain_for). A job that fails makes the
+    /// enqueue panic with its error.
+    pub fn inline(self) -> Self {
+        let hands: Arc<dyn Inline> = Arc::<Hands>::clone(&self.hands);
+        // Set already: the same hands.
+        let _ = self.manager.inner.inline.set(Arc::downgrade(&hands));
+        self
+    }
+
+    /// The manager, for code that wants to own one: the same store, the same jobs.
+    pub fn manager(&self) -> JobManager {
+        self.manager.clone()
+    }
+
+    /// The clock the store goes by. It stands still, also while jobs run.
+    pub fn clock(&self) -> &ManualClock {
+        &self.clock
+    }
+
+    /// Runs what is due, and what that makes due, until nothing is left.
+    pub async fn drain(&self) -> Runs {
+        self.drain_until(self.clock.now()).await
+    }
+
+    /// The same over so much time from now: the clock moves from one job that is due to the next,
+    /// in the end to that time. A week of delays, retries and snoozes takes milliseconds.
+    pub async fn drain_for(&self, span: Duration) -> Runs {
+        self.drain_until(self.clock.now() + span).await
+    }
+
+    /// The same until this time.
+    pub async fn drain_until(&self, end: impl Into<Timestamp>) -> Runs {
+        self.hands.drain(end.into(), |_| {}).await
+    }
+
+    /// All that ran so far, inline or by a drain.
+    pub fn ran(&self) -> Runs {
+        let ran = lock(&self.hands.ran).clone();
+        Runs::new(self.hands.start, ran, Vec::new())
+    }
+}
+
+impl Hands {
+    fn by_hand(&self) -> &ByHand {
+        self.by_hand.get_or_init(|| {
+            let builder = lock(&self.dispatcher).take();
+            let builder = builder.expect("it is taken once, here");
+            builder.by_hand().unwrap_or_else(|error| panic!("{error}"))
+        })
+    }
+
+    /// Shows each run to `after`, which may stop it by a panic.
+    async fn drain(&self, end: Timestamp, after: fn(&Run)) -> Runs {
+        let (start, mut runs, mut left) = (self.start, Vec::new(), Vec::new());
+        loop {
+            left.extend(self.sweep().await);
+            let (grant, claimed) = self.claim().await;
+            let next = self.next_due(&claimed).await;
+            let some = !claimed.jobs.is_empty();
+            for job in claimed.jobs {
+                assert!(
+                    runs.len() < TestJobs::RUNS_MAX,
+                    "{} jobs ran, and `{}` is due: does a job enqueue itself without end?",
+                    runs.len(),
+                    job.spec.name
+                );
+                let run = self.run(&grant, job).await;
+                after(&run);
+                runs.push(run);
+            }
+            match next.filter(|next| *next <= end) {
+                _ if some => {}
+                Some(next) => self.clock.set(next),
+                None => break,
+            }
+        }
+        self.clock.set(end.max(self.clock.now()));
+        left.extend(self.left().await);
+        Runs::new(start, runs, left)
+    }
+
+    /// Ends what is too late to start; says what it was.
+    async fn sweep(&self) -> Vec<String> {
+        let policy = SweepPolicy::default();
+        let mut ended = Vec::new();
+        for one in answered(self.store.sweep(limits::BATCH, &policy).await) {
+            if let Swept::Expired { id } = one
+                && let Some(job) = answered(self.store.get(&[id]).await).pop().flatten()
+                && let Some(reason) = job.dead_reason()
+            {
+                ended.push(format!(
+                    "{}  dead ({reason}): it was too late to start",
+                    job.spec.name
+                ));
+            }
+        }
+        ended
+    }
+
+    /// Claims the next job of each queue, the longest due first.
+    async fn claim(&self) -> (Grant, Claimed) {
+        let by_hand = self.by_hand();
+        let (grant, want, serves) = (by_hand.grant(), by_hand.want_one(), by_hand.serves());
+        let claim = self.store.claim_ready(&want, &grant, &serves);
+        let mut claimed = answered(claim.await);
+        (claimed.jobs).sort_by_key(|job| (job.spec.priority.rank(), job.due_at, job.id));
+        for job in &claimed.jobs {
+            if let Err(error) = by_hand.check_needs(&job.spec.name) {
+                panic!("{error}");
+            }
+        }
+        (grant, claimed)
+    }
+
+    /// When the next job is due, if nothing is now.
+    async fn next_due(&self, claimed: &Claimed) -> Option<Timestamp> {
+        if !claimed.jobs.is_empty() {
+            return None;
+        }
+        if self.store.capabilities().next_due {
+            return claimed.next_due_in.map(|span| self.clock.now() + span);
+        }
+        let ready = all(&self.store, &ready()).await;
+        let served = ready
+            .iter()
+            .filter(|job| self.by_hand().refuses(job).is_none());
+        served.map(|job| job.due_at).min()
+    }
+
+    /// What is due and is not run, and why.
+    async fn left(&self) -> Vec<String> {
+        let now = self.clock.now();
+        let mut left = Vec::new();
+        for job in all(&self.store, &ready()).await {
+            if job.due_at <= now {
+                let why = self.by_hand().refuses(&job).unwrap_or_default();
+                left.push(format!("{}  {why}", job.spec.name));
+            }
+        }
+        left
+    }
+
+    /// Runs a claimed job and records its end.
+    async fn run(&self, grant: &Grant, claimed: ClaimedJob) -> Run {
+        let by_hand = self.by_hand();
+        let (id, token) = (claimed.id, grant.token);
+        let (attempt, at) = (claimed.errors + 1, claimed.claimed_at);
+        let before = answered(self.store.get(&[id]).await).pop().flatten();
+        let context = by_hand.context(claimed);
+        let end = by_hand.run(&context).await.unwrap_or(End::Release);
+        if let progress @ Some(_) = context.reported() {
+            let held = Held {
+                id,
+                token,
+                progress,
+            };
+            answered(self.store.renew(&[held], grant.lease).await);
+        }
+        let ending = Ending {
+            id,
+            token,
+            end: end.clone(),
+        };
+        answered(self.store.finish(&[ending]).await);
+        // A job that is kept for no time is gone by now; what became of it is known all the same.
+        let after = answered(self.store.get(&[id]).await).pop().flatten();
+        let ended = before.map(|mut job| {
+            transition::finish(&mut job, token, &end, at);
+            job
+        });
+        let job = after.or(ended).expect("a job that is held is there");
+        let run = Run::new(&end, job, attempt, at);
+        lock(&self.ran).push(run.clone());
+        run
+    }
+}
+
+/// Jobs that wait.
+fn ready() -> Filter {
+    Filter {
+        state: Some(JobState::Ready),
+        ..Filter::default()
+    }
+}
+
+#[async_trait]
+impl Inline for Hands {
+    async fn enqueued(&self) {
+        let _level = Level::enter(&self.depth);
+        let stop_at_failure = |run: &Run| {
+            if run.failed() {
+                let endless = run.failure().message() == ENDLESS;
+                assert!(!endless, "{ENDLESS}");
+                panic!("a job that ran inline failed:\n  {run}");
+            }
+        };
+        self.drain(self.clock.now(), stop_at_failure).await;
+    }
+}
+
+/// Said once, however deep it was found.
+const ENDLESS: &str = "jobs that run inline enqueue each other without end";
+
+/// One enqueue inside another.
+struct Level<'a>(&'a AtomicUsize);
+
+impl<'a> Level<'a> {
+    fn enter(depth: &'a AtomicUsize) -> Self {
+        let level = Self(depth);
+        assert!(
+            depth.fetch_add(1, SeqCst) < TestJobs::DEPTH_MAX,
+            "{ENDLESS}"
+        );
+        level
+    }
+}
+
+impl Drop for Level<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, SeqCst);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// All jobs that fit, by id.
+pub(super) async fn all(store: &Arc<dyn JobStore>, filter: &Filter) -> Vec<Job> {
+    let (mut jobs, mut after) = (Vec::new(), None);
+    loop {
+        let page = answered(store.list(filter, after, limits::BATCH).await);
+        after = page.last().map(|job| job.id);
+        let last = page.len() < limits::BATCH;
+        jobs.extend(page);
+        if last {
+            return jobs;
+        }
+    }
+}
+
+/// What a store answered; a test can't go on without.
+pub(super) fn answered<T>(answer: Result<T, Error>) -> T {
+    answer.unwrap_or_else(|error| panic!("the store failed: {error:?}"))
+}
+
+impl Deref for TestJobs {
+    type Target = JobManager;
+
+    fn deref(&self) -> &JobManager {
+        &self.manager
+    }
+}
+
+impl Default for TestJobs {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for TestJobs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TestJobs")
+            .field("now", &self.clock.now())
+            .field("ran", &lock(&self.hands.ran).len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Hands {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hands").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,309 @@
+//! [`Perform`]: one attempt of one job, without store and dispatcher.
+
+use std::{
+    fmt,
+    future::{Future, IntoFuture},
+    marker::PhantomData,
+    pin::Pin,
+    sync::Arc,
+    time::Duration,
+};
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::Run;
+use crate::{
+    CancelReason, DispatcherBuilder, IntoOutcome, JobContext, JobDispatcher, JobId, JobManager,
+    Json, Outcome, Priority, Registry, Timestamp,
+    dispatcher::ByHand,
+    job::{
+        Due, End, Grant, Job, JobSpec, NewJob, limits,
+        transition::{self, Operation},
+    },
+    providers::memory::MemoryStore,
+    registry::JobDescriptor,
+};
+
+/// One attempt about to be run, made by `send_welcome::perform(metadata)`; await it for its
+/// [`Run`].
+///
+/// Nothing is stored, and no dispatcher runs; the rest is the real way of an attempt: the metadata
+/// is written as JSON and read again, extractors are called, panics are caught, time-outs hold.
+/// (With tokio's time paused, `#[tokio::test(start_paused = true)]`, they take no time.)
+///
+/// ```
+/// use bgjob::prelude::*;
+/// use bgjob::extract::Attempts;
+///
+/// struct Mailer { down: bool }
+///
+/// #[job(name = "perform_mail", backoff = "exponential(10s)")]
+/// async fn mail(
+///     to: String,
+///     mailer: State<Mailer>,
+///     attempts: Attempts,
+/// ) -> Result<String, JobError> {
+///     if mailer.down {
+///         return Err(JobError::retry("the mail server is down"));
+///     }
+///     Ok(format!("to {to}, attempt {}", attempts.this))
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let run = mail::perform("ada".into()).state(Mailer { down: false }).attempt(2).await;
+/// assert_eq!(run.success(), "to ada, attempt 2");
+///
+/// let run = mail::perform("ada".into()).state(Mailer { down: true }).attempt(2).await;
+/// assert_eq!(run.to_string(), "perform_mail  attempt 2  retry in 20s: the mail server is down");
+/// # }
+/// ```
+///
+/// # Panics
+/// Awaiting it panics where the test is at fault: a service is missing that the job needs, an
+/// option is out of range, the result can't be read as the type it was written from.
+#[must_use = "nothing runs until it is awaited"]
+pub struct Perform<M, R> {
+    job: &'static JobDescriptor,
+    metadata: M,
+    id: JobId,
+    attempt: u32,
+    change: Vec<Box<dyn FnOnce(&mut JobSpec) + Send>>,
+    dispatcher: DispatcherBuilder,
+    cancel_after: Option<Duration>,
+    result: PhantomData<fn() -> R>,
+}
+
+impl<M, R> Perform<M, R> {
+    #[doc(hidden)]
+    pub fn new(job: &'static JobDescriptor, metadata: M) -> Self {
+        let manager = JobManager::builder(MemoryStore::new())
+            .build()
+            .expect("the memory store can do everything");
+        let registry = Registry::new().with_descriptor(job);
+        Self {
+            job,
+            metadata,
+            id: JobId::new(),
+            attempt: 1,
+            change: Vec::new(),
+            dispatcher: JobDispatcher::builder(&manager).registry(registry),
+            cancel_after: None,
+            result: PhantomData,
+        }
+    }
+
+    /// A service the job takes as [`State<T>`](crate::State).
+    pub fn state<T: Send + Sync + 'static>(mut self, service: T) -> Self {
+        self.dispatcher = self.dispatcher.state(service);
+        self
+    }
+
+    /// A service that the test has too, to look at afterwards.
+    pub fn shared_state<T: Send + Sync + 'static>(mut self, service: Arc<T>) -> Self {
+        self.dispatcher = self.dispatcher.shared_state(service);
+        self
+    }
+
+    /// The job's id; else a new one.
+    pub fn id(mut self, id: JobId) -> Self {
+        self.id = id;
+        self
+    }
+
+    /// Which attempt it is: 3 means that two ended in errors before.
+    pub fn attempt(mut self, attempt: u32) -> Self {
+        self.attempt = attempt;
+        self
+    }
+
+    /// As if it had been enqueued with this many attempts.
+    pub fn max_attempts(self, attempts: u32) -> Self {
+        self.with(move |spec| spec.max_attempts = attempts)
+    }
+
+    /// As if it had been enqueued into this queue.
+    pub fn queue(self, queue: impl Into<Arc<str>>) -> Self {
+        let queue = queue.into();
+        self.with(|spec| spec.queue = queue)
+    }
+
+    /// As if it had been enqueued with this priority.
+    pub fn priority(self, priority: Priority) -> Self {
+        self.with(move |spec| spec.priority = priority)
+    }
+
+    /// As if it had been enqueued with this pair.
+    pub fn header(self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        let (name, value) = (name.into(), value.into());
+        self.with(|spec| drop(spec.headers.insert(name, value)))
+    }
+
+    /// As if it had been enqueued with this word.
+    pub fn tag(self, tag: impl Into<String>) -> Self {
+        let tag = tag.into();
+        self.with(|spec| spec.tags.push(tag))
+    }
+
+    /// Someone cancels the job when it has run for so long, as tokio's time goes. Zero: before it
+    /// begins.
+    pub fn cancel_after(mut self, span: Duration) -> Self {
+        self.cancel_after = Some(span);
+        self
+    }
+
+    /// Leaves the result as JSON: for types that serde writes but does not read.
+    pub fn raw(self) -> Perform<M, Outcome<Json>> {
+        Perform {
+            job: self.job,
+            metadata: self.metadata,
+            id: self.id,
+            attempt: self.attempt,
+            change: self.change,
+            dispatcher: self.dispatcher,
+            cancel_after: self.cancel_after,
+            result: PhantomData,
+        }
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut JobSpec) + Send + 'static) -> Self {
+        self.change.push(Box::new(change));
+        self
+    }
+}
+
+impl<M: Serialize, R> Perform<M, R> {
+    /// The context such an attempt has, to call the function itself with.
+    ///
+    /// ```
+    /// use bgjob::{CancelReason, prelude::*};
+    ///
+    /// #[job(name = "perform_export")]
+    /// async fn export(pages: u64, ctx: JobContext) {
+    ///     for page in 1..=pages {
+    ///         if ctx.is_cancelled() {
+    ///             return;
+    ///         }
+    ///         ctx.report(Progress::of(page, pages));
+    ///     }
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// let ctx = export::perform(3).context();
+    /// export(3, ctx.clone()).await;
+    /// assert_eq!(ctx.reported(), Some(Progress::of(3, 3)));
+    ///
+    /// let ctx = export::perform(3).context();
+    /// ctx.cancel(CancelReason::Shutdown);
+    /// export(3, ctx.clone()).await;
+    /// assert_eq!(ctx.reported(), None);
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn context(self) -> JobContext {
+        match self.prepare() {
+            Ok(prepared) => prepared.attempt,
+            Err(fault) => panic!("{fault}"),
+        }
+    }
+
+    /// The job, claimed.
+    fn prepare(mut self) -> Result<Prepared, String> {
+        let said = |error: crate::Error| error.to_string();
+        let mut spec = self.job.spec(Json::encode(&self.metadata).map_err(said)?);
+        for change in self.change.drain(..) {
+            change(&mut spec);
+        }
+        spec.validate(limits::METADATA_HARD).map_err(said)?;
+        let queue = Arc::clone(&spec.queue);
+        // A queue of its own is one that some dispatcher would serve.
+        let by_hand = self.dispatcher.slots(queue, 1).by_hand().map_err(said)?;
+        by_hand.check_needs(self.job.name()).map_err(said)?;
+        let now = Timestamp::now();
+        let new = NewJob {
+            id: self.id,
+            spec: Arc::new(spec),
+            due: Due::Now,
+        };
+        let mut job = transition::create(&new, now);
+        job.errors = self.attempt.max(1) - 1;
+        let grant = by_hand.grant();
+        let claimed = transition::claim(&mut job, &grant, &by_hand.serves(), now)
+            .map_err(|refusal| format!("the attempt can't begin: {refusal:?}"))?;
+        Ok(Prepared {
+            attempt: by_hand.context(claimed),
+            by_hand,
+            grant,
+            job,
+        })
+    }
+}
+
+/// One attempt, ready to run.
+struct Prepared {
+    by_hand: ByHand,
+    attempt: JobContext,
+    grant: Grant,
+    job: Job,
+}
+
+impl Prepared {
+    async fn run(mut self, cancel_after: Option<Duration>) -> Run {
+        let end = self.attend(cancel_after).await;
+        let (attempt, at) = (self.attempt.attempt(), self.attempt.claimed_at());
+        if self.attempt.cancel_reason() == Some(CancelReason::User) {
+            transition::operate(&mut self.job, &Operation::Cancel, at);
+        }
+        self.job.progress = self.attempt.reported();
+        transition::finish(&mut self.job, self.grant.token, &end, at);
+        Run::new(&end, self.job, attempt, at)
+    }
+
+    /// Runs it, and cancels it when it is time to.
+    async fn attend(&self, cancel_after: Option<Duration>) -> End {
+        let run = self.by_hand.run(&self.attempt);
+        let cancel = async {
+            match cancel_after {
+                Some(span) if span.is_zero() => {}
+                Some(span) => tokio::time::sleep(span).await,
+                None => std::future::pending().await,
+            }
+            self.attempt.cancel(CancelReason::User);
+            std::future::pending::<()>().await
+        };
+        let end = tokio::select! {
+            biased;
+            () = cancel => unreachable!("it never ends"),
+            end = run => end,
+        };
+        // A handler that cancels itself with `LeaseLost` asks for this.
+        end.unwrap_or(End::Release)
+    }
+}
+
+impl<M, R> IntoFuture for Perform<M, R>
+where
+    M: Serialize + Send + 'static,
+    R: IntoOutcome<Output: DeserializeOwned> + 'static,
+{
+    type Output = Run<R::Output>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    #[track_caller]
+    fn into_future(self) -> Self::IntoFuture {
+        let cancel_after = self.cancel_after;
+        let prepared = match self.prepare() {
+            Ok(prepared) => prepared,
+            Err(fault) => panic!("{fault}"),
+        };
+        Box::pin(async move { prepared.run(cancel_after).await.typed() })
+    }
+}
+
+impl<M, R> fmt::Debug for Perform<M, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Perform")
+            .field("name", &self.job.name())
+            .field("attempt", &self.attempt)
+            .finish_non_exhaustive()
+    }
+}
