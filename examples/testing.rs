@@ -23,7 +23,7 @@ struct Bank {
     refusals: Mutex<u32>,
 }
 
-#[job(queue = "money", max_attempts = 4, backoff = "exponential(1h)")]
+#[job(queue = "money", max_attempts = 4, backoff = "exponential(1h, max 1d)")]
 async fn charge(
     invoice: Invoice,
     bank: State<Bank>,

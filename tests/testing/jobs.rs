@@ -134,9 +134,11 @@ async fn what_is_due_and_does_not_run_is_told() {
     expect![[r#"
         not every job succeeded:
         left  urgent  dead (expired): it was too late to start
-        left  send_wellcome  no job named `send_wellcome` is linked into this program; did you mean `send_welcome`?
-        left  hash  the dispatcher does not serve the queue `elsewhere`: name it with `.slots("elsewhere", n)`
-    "#]].assert_eq(&text);
+        left  send_wellcome  no job named `send_wellcome` is linked into this program;
+        did you mean `send_welcome`?
+        left  hash  its queue `elsewhere` is not served: name it with `.slots("elsewhere", n)`
+    "#]]
+    .assert_eq(&text);
 }
 
 #[tokio::test]
@@ -214,10 +216,17 @@ async fn a_job_that_fails_inline_fails_the_test() {
     let jobs = jobs.inline();
     let (failing, nested) = (jobs.manager(), jobs.manager());
     let text = fault(async move { send_welcome::enqueue(&failing, welcome(1, "a@b.c")).await });
-    expect![[""]].assert_eq(&text.await);
+    expect![[r#"
+        a job that ran inline failed:
+          send_welcome  attempt 1  retry in 5s: the mail server is down"#]]
+    .assert_eq(&text.await);
     *mailer.failures.lock().unwrap() = 1;
     let text = fault(async move { tell_friends::enqueue(&nested, 7).await }).await;
-    expect![[""]].assert_eq(&text);
+    expect![[r#"
+        a job that ran inline failed:
+          tell_friends  attempt 1  retry in 1s: a job that ran inline failed:
+          send_welcome  attempt 1  retry in 5s: the mail server is down"#]]
+    .assert_eq(&text);
     drop(jobs);
 }
 

@@ -201,11 +201,17 @@ async fn a_test_s_own_faults_are_told() {
     .assert_eq(&missing);
     let queue = fault(async { explode::perform(String::new()).queue("No").await }).await;
     expect![
-        "queue names are 1–64 bytes of `a-z 0-9 . _ -` and start with a letter or digit (queue: No)"
+        "queue names are 1–64 bytes of `a-z 0-9 . _ -`\nand start with a letter or digit (queue: No)"
     ]
-    .assert_eq(&queue);
+    .assert_eq(&queue.replace(" and ", "\nand "));
     let result = fault(async { lossy::perform(()).await }).await;
-    expect![[""]].assert_eq(&result);
+    expect![[r#"
+        the result of `lossy` can't be read as the type it was written from:
+          the JSON does not fit the type (line: 1, column: 2)
+          written: {}
+          type: testing::perform::Lossy
+        `.raw()` leaves it as JSON"#]]
+    .assert_eq(&result);
     let none = async { explode::perform(String::new()).await.failure().clone() };
     expect!["the attempt did not fail: explode  attempt 1  succeeded"]
         .assert_eq(&fault(none).await);

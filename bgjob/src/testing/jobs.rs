@@ -39,7 +39,7 @@ use crate::{
 ///
 /// struct Mailer { down_until_attempt: u32 }
 ///
-/// #[job(name = "kit_mail", backoff = "exponential(1h)")]
+/// #[job(name = "kit_mail", backoff = "exponential(1h, max 1d)")]
 /// async fn mail(_: String, mailer: State<Mailer>, attempts: Attempts) -> Result<(), JobError> {
 ///     if attempts.this < mailer.down_until_attempt {
 ///         return Err(JobError::retry("the mail server is down"));

@@ -129,8 +129,8 @@ impl Run<Json> {
             Outcome::Success(json) => match json.decode() {
                 Ok(value) => Outcome::Success(value),
                 Err(error) => panic!(
-                    "the result of `{}` can't be read as the type it was written from: {error}\n  \
-                     written: {}\n  type: {}\n`.raw()` leaves it as JSON",
+                    "the result of `{}` can't be read as the type it was written from:\n  \
+                     {error}\n  written: {}\n  type: {}\n`.raw()` leaves it as JSON",
                     self.job.spec.name,
                     json.as_str(),
                     std::any::type_name::<T>(),
