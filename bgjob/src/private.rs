@@ -26,6 +26,7 @@ use crate::{
 macro_rules! __perform {
     ($perform:ident, $metadata:ty, $returns:ty, $descriptor:expr) => {
         /// Runs one attempt without store and dispatcher, once the answer is awaited.
+        #[allow(unreachable_pub, reason = "as visible as the job it belongs to")]
         pub fn $perform(metadata: $metadata) -> $crate::testing::Perform<$metadata, $returns> {
             $crate::testing::Perform::new($descriptor, metadata)
         }

@@ -19,6 +19,9 @@ pub(super) struct Plan {
     pub(super) kill: Option<Duration>,
     pub(super) freeze: Option<Duration>,
     pub(super) shut_down: Option<Duration>,
+    /// When the store and the queue are down for everybody.
+    pub(super) store_down: Option<Outage>,
+    pub(super) queue_down: Option<Outage>,
     /// From then on nothing goes wrong any more.
     pub(super) calm_after: Duration,
 }
@@ -34,6 +37,8 @@ impl Plan {
             kill: None,
             freeze: None,
             shut_down: None,
+            store_down: None,
+            queue_down: None,
             calm_after: Duration::ZERO,
         }
     }
@@ -84,7 +89,15 @@ impl Plan {
             dice.bool().then_some(Duration::from_secs(secs))
         };
         let (kill, freeze, shut_down) = (every(20, 400), every(30, 600), every(30, 600));
+        let mut outage = || {
+            let (every, lasts) = (dice.u64(120..1200), dice.u64(5..90));
+            let [every, lasts] = [every, lasts].map(Duration::from_secs);
+            (dice.u8(..3) == 0).then_some(Outage { every, lasts })
+        };
+        let (store_down, queue_down) = (outage(), outage());
         Self {
+            store_down,
+            queue_down,
             store: some_rates(&mut dice, 0.05, true),
             queue: some_rates(&mut dice, 0.2, true),
             kill,
@@ -93,6 +106,21 @@ impl Plan {
             calm_after: span,
             ..Self::calm(seed)
         }
+    }
+}
+
+/// Something is down, again and again.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Outage {
+    every: Duration,
+    lasts: Duration,
+}
+
+impl Outage {
+    /// Whether it is down at this time; never at the beginning.
+    pub(super) fn is_at(self, time: Duration) -> bool {
+        let millis = |span: Duration| span.as_millis();
+        millis(time) % millis(self.every) >= millis(self.every.saturating_sub(self.lasts))
     }
 }
 
@@ -132,6 +160,11 @@ impl fmt::Display for Plan {
         ] {
             if let Some(every) = every {
                 words.push(format!("{what} every {every:?} or so"));
+            }
+        }
+        for (what, outage) in [("store", self.store_down), ("queue", self.queue_down)] {
+            if let Some(Outage { every, lasts }) = outage {
+                words.push(format!("every {every:?} the {what} is down for {lasts:?}"));
             }
         }
         if !self.deadly.is_empty() {

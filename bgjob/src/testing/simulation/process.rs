@@ -155,10 +155,11 @@ pub(super) fn manager(world: &Arc<World>, who: &Arc<str>) -> JobManager {
 fn faults(world: &Arc<World>, who: &Arc<str>, queue: bool) -> Faults {
     let (world, who) = (Arc::clone(world), Arc::clone(who));
     let mut dice = world.dice();
-    let rates = if queue {
-        world.plan.queue.clone()
+    let plan = &world.plan;
+    let (rates, outage) = if queue {
+        (plan.queue.clone(), plan.queue_down)
     } else {
-        world.plan.store.clone()
+        (plan.store.clone(), plan.store_down)
     };
     let faults = Faults::none();
     faults.plan(move |call, nth| {
@@ -170,7 +171,12 @@ fn faults(world: &Arc<World>, who: &Arc<str>, queue: bool) -> Faults {
         if world.is_calm() {
             return Fault::None;
         }
-        let fault = rates.draw(call, &mut dice);
+        let down = outage.is_some_and(|outage| outage.is_at(world.schedule.now()));
+        let fault = if down {
+            Fault::Before
+        } else {
+            rates.draw(call, &mut dice)
+        };
         if fault != Fault::None {
             world.hit(fault, call);
         }

@@ -19,7 +19,8 @@ impl Model {
         for one in swept {
             let (Swept::Revoked { id, .. }
             | Swept::Expired { id }
-            | Swept::Touched(Hint { id, .. })) = one;
+            | Swept::Touched(Hint { id, .. })
+            | Swept::Unreadable { id }) = one;
             let Some(job) = self.jobs.get_mut(id) else {
                 return Err(format!("swept {id}, which is not there"));
             };
@@ -30,6 +31,7 @@ impl Model {
                 Swept::Revoked { .. } => revoke(job, policy, self.now),
                 Swept::Expired { .. } => expire(job, self.now),
                 Swept::Touched(_) => touch(job, policy, self.now),
+                Swept::Unreadable { .. } => None,
             };
             let expected = expected.ok_or_else(|| format!("this is not its turn: {one:?}"))?;
             same("sweep", &expected, one)?;
