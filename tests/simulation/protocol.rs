@@ -245,8 +245,8 @@ async fn hour(sim: Sim) {
         let job = sim.jobs().get(id).await.unwrap();
         assert!(job.is_some(), "S1: {id} was acknowledged and is not there");
     }
-    // Processes that died a moment ago are back within five seconds; calls that are still on the
-    // wire arrive within a minute, and what a late claim takes nobody runs before its lease is over.
+    // Processes that died a moment ago are back within five seconds; calls that are on the wire
+    // arrive within a minute, and what a late claim takes nobody runs before its lease is over.
     sleep(secs(70)).await;
     sim.all_over().await;
     punctual(&sim, &starts).await;

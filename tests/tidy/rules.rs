@@ -162,8 +162,13 @@ pub(crate) const BANS: &[Ban] = &[
     Ban {
         words: &["sleep (", "sleep_until ("],
         within: &[""],
-        // Real processes that take real time, and a nemesis that strikes at odd moments.
-        except: &["tests/kill/nemesis.rs", "tests/kill/worker.rs"],
+        // Real processes that take real time, and a nemesis that strikes at odd moments; simulated
+        // ones, whose time takes none.
+        except: &[
+            "tests/kill/nemesis.rs",
+            "tests/kill/worker.rs",
+            "tests/simulation/",
+        ],
         code: Part::ForTests,
         remedy: "tests don't sleep: advance paused time or a manual clock, or wait for an event",
     },

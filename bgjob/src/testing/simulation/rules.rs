@@ -101,8 +101,7 @@ fn went_on(mut known: Known, job: Job, cause: &Cause, now: Timestamp) -> Result<
         (Ready, Running) => start(&mut known, &job, cause, now)?,
         (Ready, State::Dead | State::Cancelled) => {}
         (Running, Running) => {
-            let same = matches!((&known.job.phase, &job.phase), (Phase::Running(old), Phase::Running(new)) if old.token == new.token);
-            if !same {
+            if holder(&known.job) != holder(&job) {
                 return Err("S5: a grant was taken over by another".to_owned());
             }
         }
@@ -168,9 +167,16 @@ fn end(known: &mut Known, job: &Job, cause: &Cause, now: Timestamp) -> Result<()
 }
 
 fn check_holder(job: &Job, token: Token) -> Result<(), String> {
+    if holder(job) == Some(token) {
+        return Ok(());
+    }
+    Err("S5: an end was recorded for a token that does not hold it".to_owned())
+}
+
+fn holder(job: &Job) -> Option<Token> {
     match &job.phase {
-        Phase::Running(hold) if hold.token == token => Ok(()),
-        _ => Err("S5: an end was recorded for a token that does not hold it".to_owned()),
+        Phase::Running(hold) => Some(hold.token),
+        Phase::Ready { .. } | Phase::Ended(_) => None,
     }
 }
 
