@@ -54,83 +54,71 @@ pub fn document(data: &[u8]) {
     block_on(live(read));
 }
 
-/// Makes every call of a store on what this document says, from the first time to the last.
+/// Lives with a document at the first time, at one in between, and at the last.
 async fn live(document: Document) {
     let clock = ManualClock::new();
     let store = Documents::new(MemoryDocuments::new(Arc::new(clock.clone())));
-    let ids = [document.id];
+    let id = document.id;
     let inserted = store.store().insert(&[document]).await;
     assert!(inserted.is_ok());
-    let policy = SweepPolicy {
-        touch: Some(SweepPolicy::TOUCH),
-        ..SweepPolicy::default()
-    };
     for time in [0, 1_700_000_000_000, i64::MAX, 0] {
         clock.set(Timestamp::from_millis(time));
-        let Ok([Some(job)]) = store
-            .get(&ids)
-            .await
-            .as_deref()
-            .map(|jobs| [jobs[0].clone()])
-        else {
+        let job = store.get(&[id]).await.ok().and_then(|mut jobs| jobs.pop()?);
+        let Some(job) = job else {
             // It can't be read, which is told, or has been purged.
             return;
         };
         let again = serde_json::to_vec(&job).expect("a job is JSON");
-        assert_eq!(
-            serde_json::from_slice::<Job>(&again).expect("it was written"),
-            job
-        );
-        let serves = Serves {
-            jobs: Arc::new([(Arc::clone(&job.spec.name), u32::MAX)].into()),
-            suspect: true,
-        };
-        let grant = Grant {
-            token: Token::from_bytes([7; 16]),
-            owner: Owner::from_bytes([7; 16]),
-            lease: Duration::from_secs(30),
-            repeat: true,
-        };
-        let queue = Arc::clone(&job.spec.queue);
-        let done = async {
-            store.claim(&ids, &grant, &serves).await?;
-            store
-                .claim_ready(&[Want { queue, max: 2 }], &grant, &serves)
-                .await?;
-            let token = grant.token;
-            store
-                .renew(
-                    &[Held {
-                        id: ids[0],
-                        token,
-                        progress: None,
-                    }],
-                    grant.lease,
-                )
-                .await?;
-            store.sweep(9, &policy).await?;
-            let failure = Failure::new(FailureKind::Error, "x");
-            let retry = Retry::After(grant.lease);
-            store
-                .finish(&[Ending {
-                    id: ids[0],
-                    token,
-                    end: End::Error { failure, retry },
-                }])
-                .await?;
-            for operation in [
-                Operation::Reschedule(Due::Now),
-                Operation::Cancel,
-                Operation::Requeue(Due::Now),
-            ] {
-                store.operate(ids[0], &operation).await?;
-            }
-            store.list(&Filter::default(), None, 9).await?;
-            store.counts().await?;
-            store.purge(9).await
-        };
-        done.await.expect("what can be read can be worked with");
+        let again: Job = serde_json::from_slice(&again).expect("it was written");
+        assert_eq!(again, job);
+        let done = call_all(&store, &job).await;
+        done.expect("what can be read can be worked with");
     }
+}
+
+/// Makes every call of a store on a job.
+async fn call_all(store: &impl JobStore, job: &Job) -> bgjob::Result<()> {
+    let (id, token) = (job.id, Token::from_bytes([7; 16]));
+    let serves = Serves {
+        jobs: Arc::new([(Arc::clone(&job.spec.name), u32::MAX)].into()),
+        suspect: true,
+    };
+    let grant = Grant {
+        token,
+        owner: Owner::from_bytes([7; 16]),
+        lease: Duration::from_secs(30),
+        repeat: true,
+    };
+    let queue = Arc::clone(&job.spec.queue);
+    store.claim(&[id], &grant, &serves).await?;
+    let want = [Want { queue, max: 2 }];
+    store.claim_ready(&want, &grant, &serves).await?;
+    let progress = None;
+    let held = Held {
+        id,
+        token,
+        progress,
+    };
+    store.renew(&[held], grant.lease).await?;
+    let policy = SweepPolicy {
+        touch: Some(SweepPolicy::TOUCH),
+        ..SweepPolicy::default()
+    };
+    store.sweep(9, &policy).await?;
+    let failure = Failure::new(FailureKind::Error, "x");
+    let retry = Retry::After(grant.lease);
+    let end = End::Error { failure, retry };
+    store.finish(&[Ending { id, token, end }]).await?;
+    for operation in [
+        Operation::Reschedule(Due::Now),
+        Operation::Cancel,
+        Operation::Requeue(Due::Now),
+    ] {
+        store.operate(id, &operation).await?;
+    }
+    store.list(&Filter::default(), None, 9).await?;
+    store.counts().await?;
+    store.purge(9).await.map(drop)
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {

@@ -201,6 +201,7 @@ pub(crate) const TOP_LEVEL: &[&str] = &[
     "deny.toml",
     "docs",
     "examples",
+    "fuzz",
     "rustfmt.toml",
     "target",
     "tests",
