@@ -200,10 +200,10 @@ async fn a_test_s_own_faults_are_told() {
     ]
     .assert_eq(&missing);
     let queue = fault(async { explode::perform(String::new()).queue("No").await }).await;
-    expect![
-        "queue names are 1–64 bytes of `a-z 0-9 . _ -`\nand start with a letter or digit (queue: No)"
-    ]
-    .assert_eq(&queue.replace(" and ", "\nand "));
+    assert!(
+        queue.starts_with("queue names are 1–64 bytes of"),
+        "{queue}"
+    );
     let result = fault(async { lossy::perform(()).await }).await;
     expect![[r#"
         the result of `lossy` can't be read as the type it was written from:

@@ -108,10 +108,12 @@ pub struct Enqueued<'a, M> {
     /// What is asked for, in words.
     asked: Vec<String>,
     /// What of it a job misses, in words; nothing where it fits.
-    checks: Vec<Box<dyn Fn(&Job) -> Vec<String> + 'a>>,
+    checks: Vec<Check<'a>>,
     count: Option<usize>,
     metadata: std::marker::PhantomData<fn(M)>,
 }
+
+type Check<'a> = Box<dyn Fn(&Job) -> Vec<String> + 'a>;
 
 #[doc(hidden)]
 #[allow(missing_docs, reason = "each is a word of `assert_enqueued!`")]

@@ -1,6 +1,7 @@
 //! [`Perform`]: one attempt of one job, without store and dispatcher.
 
 use std::{
+    convert::Infallible,
     fmt,
     future::{Future, IntoFuture},
     marker::PhantomData,
@@ -67,11 +68,14 @@ pub struct Perform<M, R> {
     metadata: M,
     id: JobId,
     attempt: u32,
-    change: Vec<Box<dyn FnOnce(&mut JobSpec) + Send>>,
+    changes: Vec<Change>,
     dispatcher: DispatcherBuilder,
     cancel_after: Option<Duration>,
     result: PhantomData<fn() -> R>,
 }
+
+/// What is different from the job's own settings.
+type Change = Box<dyn FnOnce(&mut JobSpec) + Send>;
 
 impl<M, R> Perform<M, R> {
     #[doc(hidden)]
@@ -85,7 +89,7 @@ impl<M, R> Perform<M, R> {
             metadata,
             id: JobId::new(),
             attempt: 1,
-            change: Vec::new(),
+            changes: Vec::new(),
             dispatcher: JobDispatcher::builder(&manager).registry(registry),
             cancel_after: None,
             result: PhantomData,
@@ -158,7 +162,7 @@ impl<M, R> Perform<M, R> {
             metadata: self.metadata,
             id: self.id,
             attempt: self.attempt,
-            change: self.change,
+            changes: self.changes,
             dispatcher: self.dispatcher,
             cancel_after: self.cancel_after,
             result: PhantomData,
@@ -166,7 +170,7 @@ impl<M, R> Perform<M, R> {
     }
 
     fn with(mut self, change: impl FnOnce(&mut JobSpec) + Send + 'static) -> Self {
-        self.change.push(Box::new(change));
+        self.changes.push(Box::new(change));
         self
     }
 }
@@ -210,7 +214,7 @@ impl<M: Serialize, R> Perform<M, R> {
     fn prepare(mut self) -> Result<Prepared, String> {
         let said = |error: crate::Error| error.to_string();
         let mut spec = self.job.spec(Json::encode(&self.metadata).map_err(said)?);
-        for change in self.change.drain(..) {
+        for change in self.changes.drain(..) {
             change(&mut spec);
         }
         spec.validate(limits::METADATA_HARD).map_err(said)?;
@@ -268,11 +272,11 @@ impl Prepared {
                 None => std::future::pending().await,
             }
             self.attempt.cancel(CancelReason::User);
-            std::future::pending::<()>().await
+            std::future::pending::<Infallible>().await
         };
         let end = tokio::select! {
             biased;
-            () = cancel => unreachable!("it never ends"),
+            never = cancel => match never {},
             end = run => end,
         };
         // A handler that cancels itself with `LeaseLost` asks for this.
