@@ -16,6 +16,9 @@
 //! # fn main() {}
 //! ```
 //!
+//! [`store_sequences!`](crate::store_sequences) beside it plays random programs of calls and races
+//! against a model.
+//!
 //! Each case becomes a test of its own (`memory_store::claim::a_job_is_never_early`) on a store of
 //! its own. What a provider declares that it can't do is left out, but not in silence: the macro
 //! is told what that is (`without = [Unique]`), a test holds it to what the provider declares, and
