@@ -12,7 +12,7 @@ use crate::{
     worker::LEASE,
 };
 
-const WORKERS: usize = 4;
+const WORKERS: usize = 5;
 
 /// What a run is made of.
 #[derive(Debug, Clone, Copy)]
@@ -33,18 +33,20 @@ pub(crate) struct Plan {
 impl Plan {
     fn new(ground: &Ground) -> Self {
         let long = ground.options.long;
-        let jobs = if long { 20_000 } else { 480 };
+        // About twelve seconds of load, or eight minutes.
+        let jobs = if long { 20_000 } else { 120 * ground.pace() };
         let jobs = ground.options.jobs.unwrap_or(jobs);
-        let kills = if long { 100 } else { 6 };
+        let kills = if long { 100 } else { 5 };
         let kills = ground.options.kills.unwrap_or(kills);
         Self {
-            calm: (jobs / 10).max(120),
+            calm: (jobs / 10).max(jobs.min(30 * ground.pace())),
             jobs,
             kills,
             stops: kills.div_ceil(8),
             spare: u64::from(long),
             long,
-            patience: Duration::from_secs(120),
+            // In the long form a job may crash a third time, and then waits ten minutes.
+            patience: Duration::from_secs(if long { 660 } else { 60 }),
         }
     }
 }
@@ -59,7 +61,15 @@ pub(crate) async fn run(ground: &Ground) -> bgjob::Result<Vec<String>> {
     let ledger = Arc::new(Ledger::open(&ground.folder));
     let mut crew = Crew::start(ground, WORKERS, Duration::from_secs(20), None);
     let mut watch = Watch::new(ground, &jobs, &ledger);
-    let produce = |pieces| tokio::spawn(load::produce(jobs.clone(), Arc::clone(&ledger), pieces));
+    let pace = ground.pace();
+    let produce = |pieces| {
+        tokio::spawn(load::produce(
+            jobs.clone(),
+            Arc::clone(&ledger),
+            pieces,
+            pace,
+        ))
+    };
 
     let load = produce(0..plan.calm);
     watch.until_over(&load, plan.patience).await;

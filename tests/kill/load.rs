@@ -1,5 +1,4 @@
-//! The load: a producer with a steady pace, well below what the workers could do. (Behind a
-//! backlog, what crashed would wait its turn like everything else.)
+//! The load: a producer with a steady pace.
 
 use std::{ops::Range, sync::Arc, time::Duration};
 
@@ -10,22 +9,21 @@ use crate::{
     worker::{Work, work},
 };
 
-const AT_ONCE: u64 = 6;
 const EVERY: Duration = Duration::from_millis(100);
 
 /// How long it takes to enqueue so many.
-pub(crate) fn span(jobs: u64) -> Duration {
-    EVERY * u32::try_from(jobs / AT_ONCE).expect("a run has an end")
+pub(crate) fn span(jobs: u64, pace: u64) -> Duration {
+    EVERY * u32::try_from(jobs / pace).expect("a run has an end")
 }
 
 /// Enqueues these pieces of work and notes what the store acknowledged. What it did not is tried
 /// again under the same ids.
-pub(crate) async fn produce(jobs: JobManager, ledger: Arc<Ledger>, pieces: Range<u64>) {
+pub(crate) async fn produce(jobs: JobManager, ledger: Arc<Ledger>, pieces: Range<u64>, pace: u64) {
     let mut tick = tokio::time::interval(EVERY);
     let mut next = pieces.start;
     while next < pieces.end {
         tick.tick().await;
-        let end = pieces.end.min(next + AT_ONCE);
+        let end = pieces.end.min(next + pace);
         let work = (next..end).map(Work::number);
         let sent = work::enqueue_all(&jobs, work).id_by(|w| JobId::from_key(&w.key));
         if let Ok(handles) = sent.await {

@@ -39,6 +39,13 @@ struct Ground {
     options: Options,
 }
 
+impl Ground {
+    /// Jobs every tenth of a second.
+    fn pace(&self) -> u64 {
+        self.options.pace.unwrap_or(self.store.pace())
+    }
+}
+
 fn main() -> ExitCode {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime starts");
     let args: Vec<_> = std::env::args().skip(1).collect();

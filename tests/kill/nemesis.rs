@@ -26,7 +26,8 @@ pub(crate) async fn strike(ground: &Ground, crew: &mut Crew, ledger: &Arc<Ledger
     let mut hands = Hands::new(ground);
     let strikes = plan.kills + plan.stops;
     // Somewhat before the load ends, so that there is always someone at work.
-    let pace = load::span(plan.jobs).mul_f64(0.9) / u32::try_from(strikes).expect("not so many");
+    let span = load::span(plan.jobs, ground.pace()).mul_f64(0.9);
+    let pace = span / u32::try_from(strikes).expect("not so many");
     let begun = Instant::now();
     let mut stops = 0;
     for n in 0..strikes {

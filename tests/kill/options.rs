@@ -24,6 +24,9 @@ pub(crate) struct Options {
     /// kill: how many kills; shutdown: how many signals
     #[arg(long)]
     pub(crate) kills: Option<usize>,
+    /// kill, shutdown: how many jobs every tenth of a second; otherwise what suits the store
+    #[arg(long)]
+    pub(crate) pace: Option<u64>,
     /// soak: how long
     #[arg(long, default_value_t = 30)]
     pub(crate) minutes: u64,

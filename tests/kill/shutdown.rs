@@ -43,7 +43,12 @@ pub(crate) async fn run(ground: &Ground) -> bgjob::Result<Vec<String>> {
     let ledger = Arc::new(Ledger::open(&ground.folder));
     let mut crew = Crew::start(ground, WORKERS, DRAIN, None);
     // As long as there is somebody to shut down; what is made by then has to end well.
-    let load = load::produce(jobs.clone(), Arc::clone(&ledger), 0..u64::MAX);
+    let load = load::produce(
+        jobs.clone(),
+        Arc::clone(&ledger),
+        0..u64::MAX,
+        ground.pace(),
+    );
     let load = tokio::spawn(load);
     let mut seen = Seen::default();
     strike(&mut crew, points, &mut seen).await;

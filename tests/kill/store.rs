@@ -31,6 +31,16 @@ impl Store {
         Self::ALL.into_iter().find(|store| store.name() == name)
     }
 
+    /// How many jobs the load has every tenth of a second. Behind a backlog, what crashed would wait
+    /// its turn like everything else, so it is well below what the store can do beside other work.
+    pub(crate) fn pace(self) -> u64 {
+        match self {
+            Self::Sqlite | Self::SqliteChannel => 4,
+            // Each job is three files written through to the disk, under one lock for all.
+            Self::File => 1,
+        }
+    }
+
     pub(crate) async fn open(self, folder: &Path) -> bgjob::Result<JobManager> {
         let database = format!("sqlite:{}", folder.join("jobs.db").display());
         match self {
