@@ -45,13 +45,16 @@ impl Rate {
     }
 }
 
-/// The most that 99 of 100 jobs may wait after a first crash.
+/// The most that 99 of 100 jobs may wait after a first crash. The short form has a few dozen, so
+/// that its 99th is its worst, and runs wherever tests run, beside whatever else.
 const FIRST: Duration = LEASE.saturating_add(Duration::from_secs(10));
+const FIRST_SHORT: Duration = LEASE.saturating_add(Duration::from_secs(15));
 
 impl Report {
     /// The goals it missed, in words.
     pub(crate) fn faults(&self, plan: Plan) -> Vec<String> {
         let p99 = percentile(&self.first, 99);
+        let most = if plan.long { FIRST } else { FIRST_SHORT };
         let half = self.share_of_calm() >= 50.0;
         let made = (plan.calm + plan.jobs) as usize;
         let goals = [
@@ -73,7 +76,7 @@ impl Report {
                 self.hits * 10 >= self.kills * 9,
                 "too many kills hit nothing",
             ),
-            (p99 <= FIRST, "recovery took too long"),
+            (p99 <= most, "recovery took too long"),
             // A run in which nothing was started again has shown nothing.
             (self.after_kill > 0, "no kill cost a start"),
             (!plan.long || half, "less than half the throughput of calm"),

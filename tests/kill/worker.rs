@@ -92,7 +92,11 @@ impl Drop for Run {
 
 /// What lies beside a villain in a process's hands, and has done nothing wrong.
 #[job]
-pub(crate) async fn bystander(_n: u64) {}
+pub(crate) async fn bystander(millis: u64) {
+    if millis > 0 {
+        tokio::time::sleep(Duration::from_millis(millis)).await;
+    }
+}
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) enum Evil {
