@@ -14,9 +14,7 @@ use crate::{
 
 pub(crate) async fn report(lines: &[Line], jobs: &JobManager) -> bgjob::Result<Report> {
     let mut judge = Judge::default();
-    for line in lines {
-        judge.hear(line);
-    }
+    lines.iter().for_each(|line| judge.hear(line));
     let mut report = judge.close();
     let acked: Vec<_> = judge.acked.iter().collect();
     for ids in acked.chunks(1000) {
@@ -28,6 +26,40 @@ pub(crate) async fn report(lines: &[Line], jobs: &JobManager) -> bgjob::Result<R
         }
     }
     Ok(report)
+}
+
+/// Whether the judge sees each crime in a ledger that has one of each, and only those.
+pub(crate) fn is_awake() -> bool {
+    const CRIMES: &str = "\
+        1 1 acked a 0
+        2 10 start a 0
+        3 11 start a 1
+        4 11 success a 0
+        5 11 end a 0
+        6 10 success a 0
+        7 12 start a 1
+        8 12 start b 0
+        9 1 kill 12 0
+        15 13 start b 1
+        16 13 start c 0
+        17 1 stop 13 0
+        18 14 start c 1
+        19 14 start d 0
+        20 14 end d 0
+        21 15 start d 1
+        22 1 kill 15 0
+        23 1 kill 99 0";
+    let lines: Vec<_> = CRIMES.lines().map(|l| Line::parse(l.trim())).collect();
+    let mut judge = Judge::default();
+    lines.iter().for_each(|line| judge.hear(line));
+    let seen = judge.close();
+    let crimes = (seen.start_after_done, seen.double_success, seen.unexplained);
+    let causes = (seen.after_kill, seen.after_stop, seen.after_other);
+    crimes == (1, 1, 1)
+        && causes == (1, 1, 3)
+        && seen.explained == 2
+        && (seen.kills, seen.hits) == (3, 2)
+        && seen.first == [Duration::from_micros(6)]
 }
 
 #[derive(Default)]

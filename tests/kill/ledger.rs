@@ -95,7 +95,7 @@ impl Tail {
 }
 
 impl Line {
-    fn parse(line: &str) -> Self {
+    pub(crate) fn parse(line: &str) -> Self {
         let words: Vec<_> = line.split(' ').collect();
         let [at, pid, what, about, n] = words.as_slice() else {
             panic!("a torn line in a ledger: {line}")

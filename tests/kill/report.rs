@@ -136,11 +136,10 @@ impl fmt::Display for Report {
                 self.first.len()
             ),
         )?;
-        let last = percentile(&self.later, 100);
-        row(
-            "later recovery",
-            format!("max {last:.1?} of {}", self.later.len()),
-        )?;
+        if let Some(last) = self.later.last() {
+            let text = format!("max {last:.1?} of {}", self.later.len());
+            row("later recovery", text)?;
+        }
         let (calm, storm) = (self.calm.per_second(), self.storm.per_second());
         let share = self.share_of_calm();
         write!(

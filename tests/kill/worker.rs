@@ -52,7 +52,7 @@ pub(crate) async fn work(
     ledger: State<Arc<Ledger>>,
     jobs: State<JobManager>,
 ) -> Result<(), JobError> {
-    let run = Run::start(Arc::clone(&ledger), &ctx);
+    let _run = Run::start(Arc::clone(&ledger), &ctx);
     if let Some(child) = meta.child() {
         let id = JobId::from_key(&child.key);
         work::enqueue(&jobs, child).id(id).await?;
@@ -60,7 +60,6 @@ pub(crate) async fn work(
         ledger.sync();
     }
     tokio::time::sleep(Duration::from_millis(meta.millis)).await;
-    run.end();
     Ok(())
 }
 
@@ -77,10 +76,6 @@ impl Run {
             ledger,
             id: ctx.id(),
         }
-    }
-
-    fn end(self) {
-        drop(self);
     }
 }
 
