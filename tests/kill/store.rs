@@ -31,8 +31,8 @@ impl Store {
         Self::ALL.into_iter().find(|store| store.name() == name)
     }
 
-    /// How many jobs the load has every tenth of a second. Behind a backlog, what crashed would wait
-    /// its turn like everything else, so it is well below what the store can do beside other work.
+    /// How many jobs the load has every tenth of a second: well below what the store can do beside
+    /// other work. (Behind a backlog, what crashed would wait its turn like everything else.)
     pub(crate) fn pace(self) -> u64 {
         match self {
             Self::Sqlite | Self::SqliteChannel => 4,
