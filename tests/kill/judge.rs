@@ -1,162 +1,219 @@
-//! The judge: reads the ledger and the store and says what went wrong, if anything.
+//! The judge: reads the ledger and the store and says what happened.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
-    fmt,
     time::Duration,
 };
 
 use bgjob::{JobId, prelude::*};
 
-use crate::{Plan, ledger::Line, worker::WORKERS};
+use crate::{
+    ledger::Line,
+    report::{Rate, Report},
+};
 
-/// What a run showed.
-#[derive(Debug, Default)]
-pub(crate) struct Report {
-    acked: usize,
-    succeeded: usize,
-    lost: usize,
-    start_after_done: usize,
-    double_success: usize,
-    kills: usize,
-    starts: usize,
-    /// Second starts after a kill: how it should be.
-    explained: usize,
-    /// Second starts while the first holder lived and had not ended.
-    unexplained: usize,
-    /// From a job's first kill to its next start.
-    first: Vec<Duration>,
-    /// From a later kill: its backoff is a minute, then ten.
-    later: Vec<Duration>,
-    took: Duration,
-}
-
-pub(crate) async fn report(
-    lines: &[Line],
-    jobs: &JobManager,
-    took: Duration,
-) -> bgjob::Result<Report> {
-    let mut report = Report {
-        took,
-        ..Report::default()
-    };
-    let mut acked = BTreeSet::new();
-    let mut over = HashSet::new();
-    let mut succeeded: HashMap<&str, usize> = HashMap::new();
-    let mut killed: HashMap<u32, Duration> = HashMap::new();
-    // Who is in the middle of a job, and since when.
-    let mut running: HashMap<&str, u32> = HashMap::new();
-    let mut hit = HashSet::new();
-    for line in lines {
-        let about = line.about.as_str();
-        match line.what.as_str() {
-            "acked" => _ = acked.insert(about),
-            "kill" => {
-                killed.insert(about.parse().expect("a process id"), line.at);
-                report.kills += 1;
-            }
-            "start" => {
-                report.starts += 1;
-                report.start_after_done += usize::from(over.contains(about));
-                match running.insert(about, line.pid).map(|pid| killed.get(&pid)) {
-                    Some(Some(at)) => {
-                        report.explained += 1;
-                        let first = hit.insert(about);
-                        let which = if first {
-                            &mut report.first
-                        } else {
-                            &mut report.later
-                        };
-                        which.push(line.at - *at);
-                    }
-                    Some(None) => report.unexplained += 1,
-                    None => {}
-                }
-            }
-            "end" if running.get(about) == Some(&line.pid) => _ = running.remove(about),
-            "terminal" => _ = over.insert(about),
-            "success" => *succeeded.entry(about).or_default() += 1,
-            _ => {}
+pub(crate) async fn report(lines: &[Line], jobs: &JobManager) -> bgjob::Result<Report> {
+    let mut judge = Judge::default();
+    lines.iter().for_each(|line| judge.hear(line));
+    let mut report = judge.close();
+    let acked: Vec<_> = judge.acked.iter().collect();
+    for ids in acked.chunks(1000) {
+        let ids = ids.iter().map(|id| id.parse());
+        let ids = ids.collect::<bgjob::Result<Vec<JobId>>>()?;
+        for job in jobs.store().get(&ids).await? {
+            let succeeded = job.is_some_and(|job| job.state() == JobState::Succeeded);
+            report.lost += usize::from(!succeeded);
         }
     }
-    report.double_success = succeeded.values().filter(|n| **n > 1).count();
-    report.acked = acked.len();
-    for id in acked {
-        let id: JobId = id.parse()?;
-        match jobs.get(id).await?.map(|job| job.state()) {
-            Some(JobState::Succeeded) => report.succeeded += 1,
-            _ => report.lost += 1,
-        }
-    }
-    report.first.sort();
-    report.later.sort();
     Ok(report)
 }
 
-impl Report {
-    pub(crate) fn is_good(&self, plan: Plan) -> bool {
-        let crimes = self.lost + self.start_after_done + self.double_success + self.unexplained;
-        crimes == 0
-            && self.acked == plan.jobs as usize
-            && self.kills == plan.kills
-            // A run in which no kill hit a job in the middle has shown nothing.
-            && self.explained > 0
-            && percentile(&self.first, 99) <= FIRST
+/// Whether the judge sees each crime in a ledger that has one of each, and only those.
+pub(crate) fn is_awake() -> bool {
+    const CRIMES: &str = "\
+        1 1 acked a 0
+        2 10 start a 0
+        3 11 start a 1
+        4 11 success a 0
+        5 11 end a 0
+        6 10 success a 0
+        7 12 start a 1
+        8 12 start b 0
+        9 1 kill 12 0
+        15 13 start b 1
+        16 13 start c 0
+        17 1 stop 13 0
+        18 14 start c 1
+        19 14 start d 0
+        20 14 end d 0
+        21 15 start d 1
+        22 1 kill 15 0
+        23 1 kill 99 0";
+    let lines: Vec<_> = CRIMES.lines().map(|l| Line::parse(l.trim())).collect();
+    let mut judge = Judge::default();
+    lines.iter().for_each(|line| judge.hear(line));
+    let seen = judge.close();
+    let crimes = (seen.start_after_done, seen.double_success, seen.unexplained);
+    let causes = (seen.after_kill, seen.after_stop, seen.after_other);
+    crimes == (1, 1, 1)
+        && causes == (1, 1, 3)
+        && seen.explained == 2
+        && (seen.kills, seen.hits) == (3, 2)
+        && seen.first == [Duration::from_micros(6)]
+}
+
+#[derive(Default)]
+struct Judge<'a> {
+    acked: BTreeSet<&'a str>,
+    terminal: HashSet<&'a str>,
+    succeeded: HashMap<&'a str, usize>,
+    /// The last run of each job.
+    runs: HashMap<&'a str, Run>,
+    /// Jobs that each process is in the middle of.
+    held: HashMap<u32, HashSet<&'a str>>,
+    killed: HashMap<u32, Duration>,
+    /// When each process was last stopped.
+    stopped: HashMap<u32, Duration>,
+    calm: Span,
+    storm: Span,
+    has_stormed: bool,
+    report: Report,
+}
+
+/// From the first acknowledgement to the last success.
+#[derive(Default)]
+struct Span {
+    from: Option<Duration>,
+    to: Duration,
+    jobs: usize,
+}
+
+struct Run {
+    pid: u32,
+    at: Duration,
+    crashes: u64,
+    has_ended: bool,
+}
+
+impl<'a> Judge<'a> {
+    fn hear(&mut self, line: &'a Line) {
+        let about = line.about.as_str();
+        match line.what.as_str() {
+            "acked" => {
+                self.acked.insert(about);
+                self.span().from.get_or_insert(line.at);
+            }
+            "terminal" => _ = self.terminal.insert(about),
+            "success" => {
+                *self.succeeded.entry(about).or_default() += 1;
+                let span = self.span();
+                span.jobs += 1;
+                span.to = line.at;
+            }
+            "start" => self.start(line),
+            "end" => {
+                self.held.entry(line.pid).or_default().remove(about);
+                if let Some(run) = self.runs.get_mut(about)
+                    && run.pid == line.pid
+                {
+                    run.has_ended = true;
+                }
+            }
+            "kill" => self.kill(line),
+            "stop" => {
+                self.report.stops += 1;
+                self.stopped.insert(pid(line), line.at);
+            }
+            "storm" => self.has_stormed = true,
+            _ => {}
+        }
+    }
+
+    fn start(&mut self, line: &'a Line) {
+        let about = line.about.as_str();
+        self.report.starts += 1;
+        let over = self.terminal.contains(about) || self.succeeded.contains_key(about);
+        self.report.start_after_done += usize::from(over);
+        self.held.entry(line.pid).or_default().insert(about);
+        let run = Run {
+            pid: line.pid,
+            at: line.at,
+            crashes: line.n,
+            has_ended: false,
+        };
+        if let Some(earlier) = self.runs.insert(about, run) {
+            self.start_again(&earlier, line);
+        }
+    }
+
+    /// A job is started although it was before: because its holder was killed or stood still, or
+    /// because that gave it up itself, as when the store stood still.
+    fn start_again(&mut self, earlier: &Run, line: &Line) {
+        let report = &mut self.report;
+        let killed = self.killed.get(&earlier.pid);
+        let stopped = self.stopped.get(&earlier.pid);
+        let stopped = stopped.is_some_and(|at| *at >= earlier.at);
+        if let Some(at) = killed {
+            report.after_kill += 1;
+            let first = (earlier.crashes, line.n) == (0, 1);
+            let recoveries = if first {
+                &mut report.first
+            } else {
+                &mut report.later
+            };
+            recoveries.push(line.at.saturating_sub(*at));
+        } else if stopped {
+            report.after_stop += 1;
+        } else {
+            report.after_other += 1;
+        }
+        if !earlier.has_ended {
+            if killed.is_some() || stopped {
+                report.explained += 1;
+            } else {
+                report.unexplained += 1;
+            }
+        }
+    }
+
+    fn kill(&mut self, line: &Line) {
+        let pid = pid(line);
+        self.killed.insert(pid, line.at);
+        self.report.kills += 1;
+        let held = self.held.get(&pid).is_some_and(|held| !held.is_empty());
+        self.report.hits += usize::from(held);
+    }
+
+    fn span(&mut self) -> &mut Span {
+        if self.has_stormed {
+            &mut self.storm
+        } else {
+            &mut self.calm
+        }
+    }
+
+    fn close(&mut self) -> Report {
+        let mut report = std::mem::take(&mut self.report);
+        report.acked = self.acked.len();
+        report.terminal = self.terminal.len();
+        report.double_success = self.succeeded.values().filter(|n| **n > 1).count();
+        report.calm = self.calm.rate();
+        report.storm = self.storm.rate();
+        report.first.sort();
+        report.later.sort();
+        report
     }
 }
 
-/// The most that 99 of 100 jobs may wait after a first crash: L2 of the promises.
-const FIRST: Duration = Duration::from_secs(40);
-
-fn percentile(sorted: &[Duration], percent: usize) -> Duration {
-    let last = sorted.len().saturating_sub(1);
-    sorted
-        .get(last * percent / 100)
-        .copied()
-        .unwrap_or_default()
+impl Span {
+    fn rate(&self) -> Rate {
+        Rate {
+            jobs: self.jobs,
+            span: self.to.saturating_sub(self.from.unwrap_or_default()),
+        }
+    }
 }
 
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            acked,
-            succeeded,
-            lost,
-            start_after_done,
-            double_success,
-            ..
-        } = self;
-        let Self {
-            kills,
-            starts,
-            explained,
-            unexplained,
-            took,
-            ..
-        } = self;
-        let (p50, p99) = (percentile(&self.first, 50), percentile(&self.first, 99));
-        let last = percentile(&self.later, 100);
-        let rate = *succeeded as f64 / took.as_secs_f64();
-        writeln!(f, "acked {acked}, succeeded {succeeded}, lost {lost}")?;
-        writeln!(
-            f,
-            "start after done {start_after_done}, double success {double_success}"
-        )?;
-        writeln!(
-            f,
-            "kills {kills}, each of a process that held jobs; {WORKERS} workers"
-        )?;
-        writeln!(
-            f,
-            "starts {starts}: again after a kill {explained}, unexplained {unexplained}"
-        )?;
-        writeln!(
-            f,
-            "recovery after a first crash p50 {p50:.1?}, p99 {p99:.1?}"
-        )?;
-        writeln!(
-            f,
-            "after a later one at most {last:.1?}; {rate:.0} jobs/s over {took:.1?}"
-        )
-    }
+fn pid(line: &Line) -> u32 {
+    line.about.parse().expect("a process id")
 }

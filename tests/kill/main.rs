@@ -1,82 +1,107 @@
-//! Kills workers at random and looks whether anything was lost: real processes on one SQLite file,
-//! with a ledger outside the store.
+//! Real processes, real faults: workers are killed, frozen, poisoned, starved of memory and shut
+//! down at random, and a ledger outside the store tells whether anything was lost.
 //!
 //! ```text
-//! cargo test --test kill                                   # the short form
-//! cargo test --test kill -- --jobs 5000 --kills 100        # as long as you like
+//! cargo test --test kill                                     # the short form, all of it
+//! cargo test --test kill -- kill --store file --long         # 20,000 jobs, 100 kills
+//! cargo test --test kill -- --help
 //! ```
 
+mod crew;
 mod judge;
+mod kill;
 mod ledger;
+mod load;
 mod nemesis;
+mod options;
+mod poison;
+mod report;
+mod shutdown;
+mod soak;
+mod store;
+mod watch;
 mod worker;
 
-use std::{path::Path, process::ExitCode, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
-use bgjob::prelude::*;
+use clap::Parser;
 
-use ledger::Ledger;
-use worker::WORKERS;
+use options::{Options, Scenario};
+use store::Store;
 
-/// What a run is made of.
-#[derive(Debug, Clone, Copy)]
-struct Plan {
-    jobs: u64,
-    kills: usize,
-    /// For everything to end after the last kill.
-    patience: Duration,
+/// What one run of a scenario has: a store, a folder of its own, and the size it is asked for.
+struct Ground {
+    store: Store,
+    folder: PathBuf,
+    options: Options,
+}
+
+impl Ground {
+    /// Jobs every tenth of a second.
+    fn pace(&self) -> u64 {
+        self.options.pace.unwrap_or(self.store.pace())
+    }
 }
 
 fn main() -> ExitCode {
-    let args: Vec<_> = std::env::args().skip(1).collect();
     let runtime = tokio::runtime::Runtime::new().expect("a runtime starts");
-    if let [role, folder] = args.as_slice()
+    let args: Vec<_> = std::env::args().skip(1).collect();
+    if let [role, folder, store, drain] = args.as_slice()
         && role == "--worker"
     {
+        let store = Store::named(store).expect("the harness names a store");
+        let drain = drain.parse().expect("the harness gives milliseconds");
         runtime
-            .block_on(worker::run(Path::new(folder)))
-            .expect("a worker runs until it is killed");
+            .block_on(worker::run(store, Path::new(folder), drain))
+            .expect("a worker runs until it is ended");
         return ExitCode::SUCCESS;
     }
-    let number = |name: &str| {
-        let at = args.iter().position(|arg| arg == name)?;
-        args.get(at + 1)?.parse::<u64>().ok()
-    };
-    let plan = Plan {
-        jobs: number("--jobs").unwrap_or(2500),
-        kills: number("--kills").unwrap_or(20) as usize,
-        patience: Duration::from_secs(120),
-    };
-    let folder = std::env::temp_dir().join(format!("bgjob-kill-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).expect("a folder is made");
-    let passed = runtime
-        .block_on(run(&folder, plan))
-        .expect("the store answers");
-    let _ = std::fs::remove_dir_all(&folder);
-    // The form that `cargo test` prints, for whoever adds the lines up.
-    let (verdict, passes) = if passed { ("ok", 1) } else { ("FAILED", 0) };
-    println!(
-        "\ntest result: {verdict}. {passes} passed; {} failed; 0 ignored",
-        1 - passes
-    );
-    if passed {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
+    let options = Options::parse();
+    let (mut passed, mut failed) = (0, 0);
+    let runs = options.runs();
+    if !runs.is_empty() {
+        assert!(judge::is_awake(), "the judge does not see a crime");
     }
+    for (scenario, store) in runs {
+        println!("\n{} on {}", scenario.name(), store.name());
+        if runtime.block_on(run(scenario, store, &options)) {
+            passed += 1;
+        } else {
+            failed += 1;
+        }
+    }
+    // The form that `cargo test` prints, for whoever adds the lines up.
+    let verdict = if failed == 0 { "ok" } else { "FAILED" };
+    println!("\ntest result: {verdict}. {passed} passed; {failed} failed; 0 ignored");
+    ExitCode::from(u8::from(failed > 0))
 }
 
-async fn run(folder: &Path, plan: Plan) -> bgjob::Result<bool> {
-    println!(
-        "{} jobs, {} kills, {WORKERS} workers on one SQLite file",
-        plan.jobs, plan.kills
-    );
-    let jobs = JobManager::connect(worker::url(folder)).await?;
-    let producer = tokio::spawn(nemesis::produce(jobs.clone(), folder.to_owned(), plan.jobs));
-    let ledger = Ledger::open(folder);
-    let took = nemesis::strike(folder, &jobs, &ledger, plan).await?;
-    producer.await.expect("the producer does not panic")?;
-    let report = judge::report(&ledger::read(folder), &jobs, took).await?;
-    println!("{report}");
-    Ok(report.is_good(plan))
+/// Runs one scenario. The folder of one that failed stays, to be looked into.
+async fn run(scenario: Scenario, store: Store, options: &Options) -> bool {
+    let name = format!("bgjob-kill-{}-{}", std::process::id(), bgjob::JobId::new());
+    let ground = Ground {
+        store,
+        folder: std::env::temp_dir().join(name),
+        options: options.clone(),
+    };
+    std::fs::create_dir_all(&ground.folder).expect("a folder is made");
+    let faults = match scenario {
+        Scenario::Kill => kill::run(&ground).await,
+        Scenario::Poison => poison::run(&ground, poison::Evil::Abort).await,
+        Scenario::Oom => poison::run(&ground, poison::Evil::Hoard).await,
+        Scenario::Shutdown => shutdown::run(&ground).await,
+        Scenario::Soak => soak::run(&ground).await,
+    };
+    let faults = faults.unwrap_or_else(|error| vec![format!("the harness ended early: {error}")]);
+    if faults.is_empty() {
+        println!("  verdict: good");
+        let _ = std::fs::remove_dir_all(&ground.folder);
+    } else {
+        println!("  verdict: BAD: {}", faults.join("; "));
+        println!("  what it left is in {}", ground.folder.display());
+    }
+    faults.is_empty()
 }

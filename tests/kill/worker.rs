@@ -1,24 +1,23 @@
-//! A worker: a process that runs jobs until it is killed, and notes what it does.
+//! A worker: a process that runs jobs until it is ended, and notes what it does.
 
-use std::{
-    path::Path,
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{path::Path, sync::Arc, time::Duration};
 
-use bgjob::{Event, prelude::*, store::Finished};
+use bgjob::{Event, JobId, prelude::*, store::Finished};
 use serde::{Deserialize, Serialize};
 
-use crate::ledger::Ledger;
+use crate::{ledger::Ledger, store::Store};
 
-pub(crate) const WORKERS: usize = 3;
-/// The shortest lease there is, so that the run is short too.
+/// The shortest lease there is, so that the runs are short too.
 pub(crate) const LEASE: Duration = Duration::from_secs(5);
+/// More than the load needs: jobs that are found once a second must not queue up.
+const SLOTS: usize = 25;
 
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Work {
     pub(crate) key: String,
-    pub(crate) millis: u64,
+    millis: u64,
+    /// Enqueues another piece from where it runs.
+    child: bool,
 }
 
 impl Work {
@@ -32,46 +31,132 @@ impl Work {
         Self {
             key: format!("work-{n}"),
             millis,
+            child: n % 5 == 3,
+        }
+    }
+
+    fn child(&self) -> Option<Self> {
+        self.child.then(|| Self {
+            key: format!("{}-child", self.key),
+            millis: 50,
+            child: false,
+        })
+    }
+}
+
+/// Takes its time. Kills are many here, so a job may see many crashes.
+#[job(max_crashes = 100, retain = "1h")]
+pub(crate) async fn work(
+    meta: Work,
+    ctx: JobContext,
+    ledger: State<Arc<Ledger>>,
+    jobs: State<JobManager>,
+) -> Result<(), JobError> {
+    let _run = Run::start(Arc::clone(&ledger), &ctx);
+    if let Some(child) = meta.child() {
+        let id = JobId::from_key(&child.key);
+        work::enqueue(&jobs, child).id(id).await?;
+        ledger.note("acked", id, 0);
+        ledger.sync();
+    }
+    tokio::time::sleep(Duration::from_millis(meta.millis)).await;
+    Ok(())
+}
+
+/// Notes when the handler begins and ends, also where it is dropped before it returns.
+struct Run {
+    ledger: Arc<Ledger>,
+    id: JobId,
+}
+
+impl Run {
+    fn start(ledger: Arc<Ledger>, ctx: &JobContext) -> Self {
+        ledger.note("start", ctx.id(), u64::from(ctx.crashes()));
+        Self {
+            ledger,
+            id: ctx.id(),
         }
     }
 }
 
-static LEDGER: OnceLock<Ledger> = OnceLock::new();
-
-/// Takes its time. Kills are many here, so a job may see many crashes.
-#[job(max_crashes = 100, retain = "1h")]
-pub(crate) async fn work(meta: Work, ctx: JobContext) -> Result<u64, JobError> {
-    let ledger = LEDGER
-        .get()
-        .ok_or_else(|| JobError::abort("only workers run this"))?;
-    ledger.note(&format!("start {} {}", ctx.id(), ctx.fence()));
-    tokio::time::sleep(Duration::from_millis(meta.millis)).await;
-    ledger.note(&format!("end {} {}", ctx.id(), ctx.fence()));
-    Ok(ctx.fence())
+impl Drop for Run {
+    fn drop(&mut self) {
+        self.ledger.note("end", self.id, 0);
+    }
 }
 
-pub(crate) fn url(folder: &Path) -> String {
-    format!("sqlite:{}", folder.join("jobs.db").display())
+/// What lies beside a villain in a process's hands, and has done nothing wrong.
+#[job]
+pub(crate) async fn bystander(millis: u64) {
+    if millis > 0 {
+        tokio::time::sleep(Duration::from_millis(millis)).await;
+    }
 }
 
-pub(crate) async fn run(folder: &Path) -> bgjob::Result<()> {
-    let ledger = LEDGER.get_or_init(|| Ledger::open(folder));
-    let listener: Arc<dyn Fn(&Event<'_>) + Send + Sync> = Arc::new(move |event| {
-        if let Event::Recorded {
-            job,
-            answer: Finished::Applied(JobState::Succeeded),
-            ..
-        } = event
-        {
-            ledger.note(&format!("success {}", job.id));
-        }
-    });
-    let jobs = JobManager::connect(url(folder)).await?;
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) enum Evil {
+    /// Aborts its process.
+    Abort,
+    /// Asks for memory until there is none, which aborts the process too.
+    Hoard,
+}
+
+#[job]
+pub(crate) async fn villain(evil: Evil) {
+    if matches!(evil, Evil::Abort) {
+        std::process::abort();
+    }
+    let mut hoard: Vec<Vec<u8>> = Vec::new();
+    loop {
+        hoard.push(std::hint::black_box(Vec::with_capacity(64 << 20)));
+    }
+}
+
+/// The soak's job: short, and soon forgotten, so that the database can stay as it is.
+#[job(retain = "10s")]
+pub(crate) async fn chore(millis: u64) {
+    tokio::time::sleep(Duration::from_millis(millis)).await;
+}
+
+pub(crate) async fn run(store: Store, folder: &Path, drain: u64) -> bgjob::Result<()> {
+    let ledger = Arc::new(Ledger::open(folder));
+    let jobs = store.open(folder).await?;
+    tokio::spawn(count_tasks(Arc::clone(&ledger)));
+    let heard = Arc::clone(&ledger);
     let drained = JobDispatcher::builder(&jobs)
         .lease(LEASE)
-        .on_event(move |event| listener(event))
+        .default_slots(SLOTS)
+        .drain(Duration::from_millis(drain))
+        .cancel_within(Duration::from_millis(500))
+        .state(Arc::clone(&ledger))
+        .state(jobs.clone())
+        .on_event(move |event| note_success(&heard, event))
         .run()
         .await?;
-    ledger.note(&format!("drained {}", drained.released));
+    ledger.note("released", "-", drained.released as u64);
     Ok(())
+}
+
+fn note_success(ledger: &Ledger, event: &Event<'_>) {
+    if let Event::Recorded {
+        job,
+        answer: Finished::Applied(JobState::Succeeded),
+        ..
+    } = event
+        && &*job.spec.name == work::NAME
+    {
+        ledger.note("success", job.id, 0);
+        ledger.sync();
+    }
+}
+
+/// Notes now and then how many tasks there are.
+async fn count_tasks(ledger: Arc<Ledger>) {
+    loop {
+        let tasks = tokio::runtime::Handle::current()
+            .metrics()
+            .num_alive_tasks();
+        ledger.note("tasks", tasks, 0);
+        tokio::time::sleep(Duration::from_secs(10)).await;
+    }
 }

@@ -164,11 +164,7 @@ pub(crate) const BANS: &[Ban] = &[
         within: &[""],
         // Real processes that take real time, and a nemesis that strikes at odd moments; simulated
         // ones, whose time takes none.
-        except: &[
-            "tests/kill/nemesis.rs",
-            "tests/kill/worker.rs",
-            "tests/simulation/",
-        ],
+        except: &["tests/kill/", "tests/simulation/"],
         code: Part::ForTests,
         remedy: "tests don't sleep: advance paused time or a manual clock, or wait for an event",
     },

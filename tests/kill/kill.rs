@@ -1,0 +1,88 @@
+//! The scenario `kill`: workers are killed and frozen at random under a steady load.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    Ground,
+    crew::Crew,
+    judge,
+    ledger::{Ledger, Tail},
+    load, nemesis,
+    watch::Watch,
+    worker::LEASE,
+};
+
+const WORKERS: usize = 5;
+
+/// What a run is made of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Plan {
+    /// Jobs before the first strike, to compare with.
+    pub(crate) calm: u64,
+    /// Jobs after that.
+    pub(crate) jobs: u64,
+    pub(crate) kills: usize,
+    pub(crate) stops: usize,
+    /// Who is in the middle of a job that has crashed more often than this is not struck.
+    pub(crate) spare: u64,
+    pub(crate) long: bool,
+    /// For the next job to end, once all are enqueued.
+    patience: Duration,
+}
+
+impl Plan {
+    fn new(ground: &Ground) -> Self {
+        let long = ground.options.long;
+        // About twelve seconds of load, or eight minutes.
+        let jobs = if long { 20_000 } else { 120 * ground.pace() };
+        let jobs = ground.options.jobs.unwrap_or(jobs);
+        let kills = if long { 100 } else { 5 };
+        let kills = ground.options.kills.unwrap_or(kills);
+        Self {
+            calm: (jobs / 10).max(jobs.min(30 * ground.pace())),
+            jobs,
+            kills,
+            stops: kills.div_ceil(8),
+            spare: u64::from(long),
+            long,
+            // In the long form a job may crash a third time, and then waits ten minutes.
+            patience: Duration::from_secs(if long { 660 } else { 60 }),
+        }
+    }
+}
+
+pub(crate) async fn run(ground: &Ground) -> bgjob::Result<Vec<String>> {
+    let plan = Plan::new(ground);
+    println!(
+        "  {} jobs in calm, {} under {} kills and {} stops; {WORKERS} workers, lease {LEASE:?}",
+        plan.calm, plan.jobs, plan.kills, plan.stops
+    );
+    let jobs = ground.store.open(&ground.folder).await?;
+    let ledger = Arc::new(Ledger::open(&ground.folder));
+    let mut crew = Crew::start(ground, WORKERS, Duration::from_secs(20), None);
+    let mut watch = Watch::new(ground, &jobs, &ledger);
+    let pace = ground.pace();
+    let produce = |pieces| {
+        tokio::spawn(load::produce(
+            jobs.clone(),
+            Arc::clone(&ledger),
+            pieces,
+            pace,
+        ))
+    };
+
+    let load = produce(0..plan.calm);
+    watch.until_over(&load, plan.patience).await;
+    ledger.note("storm", "-", 0);
+    let load = produce(plan.calm..plan.calm + plan.jobs);
+    tokio::join!(
+        nemesis::strike(ground, &mut crew, &ledger, plan),
+        watch.until_over(&load, plan.patience)
+    );
+    // What a frozen worker did last may have come after the end of the last job.
+    watch.until_over(&load, plan.patience).await;
+    drop(crew);
+    let report = judge::report(&Tail::new(&ground.folder).more(), &jobs).await?;
+    println!("{report}");
+    Ok(report.faults(plan))
+}

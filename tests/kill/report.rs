@@ -1,0 +1,151 @@
+//! What a run with kills showed, and whether that is good.
+
+use std::{fmt, time::Duration};
+
+use crate::{kill::Plan, worker::LEASE};
+
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    pub(crate) acked: usize,
+    pub(crate) terminal: usize,
+    pub(crate) lost: usize,
+    pub(crate) start_after_done: usize,
+    pub(crate) double_success: usize,
+    pub(crate) kills: usize,
+    /// Kills of a process in the middle of jobs.
+    pub(crate) hits: usize,
+    pub(crate) stops: usize,
+    pub(crate) starts: usize,
+    /// Second starts, by what became of the first one's process.
+    pub(crate) after_kill: usize,
+    pub(crate) after_stop: usize,
+    pub(crate) after_other: usize,
+    /// Second starts while the first was in the middle, and its process killed or stopped.
+    pub(crate) explained: usize,
+    /// The same while its process was well.
+    pub(crate) unexplained: usize,
+    /// From a kill to the next start of a job that had not crashed before.
+    pub(crate) first: Vec<Duration>,
+    /// The same for others: their backoff is a minute, then ten.
+    pub(crate) later: Vec<Duration>,
+    pub(crate) calm: Rate,
+    pub(crate) storm: Rate,
+}
+
+/// So many jobs in so long.
+#[derive(Debug, Default)]
+pub(crate) struct Rate {
+    pub(crate) jobs: usize,
+    pub(crate) span: Duration,
+}
+
+impl Rate {
+    fn per_second(&self) -> f64 {
+        self.jobs as f64 / self.span.as_secs_f64().max(0.001)
+    }
+}
+
+/// The most that 99 of 100 jobs may wait after a first crash. The short form has a few dozen, so
+/// that its 99th is its worst, and runs wherever tests run, beside whatever else.
+const FIRST: Duration = LEASE.saturating_add(Duration::from_secs(10));
+const FIRST_SHORT: Duration = LEASE.saturating_add(Duration::from_secs(15));
+
+impl Report {
+    /// The goals it missed, in words.
+    pub(crate) fn faults(&self, plan: Plan) -> Vec<String> {
+        let p99 = percentile(&self.first, 99);
+        let most = if plan.long { FIRST } else { FIRST_SHORT };
+        let half = self.share_of_calm() >= 50.0;
+        let made = (plan.calm + plan.jobs) as usize;
+        let goals = [
+            (self.lost == 0, "jobs were lost"),
+            (self.start_after_done == 0, "starts after the end"),
+            (self.double_success == 0, "double successes"),
+            (self.unexplained == 0, "unexplained overlaps"),
+            (self.acked >= made, "not all jobs were acknowledged"),
+            (self.terminal >= self.acked, "not all jobs came to an end"),
+            (
+                self.kills == plan.kills,
+                "the work ended too soon for all kills",
+            ),
+            (
+                self.stops == plan.stops,
+                "the work ended too soon for all stops",
+            ),
+            (
+                self.hits * 10 >= self.kills * 9,
+                "too many kills hit nothing",
+            ),
+            (p99 <= most, "recovery took too long"),
+            // A run in which nothing was started again has shown nothing.
+            (self.after_kill > 0, "no kill cost a start"),
+            (!plan.long || half, "less than half the throughput of calm"),
+        ];
+        let missed = goals.iter().filter(|(good, _)| !good);
+        missed.map(|(_, what)| (*what).to_owned()).collect()
+    }
+
+    fn share_of_calm(&self) -> f64 {
+        100.0 * self.storm.per_second() / self.calm.per_second().max(0.001)
+    }
+}
+
+fn percentile(sorted: &[Duration], percent: usize) -> Duration {
+    let last = sorted.len().saturating_sub(1);
+    let at = sorted.get(last * percent / 100);
+    at.copied().unwrap_or_default()
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut row = |name: &str, text: String| writeln!(f, "  {name:<22}{text}");
+        row("acked", self.acked.to_string())?;
+        row("terminal", self.terminal.to_string())?;
+        row("lost", self.lost.to_string())?;
+        row("start after done", self.start_after_done.to_string())?;
+        row("double success", self.double_success.to_string())?;
+        let (explained, unexplained) = (self.explained, self.unexplained);
+        row(
+            "overlaps",
+            format!("{explained} explained, {unexplained} unexplained"),
+        )?;
+        row(
+            "second starts",
+            format!(
+                "{} of {} starts: {} after a kill, {} after a stop, {} other",
+                self.after_kill + self.after_stop + self.after_other,
+                self.starts,
+                self.after_kill,
+                self.after_stop,
+                self.after_other
+            ),
+        )?;
+        let share = 100 * self.hits / self.kills.max(1);
+        row(
+            "kills",
+            format!(
+                "{}, {share} % of a process that held jobs; stops {}",
+                self.kills, self.stops
+            ),
+        )?;
+        let [p50, p99, max] = [50, 99, 100].map(|percent| percentile(&self.first, percent));
+        row(
+            "first recovery",
+            format!(
+                "p50 {p50:.1?}, p99 {p99:.1?}, max {max:.1?} of {}",
+                self.first.len()
+            ),
+        )?;
+        if let Some(last) = self.later.last() {
+            let text = format!("max {last:.1?} of {}", self.later.len());
+            row("later recovery", text)?;
+        }
+        let (calm, storm) = (self.calm.per_second(), self.storm.per_second());
+        let share = self.share_of_calm();
+        write!(
+            f,
+            "  {:<22}{storm:.0} jobs/s, {share:.0} % of {calm:.0} in calm",
+            "throughput"
+        )
+    }
+}

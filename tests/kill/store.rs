@@ -1,0 +1,54 @@
+//! The stores a run can be on. A further one is a variant, a name and a URL.
+
+use std::path::Path;
+
+use bgjob::prelude::*;
+use clap::ValueEnum;
+
+/// Where the jobs are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Store {
+    Sqlite,
+    /// Each process has a channel of its own beside the shared file, so most hints never reach
+    /// whom they would help: idle repair and touches make up for them.
+    #[value(name = "sqlite+channel")]
+    SqliteChannel,
+    File,
+}
+
+impl Store {
+    pub(crate) const ALL: [Self; 3] = [Self::Sqlite, Self::SqliteChannel, Self::File];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Sqlite => "sqlite",
+            Self::SqliteChannel => "sqlite+channel",
+            Self::File => "file",
+        }
+    }
+
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|store| store.name() == name)
+    }
+
+    /// How many jobs the load has every tenth of a second: well below what the store can do beside
+    /// other work. (Behind a backlog, what crashed would wait its turn like everything else.)
+    pub(crate) fn pace(self) -> u64 {
+        match self {
+            Self::Sqlite | Self::SqliteChannel => 4,
+            // Each job is three files written through to the disk, under one lock for all.
+            Self::File => 1,
+        }
+    }
+
+    pub(crate) async fn open(self, folder: &Path) -> bgjob::Result<JobManager> {
+        let database = format!("sqlite:{}", folder.join("jobs.db").display());
+        match self {
+            Self::Sqlite => JobManager::connect(database).await,
+            Self::SqliteChannel => JobManager::connect(database).queue_url("channel:").await,
+            Self::File => {
+                JobManager::connect(format!("file:{}", folder.join("jobs").display())).await
+            }
+        }
+    }
+}
