@@ -3,12 +3,14 @@
 //! ```text
 //! cargo bench --bench throughput -- memory
 //! cargo bench --bench throughput -- sqlite
+//! cargo bench --bench throughput -- file
 //! cargo bench --bench throughput -- memory sqlite --json    # a line a measurement
 //! ```
 //!
 //! The work: a job that counts, with about 150 bytes of JSON metadata. Every figure is the median
 //! of three runs unless it says otherwise.
 
+mod file;
 mod idle;
 mod latency;
 mod memory;
@@ -38,16 +40,17 @@ async fn main() -> bgjob::Result<()> {
         .map(String::as_str)
         .collect();
     let parts = if parts.is_empty() {
-        vec!["memory", "sqlite"]
+        vec!["memory", "sqlite", "file"]
     } else {
         parts
     };
     for part in parts {
         match part {
             "memory" => memory::run(&mut report).await?,
+            "file" => file::run(&mut report).await?,
             "sqlite" => sqlite::run(&mut report).await?,
             other => {
-                eprintln!("`{other}` is no part: memory, sqlite");
+                eprintln!("`{other}` is no part: memory, sqlite, file");
                 std::process::exit(2);
             }
         }
