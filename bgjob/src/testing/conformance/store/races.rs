@@ -135,9 +135,9 @@ pub(super) async fn success_and_error_cannot_both_count(t: &Bundle) {
 }
 
 pub(super) async fn what_comes_after_the_end_of_a_vanishing_job_is_lost(t: &Bundle) {
-    for _ in 0..20 {
+    for _ in 0..60 {
         let held = t.running(|spec| spec.retain = Duration::ZERO).await;
-        let ends = [success(), End::Release].into_iter();
+        let ends = (0..8).map(|n| if n == 0 { success() } else { End::Release });
         let answers = at_once(ends.map(|end| {
             let store = Arc::clone(&t.store);
             let (id, token) = (held.id, held.token);
@@ -149,11 +149,15 @@ pub(super) async fn what_comes_after_the_end_of_a_vanishing_job_is_lost(t: &Bund
             }
         }))
         .await;
+        let answers = answers.concat();
+        // A release that is repeated may be answered the same again; nothing after the success.
         let expected = match t.get(held.id).await {
-            None => [Finished::Applied(State::Succeeded), Finished::Lost],
-            Some(job) => [Finished::Lost, Finished::Applied(job.state())],
+            None => Finished::Applied(State::Succeeded),
+            Some(job) => Finished::Applied(job.state()),
         };
-        assert_eq!(answers.concat(), expected);
+        let fine = |answer: &Finished| *answer == Finished::Lost || *answer == expected;
+        assert!(answers.contains(&expected), "{answers:?}");
+        assert!(answers.iter().all(fine), "{answers:?}");
     }
 }
 
