@@ -13,7 +13,7 @@ use bgjob::{
     store::{DocumentStore, Documents},
     testing::{
         Faulty, ManualClock, MemoryDocuments,
-        conformance::{Clocked, QUEUE_CASES, STORE_CASES, Timed},
+        conformance::{Clocked, DOCUMENT_CASES, QUEUE_CASES, STORE_CASES, Stored, Timed},
     },
 };
 
@@ -79,6 +79,20 @@ async fn sqlite_wrapped() -> Clocked {
 
 bgjob::store_conformance!(sqlite_wrapped, sqlite_wrapped);
 
+async fn memory_documents() -> Stored {
+    Stored::new(MemoryDocuments::new(Arc::new(ManualClock::new())))
+}
+
+bgjob::document_conformance!(memory_documents, memory_documents);
+
+async fn memory_documents_wrapped() -> Stored {
+    let documents = MemoryDocuments::new(Arc::new(ManualClock::new()));
+    let documents: Arc<dyn DocumentStore> = Arc::new(documents);
+    Stored::new(Faulty::new(documents))
+}
+
+bgjob::document_conformance!(memory_documents_wrapped, memory_documents_wrapped);
+
 async fn documents() -> Clocked {
     let clock = ManualClock::new();
     let documents = MemoryDocuments::new(Arc::new(clock.clone()));
@@ -102,10 +116,31 @@ async fn documents_wrapped() -> Clocked {
 
 bgjob::store_conformance!(documents_wrapped, documents_wrapped);
 
+async fn open_files(folder: &Folder, clock: &ManualClock) -> FileDocuments {
+    let opened = FileDocuments::with_clock(folder.0.join("jobs"), Arc::new(clock.clone())).await;
+    opened.expect("a store can be made in an empty folder")
+}
+
+async fn file_documents() -> Stored {
+    let folder = Folder::new();
+    let documents = open_files(&folder, &ManualClock::new()).await;
+    Stored::new(documents).keep(folder)
+}
+
+bgjob::document_conformance!(file_documents, file_documents);
+
+async fn file_documents_wrapped() -> Stored {
+    let folder = Folder::new();
+    let documents: Arc<dyn DocumentStore> =
+        Arc::new(open_files(&folder, &ManualClock::new()).await);
+    Stored::new(Faulty::new(documents)).keep(folder)
+}
+
+bgjob::document_conformance!(file_documents_wrapped, file_documents_wrapped);
+
 async fn file() -> Clocked {
     let (folder, clock) = (Folder::new(), ManualClock::new());
-    let opened = FileDocuments::with_clock(folder.0.join("jobs"), Arc::new(clock.clone())).await;
-    let documents = opened.expect("a store can be made in an empty folder");
+    let documents = open_files(&folder, &clock).await;
     Clocked::new(Documents::new(documents), clock).keep(folder)
 }
 
@@ -114,8 +149,7 @@ bgjob::store_sequences!(random_file, file, sequences = 100, histories = 200);
 
 async fn file_wrapped() -> Clocked {
     let (folder, clock) = (Folder::new(), ManualClock::new());
-    let opened = FileDocuments::with_clock(folder.0.join("jobs"), Arc::new(clock.clone())).await;
-    let documents = Faulty::new(opened.expect("a store can be made in an empty folder"));
+    let documents = Faulty::new(open_files(&folder, &clock).await);
     wrapped(Documents::new(documents), clock).keep(folder)
 }
 
@@ -139,13 +173,20 @@ fn every_case_has_a_name_of_its_own() {
     let stores = STORE_CASES.iter().map(|case| (case.area, case.name));
     let queues = QUEUE_CASES.iter().map(|case| (case.area, case.name));
     let mut names: Vec<_> = stores.chain(queues).collect();
+    own_names(&mut names);
+    let documents = DOCUMENT_CASES.iter().map(|case| (case.area, case.name));
+    own_names(&mut documents.collect());
+    println!(
+        "{} store cases, {} queue cases, {} document cases",
+        STORE_CASES.len(),
+        QUEUE_CASES.len(),
+        DOCUMENT_CASES.len()
+    );
+}
+
+fn own_names(names: &mut Vec<(&str, &str)>) {
     let all = names.len();
     names.sort_unstable();
     names.dedup();
     assert_eq!(names.len(), all);
-    println!(
-        "{} store cases, {} queue cases",
-        STORE_CASES.len(),
-        QUEUE_CASES.len()
-    );
 }

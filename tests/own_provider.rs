@@ -8,7 +8,7 @@ use bgjob::{
     store::{Document, DocumentStore, Documents, Inserted, Key, KeyRange, Replaced, Version},
     testing::{
         ManualClock,
-        conformance::{Clocked, STORE_CASES},
+        conformance::{Clocked, DOCUMENT_CASES, STORE_CASES, Stored},
     },
 };
 
@@ -36,6 +36,14 @@ impl Drop for TempFile {
         std::fs::remove_file(&self.0).ok();
     }
 }
+
+async fn fresh_documents() -> Stored {
+    let file = TempFile::new();
+    let documents = file.open().await.expect("a file can be made there");
+    Stored::new(documents).keep(file)
+}
+
+bgjob::document_conformance!(redb_documents, fresh_documents);
 
 async fn fresh() -> Clocked {
     let (file, clock) = (TempFile::new(), ManualClock::new());
@@ -100,21 +108,6 @@ async fn no_version_comes_twice() -> bgjob::Result<()> {
     Ok(())
 }
 
-/// A replace by what was read in between has to fail even where it changed not a byte.
-#[tokio::test]
-async fn every_write_gives_a_new_version() -> bgjob::Result<()> {
-    let file = TempFile::new();
-    let store = file.open().await?;
-    store.insert(&[document("{}")]).await?;
-    let [Some(read)] = &store.get(&[JobId::from_key("a")]).await?[..] else {
-        panic!("it is there");
-    };
-    let again = || store.replace(std::slice::from_ref(read));
-    assert_eq!(again().await?, [Replaced::Replaced]);
-    assert_eq!(again().await?, [Replaced::Conflict]);
-    Ok(())
-}
-
 #[tokio::test]
 async fn one_process_at_a_time() -> bgjob::Result<()> {
     let file = TempFile::new();
@@ -167,9 +160,11 @@ fn the_guide_shows_what_is_there() {
         .collect();
     for case in &named {
         let (area, name) = case.split_once("::").expect("it was chosen by that");
-        let there = STORE_CASES
-            .iter()
-            .any(|case| (case.area, case.name) == (area, name));
+        let of_store = STORE_CASES.iter().map(|case| (case.area, case.name));
+        let of_documents = DOCUMENT_CASES.iter().map(|case| (case.area, case.name));
+        let there = of_store
+            .chain(of_documents)
+            .any(|case| case == (area, name));
         assert!(there, "{case} is no case of the suite");
     }
     assert!(named.len() > 9, "{named:?}");

@@ -96,9 +96,10 @@ pub struct Document {
     pub id: JobId,
     /// Which of its states this is.
     pub version: Version,
-    /// What it is filed under: at most four keys.
+    /// What it is filed under: one to four keys.
     pub keys: Vec<Key>,
-    /// JSON: at most [`max_metadata`](DocumentCapabilities::max_metadata) and 512 KiB more.
+    /// JSON without white space around it, kept byte for byte: at most
+    /// [`max_metadata`](DocumentCapabilities::max_metadata) and 512 KiB more.
     pub body: Vec<u8>,
 }
 

@@ -4,7 +4,7 @@ use std::{any::Any, fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
-use crate::{JobQueue, JobStore, testing::ManualClock};
+use crate::{JobQueue, JobStore, store::DocumentStore, testing::ManualClock};
 
 /// A store under test. One is made for each case; what it holds on to (a folder, a database of its
 /// own) goes with it.
@@ -111,5 +111,49 @@ impl QueueFixture for Timed {
 
     fn redelivery(&self) -> Duration {
         self.redelivery
+    }
+}
+
+/// A document store under test. One is made for each case; what it holds on to (a folder, a
+/// database of its own) goes with it. No case needs time to pass: a document store knows none.
+pub trait DocumentFixture: Send + Sync {
+    /// The store, the same at each call, empty at first.
+    fn documents(&self) -> Arc<dyn DocumentStore>;
+}
+
+/// A document store, and what it lies in.
+pub struct Stored {
+    documents: Arc<dyn DocumentStore>,
+    keep: Vec<Box<dyn Any + Send + Sync>>,
+}
+
+impl Stored {
+    /// A document store.
+    pub fn new(documents: impl DocumentStore + 'static) -> Self {
+        Self {
+            documents: Arc::new(documents),
+            keep: Vec::new(),
+        }
+    }
+
+    /// Drops this after the store: the folder it lies in, say.
+    #[must_use]
+    pub fn keep(mut self, what: impl Any + Send + Sync) -> Self {
+        self.keep.push(Box::new(what));
+        self
+    }
+}
+
+impl fmt::Debug for Stored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stored")
+            .field("documents", &self.documents)
+            .finish_non_exhaustive()
+    }
+}
+
+impl DocumentFixture for Stored {
+    fn documents(&self) -> Arc<dyn DocumentStore> {
+        Arc::clone(&self.documents)
     }
 }

@@ -16,7 +16,10 @@
 //! # fn main() {}
 //! ```
 //!
-//! [`store_sequences!`](crate::store_sequences) beside it plays random programs of calls and races
+//! What is built on the basic contract has a suite of its own besides,
+//! [`document_conformance!`](crate::document_conformance): what fails there is next to its cause.
+//!
+//! [`store_sequences!`](crate::store_sequences) plays random programs of calls and races
 //! against a model.
 //!
 //! Each case becomes a test of its own (`memory_store::claim::a_job_is_never_early`) on a store of
@@ -24,18 +27,23 @@
 //! is told what that is (`without = [Unique]`), a test holds it to what the provider declares, and
 //! the cases left out say so.
 
+pub mod documents;
 pub mod queue;
 pub mod store;
 
 mod fixture;
 mod random;
 mod run;
+mod together;
 
-pub use fixture::{Clocked, QueueFixture, StoreFixture, Timed};
+pub use documents::{DOCUMENT_CASES, DocumentCase};
+pub use fixture::{Clocked, DocumentFixture, QueueFixture, StoreFixture, Stored, Timed};
 pub use queue::{QUEUE_CASES, QueueCapability, QueueCase};
 pub use store::{STORE_CASES, StoreCapability, StoreCase};
 
 #[doc(hidden)]
 pub use random::{run_histories, run_sequences};
 #[doc(hidden)]
-pub use run::{check_queue_lacks, check_store_lacks, run_queue_case, run_store_case};
+pub use run::{
+    check_queue_lacks, check_store_lacks, run_document_case, run_queue_case, run_store_case,
+};

@@ -1,11 +1,12 @@
 //! How one case is run, and the macros that make tests of them.
 
-use std::time::Duration;
+use std::{future::Future, time::Duration};
 
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Runtime};
 
 use super::{
-    QUEUE_CASES, QueueCapability, QueueFixture, STORE_CASES, StoreCapability, StoreFixture,
+    DOCUMENT_CASES, DocumentFixture, QUEUE_CASES, QueueCapability, QueueFixture, STORE_CASES,
+    StoreCapability, StoreFixture, documents::Bundle as DocumentBundle,
     queue::Bundle as QueueBundle, store::Bundle as StoreBundle,
 };
 
@@ -44,7 +45,7 @@ macro_rules! store_conformance {
 ///
 /// ```
 /// use bgjob::{providers::channel::ChannelQueue, testing::conformance::Timed};
-/// use std::time::Duration;
+/// use std::{future::Future, time::Duration};
 ///
 /// async fn fresh() -> Timed {
 ///     Timed::new(ChannelQueue::new(), Duration::from_secs(30))
@@ -68,6 +69,35 @@ macro_rules! queue_conformance {
                 let lacks: &[QueueCapability] = &[$($(QueueCapability::$lacks),*)?];
                 $crate::testing::conformance::check_queue_lacks($factory, lacks);
             }
+        }
+    };
+}
+
+/// Makes a module of tests out of the suite of document stores: the basic contract alone, whatever
+/// [`Documents`](crate::store::Documents) makes of it.
+///
+/// `$factory` is an `async fn()` (or closure) that makes a fresh [`DocumentFixture`]. There is
+/// nothing that a document store may lack.
+///
+/// ```
+/// use std::sync::Arc;
+/// use bgjob::testing::{ManualClock, MemoryDocuments, conformance::Stored};
+///
+/// async fn fresh() -> Stored {
+///     Stored::new(MemoryDocuments::new(Arc::new(ManualClock::new())))
+/// }
+///
+/// bgjob::document_conformance!(memory_documents, fresh);
+/// # fn main() {}
+/// ```
+#[macro_export]
+macro_rules! document_conformance {
+    ($name:ident, $factory:expr $(,)?) => {
+        mod $name {
+            #[allow(unused_imports)]
+            use super::*;
+
+            $crate::__document_cases! { __conformance_tests (run_document_case, $factory) }
         }
     };
 }
@@ -109,23 +139,47 @@ pub fn run_store_case<F: StoreFixture + 'static>(
         .iter()
         .find(|case| (case.area, case.name) == (area, name))
         .expect("the macros name only cases of the list");
-    // Several threads, so that the races are races.
-    let runtime = Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build();
-    runtime.expect("a runtime can be made").block_on(async {
+    two_threads().block_on(async {
         let bundle = StoreBundle::new(factory().await);
         let lacks = StoreCapability::lacking(&bundle.store.capabilities());
         if let Some(need) = case.needs.iter().find(|need| lacks.contains(need)) {
             return left_out(area, name, need);
         }
-        let run = tokio::time::timeout(WATCHDOG, case.run(&bundle)).await;
-        assert!(
-            run.is_ok(),
-            "{area}::{name} did not end within {WATCHDOG:?}"
-        );
+        watch(area, name, case.run(&bundle)).await;
     });
+}
+
+/// Runs one case of the suite of document stores on a store of its own.
+pub fn run_document_case<F: DocumentFixture + 'static>(
+    area: &str,
+    name: &str,
+    factory: impl AsyncFnOnce() -> F,
+) {
+    let case = DOCUMENT_CASES
+        .iter()
+        .find(|case| (case.area, case.name) == (area, name))
+        .expect("the macros name only cases of the list");
+    two_threads().block_on(async {
+        let bundle = DocumentBundle::new(factory().await);
+        watch(area, name, case.run(&bundle)).await;
+    });
+}
+
+/// Several threads, so that the races are races.
+fn two_threads() -> Runtime {
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
+    runtime.expect("a runtime can be made")
+}
+
+async fn watch(area: &str, name: &str, case: impl Future<Output = ()>) {
+    let run = tokio::time::timeout(WATCHDOG, case).await;
+    assert!(
+        run.is_ok(),
+        "{area}::{name} did not end within {WATCHDOG:?}"
+    );
 }
 
 /// Runs one case of the queue suite on a queue of its own.
@@ -155,11 +209,7 @@ pub fn check_store_lacks<F: StoreFixture + 'static>(
     factory: impl AsyncFnOnce() -> F,
     lacks: &[StoreCapability],
 ) {
-    let runtime = Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build();
-    let declared = runtime.expect("a runtime can be made").block_on(async {
+    let declared = two_threads().block_on(async {
         let fixture = factory().await;
         StoreCapability::lacking(&fixture.store().capabilities())
     });

@@ -1,8 +1,6 @@
 //! Several callers at once: every race has exactly one winner.
 
-use std::{future::Future, sync::Arc, time::Duration};
-
-use tokio::sync::Barrier;
+use std::{sync::Arc, time::Duration};
 
 use super::bundle::{Bundle, LEASE, error_after, new, plain, secs, serves, success};
 use crate::{
@@ -12,30 +10,8 @@ use crate::{
         transition::{Operated, Operation, SweepPolicy},
     },
     store::{Claim, Created, Ending, Finished, Swept},
+    testing::conformance::together::at_once,
 };
-
-/// Runs them all at the same time, each in a task of its own.
-pub(super) async fn at_once<T, F>(calls: impl Iterator<Item = F>) -> Vec<T>
-where
-    T: Send + 'static,
-    F: Future<Output = T> + Send + 'static,
-{
-    let calls: Vec<_> = calls.collect();
-    let start = Arc::new(Barrier::new(calls.len()));
-    let spawn = |call: F| {
-        let start = Arc::clone(&start);
-        tokio::spawn(async move {
-            start.wait().await;
-            call.await
-        })
-    };
-    let tasks: Vec<_> = calls.into_iter().map(spawn).collect();
-    let mut answers = Vec::new();
-    for task in tasks {
-        answers.push(task.await.expect("a caller does not panic"));
-    }
-    answers
-}
 
 pub(super) async fn of_many_creates_of_one_id_one_wins(t: &Bundle) {
     for _ in 0..20 {

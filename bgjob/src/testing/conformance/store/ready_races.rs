@@ -2,13 +2,11 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::{
-    bundle::{Bundle, QUEUE, claimed_ids, plain, serves, success, want},
-    races::at_once,
-};
+use super::bundle::{Bundle, QUEUE, claimed_ids, plain, serves, success, want};
 use crate::{
     job::{Grant, State, Token},
     store::{Ending, Finished},
+    testing::conformance::together::at_once,
 };
 
 pub(super) async fn eight_claimers_share_a_thousand_jobs(t: &Bundle) {

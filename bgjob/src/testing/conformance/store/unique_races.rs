@@ -2,11 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{
-    bundle::{Bundle, new},
-    races::at_once,
-};
-use crate::store::Created;
+use super::bundle::{Bundle, new};
+use crate::{store::Created, testing::conformance::together::at_once};
 
 pub(super) async fn of_many_creates_of_one_key_one_wins(t: &Bundle) {
     for round in 0..20 {

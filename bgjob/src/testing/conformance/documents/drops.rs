@@ -1,0 +1,69 @@
+//! Calls that nobody waits for any more: what they were about is as it was, or as it was to be.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::pin,
+    task::Poll,
+};
+
+use super::bundle::{Bundle, assert_same, changed, new};
+use crate::store::{Document, Inserted, Replaced::Replaced};
+
+/// So often a call is polled before it is dropped, at most.
+const POLLS: usize = 6;
+
+/// Drops a call that was polled so often, if it has not ended by then.
+async fn drop_after(polls: usize, call: impl Future) {
+    let mut call = pin!(call);
+    for _ in 0..polls {
+        let polled = poll_fn(|context| Poll::Ready(call.as_mut().poll(context)));
+        if polled.await.is_ready() {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Fails unless the document is this one, whole and filed, and stays so: what was dropped has no
+/// say any more.
+async fn assert_whole(t: &Bundle, expected: &Document) {
+    let found = t.read(expected.id).await;
+    assert_same(&found, expected);
+    t.assert_unchanged(&found).await;
+}
+
+pub(super) async fn a_dropped_insert_leaves_it_whole(t: &Bundle) {
+    for polls in 0..=POLLS {
+        let dropped = new(&["dropped", "both"], r#""dropped""#);
+        let next = changed(&dropped, &["both", "next"], r#""next""#);
+        drop_after(polls, t.documents.insert(std::slice::from_ref(&dropped))).await;
+        let answers = t.insert(std::slice::from_ref(&next)).await;
+        let is_next = answers == [Inserted::Inserted];
+        assert_whole(t, if is_next { &next } else { &dropped }).await;
+    }
+}
+
+pub(super) async fn a_dropped_replace_leaves_it_whole(t: &Bundle) {
+    for polls in 0..=POLLS {
+        let read = t.add(&["read", "both"], r#""read""#).await;
+        let dropped = changed(&read, &["dropped", "both"], r#""dropped""#);
+        let next = changed(&read, &["both", "next"], r#""next""#);
+        drop_after(polls, t.documents.replace(std::slice::from_ref(&dropped))).await;
+        let is_next = t.replace(&next).await == Replaced;
+        assert_whole(t, if is_next { &next } else { &dropped }).await;
+    }
+}
+
+pub(super) async fn a_dropped_delete_leaves_it_whole(t: &Bundle) {
+    for polls in 0..=POLLS {
+        let read = t.add(&["read", "both"], r#""read""#).await;
+        let next = changed(&read, &["both", "next"], r#""next""#);
+        let gone = [(read.id, read.version.clone())];
+        drop_after(polls, t.documents.delete(&gone)).await;
+        if t.replace(&next).await == Replaced {
+            assert_whole(t, &next).await;
+        } else {
+            assert_eq!(t.get(read.id).await, None, "it was deleted, or it was not");
+        }
+    }
+}
