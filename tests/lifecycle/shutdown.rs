@@ -186,6 +186,29 @@ async fn a_claim_in_doubt_is_given_back_too() {
     assert_eq!((job.state(), job.crashes), (JobState::Ready, 0));
 }
 
+/// The end comes while the store takes its time to answer a claim.
+#[tokio::test(start_paused = true)]
+async fn a_claim_on_its_way_is_given_back_too() {
+    const CASES: [(fn() -> World, &[Call]); 2] = [
+        (World::new, &[Call::ClaimReady]),
+        (World::with_queue, &[Call::Claim]),
+    ];
+    for (build, calls) in CASES {
+        let world = build();
+        let running = world.start(registry(), &Probe::new()).await;
+        pass(secs(1)).await;
+        let (before, after) = (millis(0), millis(500));
+        let fault = Fault::Slow { before, after };
+        world.store.faults().always(calls, fault);
+        let job = echo::enqueue(&world.jobs, 1).await.unwrap();
+        pass(millis(100)).await;
+        assert_eq!(world.state(job.id()).await, JobState::Running);
+        assert_eq!(running.shutdown().await, drained(0, 1, 0));
+        let job = world.job(job.id()).await;
+        assert_eq!((job.state(), job.crashes), (JobState::Ready, 0));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_was_given_back_is_hinted_at_for_others() {
     let world = World::with_queue();

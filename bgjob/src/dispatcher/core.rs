@@ -114,8 +114,8 @@ pub(super) struct Core {
     pub(super) tally: Tally,
     pub(super) unreadable: Unreadable,
     pub(super) beats: Beats,
-    /// A claim was not answered: what it gave may be held.
-    pub(super) in_doubt: AtomicBool,
+    /// Claims on their way, or in doubt: what they give is held.
+    open_claims: AtomicUsize,
     /// The fetch loop is to look into the store at once.
     pub(super) look: AtomicBool,
     /// A loop has asked for a suspect and was not answered yet.
@@ -242,7 +242,7 @@ impl Core {
             tally: Tally::default(),
             unreadable: Unreadable::default(),
             beats: Beats::new(),
-            in_doubt: AtomicBool::new(false),
+            open_claims: AtomicUsize::new(0),
             look: AtomicBool::new(false),
             suspect_asked: AtomicBool::new(false),
             last_suspect: Mutex::new(None),
@@ -280,6 +280,11 @@ impl Core {
             }
             next.await;
         }
+    }
+
+    /// Whether a claim has begun that is not taken in yet.
+    pub(super) fn is_claiming(&self) -> bool {
+        self.open_claims.load(SeqCst) > 0
     }
 
     /// A claim call's grant, with a token of its own.
@@ -416,6 +421,23 @@ impl Core {
         for end in batch.into_iter().rev() {
             ends.push_front(end);
         }
+    }
+}
+
+/// A claim from before it is sent until what it gave is taken in. It is to begin before the phase
+/// is looked at: who leads the way down looks at the claims once the phase is set.
+pub(super) struct OpenClaim(Arc<Core>);
+
+impl OpenClaim {
+    pub(super) fn begin(core: &Arc<Core>) -> Self {
+        core.open_claims.fetch_add(1, SeqCst);
+        Self(Arc::clone(core))
+    }
+}
+
+impl Drop for OpenClaim {
+    fn drop(&mut self) {
+        self.0.open_claims.fetch_sub(1, SeqCst);
     }
 }
 

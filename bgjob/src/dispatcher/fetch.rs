@@ -14,7 +14,7 @@ use std::{
 
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::core::{Config, Core, Phase, SuspectTurn};
+use super::core::{Config, Core, OpenClaim, Phase, SuspectTurn};
 use crate::{
     Error, ErrorKind, Result, entropy,
     events::{Event, Via},
@@ -48,6 +48,8 @@ struct Fetch {
     ask_at: Instant,
     /// A claim whose answer was lost: it is repeated with the same token until it is answered.
     in_doubt: Option<(Grant, Instant)>,
+    /// From before a claim is sent until what it gave is taken in.
+    open: Option<OpenClaim>,
     /// Held from when a suspect is asked for until the store has answered.
     turn: Option<SuspectTurn>,
     /// The last call of `finish` was not answered, so `Lost` may mean that it was applied.
@@ -57,13 +59,14 @@ struct Fetch {
 impl Fetch {
     fn new(core: Arc<Core>) -> Self {
         let scans = core.store.capabilities().ready_scan;
-        let (wait, in_doubt, turn, repeated) = (None, None, None, false);
+        let (wait, in_doubt, open, turn, repeated) = (None, None, None, None, false);
         Self {
             core,
             scans,
             wait,
             ask_at: Instant::now(),
             in_doubt,
+            open,
             turn,
             repeated,
         }
@@ -72,6 +75,7 @@ impl Fetch {
     async fn run(mut self) {
         loop {
             self.core.beats.beat(&self.core.beats.fetch);
+            let open = OpenClaim::begin(&self.core);
             let phase = self.core.phase();
             if phase == Phase::Stopped {
                 return;
@@ -82,7 +86,8 @@ impl Fetch {
             } else {
                 Vec::new()
             };
-            if ends.is_empty() && want.is_empty() && self.in_doubt.is_none() {
+            self.open = (!want.is_empty() || self.in_doubt.is_some()).then_some(open);
+            if ends.is_empty() && self.open.is_none() {
                 self.idle().await;
             } else if let Err(error) = self.call(ends, want).await {
                 let wait = self.core.store_state.failed(&error);
@@ -226,9 +231,9 @@ impl Fetch {
                 if let Some(mut claimed) = claimed {
                     unreadable.append(&mut claimed.unreadable);
                     self.in_doubt = None;
-                    self.core.in_doubt.store(false, Relaxed);
                     self.take_in(claimed, &want, sent);
                     self.turn = None;
+                    self.open = None;
                 }
                 self.settle(&ends, &answers).await;
                 self.core.tell_unreadable(&unreadable).await;
@@ -237,7 +242,6 @@ impl Fetch {
             Err(error) => {
                 if claims {
                     self.in_doubt = Some((grant, sent));
-                    self.core.in_doubt.store(true, Relaxed);
                 }
                 self.repeated = !ends.is_empty();
                 if error.is_retryable() || ends.is_empty() {

@@ -10,7 +10,7 @@ use std::{
 use tokio::time::{Instant, sleep};
 
 use super::{
-    core::{Core, Phase},
+    core::{Core, OpenClaim, Phase},
     fetch::bounded,
 };
 use crate::{
@@ -79,6 +79,10 @@ async fn claim(
     let mut known = HashSet::new();
     let ids = deliveries.iter().map(|delivery| delivery.hint.id);
     let ids: Vec<_> = ids.filter(|id| known.insert(*id)).collect();
+    let _open = OpenClaim::begin(core);
+    if core.phase() > Phase::Running {
+        return give_back(queue, receipts).await;
+    }
     let mut grant = core.grant();
     let sent = Instant::now();
     let (serves, _turn) = Core::serves(core);

@@ -69,10 +69,11 @@ pub(super) async fn lead(core: Arc<Core>, mut slots: JoinSet<()>, loops: JoinSet
     drained
 }
 
-/// Waits until all ends are recorded; a store that does not answer by then is left behind.
+/// Waits until all claims are answered and all ends recorded; a store that does not answer by then
+/// is left behind.
 async fn flush(core: &Core) {
     let begun = Instant::now();
-    let open = || core.grants.held() > 0 || core.in_doubt.load(Relaxed);
+    let open = || core.is_claiming() || core.grants.held() > 0;
     while open() && begun.elapsed() < FLUSH {
         core.wake.notify_one();
         sleep(Duration::from_millis(2)).await;
