@@ -189,12 +189,10 @@ async fn a_claim_in_doubt_is_given_back_too() {
 /// The end comes while the store takes its time to answer a claim.
 #[tokio::test(start_paused = true)]
 async fn a_claim_on_its_way_is_given_back_too() {
-    const CASES: [(fn() -> World, &[Call]); 2] = [
-        (World::new, &[Call::ClaimReady]),
-        (World::with_queue, &[Call::Claim]),
-    ];
-    for (build, calls) in CASES {
-        let world = build();
+    for (world, calls) in [
+        (World::new(), &[Call::ClaimReady]),
+        (World::with_queue(), &[Call::Claim]),
+    ] {
         let running = world.start(registry(), &Probe::new()).await;
         pass(secs(1)).await;
         let (before, after) = (millis(0), millis(500));
