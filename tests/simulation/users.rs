@@ -6,6 +6,7 @@ use std::{
 };
 
 use bgjob::{
+    Registry,
     prelude::*,
     testing::simulation::{Sim, Simulation, step},
 };
@@ -42,7 +43,12 @@ async fn pay_once(order: u32, bank: State<Bank>) {
 async fn paid_once(sim: Sim, careful: bool) {
     let bank = Bank::default();
     let served = bank.clone();
-    sim.workers(2, move |worker| worker.state(served.clone()));
+    sim.workers(2, move |worker| {
+        let registry = Registry::new()
+            .with::<pay_once>()
+            .with::<pay_twice_perhaps>();
+        worker.registry(registry).state(served.clone())
+    });
     for order in 0..3 {
         if careful {
             pay_once::enqueue(sim.jobs(), order).await.unwrap();

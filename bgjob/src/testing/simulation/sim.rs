@@ -232,7 +232,8 @@ impl Sim {
                 .filter(|count| matches!(count.state, JobState::Ready | JobState::Running))
                 .filter(|count| count.jobs > 0)
                 .collect();
-            if open.is_empty() {
+            // After a broken promise the run has failed: nobody need wait for its end.
+            if open.is_empty() || !self.world.all_broken().is_empty() {
                 return;
             }
             assert!(
