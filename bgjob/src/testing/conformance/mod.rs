@@ -19,8 +19,8 @@
 //! What is built on the basic contract has a suite of its own besides,
 //! [`document_conformance!`](crate::document_conformance): what fails there is next to its cause.
 //!
-//! [`store_sequences!`](crate::store_sequences) plays random programs of calls and races
-//! against a model.
+//! [`store_sequences!`](crate::store_sequences) plays random programs of calls and races against a
+//! model.
 //!
 //! Each case becomes a test of its own (`memory_store::claim::a_job_is_never_early`) on a store of
 //! its own. What a provider declares that it can't do is left out, but not in silence: the macro

@@ -2,6 +2,8 @@
 
 use std::{future::Future, sync::Arc};
 
+use tokio::task::yield_now;
+
 use super::bundle::{Bundle, assert_same, at, changed, new, range};
 use crate::{
     store::{
@@ -144,22 +146,23 @@ pub(super) async fn batches_that_cross_both_end(t: &Bundle) {
 }
 
 /// Replaces a document many times, a number in its body and in its key, while others look at it,
-/// each until it [is the last](is_last).
-async fn while_it_is_replaced<F>(t: &Bundle, look: impl Fn(Store, Document) -> F + Copy)
+/// each until it [is the last](is_last): one on another thread, and one in turns with the writer.
+async fn while_it_is_replaced<F>(t: &Bundle, look: impl Fn(Store, Document) -> F)
 where
     F: Future<Output = ()> + Send + 'static,
 {
     let document = t.add(&["n,100"], "100").await;
-    let looks = (0..2).map(|_| look(Arc::clone(&t.documents), document.clone()));
-    let looks: Vec<_> = looks.map(tokio::spawn).collect();
-    for number in 101..=100 + 3 * ROUNDS {
-        let read = t.read(document.id).await;
-        let next = changed(&read, &[&format!("n,{number}")], &number.to_string());
-        assert_eq!(t.replace(&next).await, Replaced);
-    }
-    for look in looks {
-        look.await.expect("who looks does not panic");
-    }
+    let [aside, in_turns] = [(); 2].map(|()| look(Arc::clone(&t.documents), document.clone()));
+    let aside = tokio::spawn(aside);
+    let write = async {
+        for number in 101..=100 + 3 * ROUNDS {
+            let read = t.read(document.id).await;
+            let next = changed(&read, &[&format!("n,{number}")], &number.to_string());
+            assert_eq!(t.replace(&next).await, Replaced);
+        }
+    };
+    tokio::join!(write, in_turns);
+    aside.await.expect("who looks does not panic");
 }
 
 fn is_last(document: &Document) -> bool {
@@ -172,6 +175,7 @@ pub(super) async fn a_reader_never_goes_back(t: &Bundle) {
             let found = get(&store, &seen).await;
             assert!(found.body >= seen.body, "what was read was read");
             seen = found;
+            yield_now().await;
         }
     })
     .await;
@@ -187,8 +191,9 @@ pub(super) async fn keys_never_lag_behind(t: &Bundle) {
             let after = get(&store, &seen).await;
             assert!(
                 !filed.is_empty() || after.version != seen.version,
-                "it is there, and filed under {key} nowhere"
+                "it is there, and not filed under {key}"
             );
+            yield_now().await;
         }
     })
     .await;
