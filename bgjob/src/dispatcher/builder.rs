@@ -207,7 +207,7 @@ impl DispatcherBuilder {
     /// is not there, or a service is missing that a served job needs; all missing ones at once.
     pub async fn start(self) -> Result<Running> {
         let core = Arc::new(self.core()?);
-        core.check_needs()?;
+        core.check_needs(|_| true)?;
         if cfg!(panic = "abort") {
             core.events.emit(Event::PanicsAbort);
         }

@@ -6,10 +6,9 @@ use tokio::time::Instant;
 
 use super::{DispatcherBuilder, core::Core, execute, hand::Hand};
 use crate::{
-    Error, JobContext, Result,
+    JobContext, Result,
     extract::Held,
     job::{ClaimedJob, End, Grant, Job, Serves},
-    registry::JobDescriptor,
     store::Want,
 };
 
@@ -69,11 +68,7 @@ impl ByHand {
 
     /// What a job of this name needs and the dispatcher was not given.
     pub(crate) fn check_needs(&self, name: &str) -> Result<()> {
-        let named = |job: &JobDescriptor| job.names().any(|n| n == name);
-        match self.0.registry.missing(&self.0.services, named) {
-            missing if missing.is_empty() => Ok(()),
-            missing => Err(Error::invalid(missing.join("; "))),
-        }
+        self.0.check_needs(|job| job.names().any(|n| n == name))
     }
 
     /// A claimed job, as its attempt sees it.

@@ -249,9 +249,9 @@ impl Core {
         }
     }
 
-    /// Checks that every service is there that the served jobs need.
-    pub(super) fn check_needs(&self) -> Result<()> {
-        let served = |job: &JobDescriptor| self.serves.contains_key(job.name());
+    /// Checks that every service is there that the served ones of these jobs need.
+    pub(super) fn check_needs(&self, of: impl Fn(&JobDescriptor) -> bool) -> Result<()> {
+        let served = |job: &JobDescriptor| self.serves.contains_key(job.name()) && of(job);
         match self.registry.missing(&self.services, served) {
             missing if missing.is_empty() => Ok(()),
             missing => Err(Error::invalid(missing.join("; "))),
