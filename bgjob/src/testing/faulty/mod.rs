@@ -152,3 +152,6 @@ async fn suffer<R: Send + 'static>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

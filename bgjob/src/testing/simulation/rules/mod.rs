@@ -190,3 +190,6 @@ fn check_success(known: &mut Known, end: &End) -> Result<(), String> {
     known.succeeded = true;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
