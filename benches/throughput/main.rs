@@ -14,6 +14,7 @@ mod file;
 mod idle;
 mod latency;
 mod memory;
+mod place;
 mod raw;
 mod report;
 mod sqlite;

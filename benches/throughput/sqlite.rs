@@ -1,7 +1,7 @@
 //! The SQLite store, no queue: durable (`synchronous=FULL`) as it is by default.
 
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -9,36 +9,11 @@ use bgjob::prelude::*;
 
 use crate::{
     idle, latency,
+    place::Place,
     raw::Table,
     report::Report,
-    work::{Count, count_email, count_email_once, enqueue_from, fill, median, rate},
+    work::{Count, count_email, count_email_once, enqueue_from, fill, median, rate, run_all},
 };
-
-/// A database in a folder of its own, gone with the value.
-struct Place(PathBuf);
-
-impl Place {
-    fn new() -> Self {
-        let name = format!("bgjob-bench-{}-{}", std::process::id(), bgjob::JobId::new());
-        let folder = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&folder).expect("the folder is made");
-        Self(folder)
-    }
-
-    fn file(&self) -> PathBuf {
-        self.0.join("jobs.db")
-    }
-
-    fn url(&self) -> String {
-        format!("sqlite:{}", self.file().display())
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
 
 const N: u64 = 200_000;
 
@@ -75,7 +50,7 @@ pub async fn run(report: &mut Report) -> bgjob::Result<()> {
     report.rate("sqlite: drain, kept 24 h (the default)", kept, None);
 
     let place = Place::new();
-    let file = place.file();
+    let file = place.at("jobs.db");
     let commit = tokio::task::spawn_blocking(move || Table::create(&file).commit_after_idle());
     let commit = commit.await.expect("it does not panic");
     report.figure(
@@ -85,10 +60,10 @@ pub async fn run(report: &mut Report) -> bgjob::Result<()> {
         "",
     );
     let place = Place::new();
-    let (p50, p99) = latency::within(&place.url()).await?;
+    let (p50, p99) = latency::within(&place.url("sqlite")).await?;
     report.figure("sqlite: idle pickup p50", p50, "ms", "≤ 1");
     report.figure("sqlite: idle pickup p99", p99, "ms", "");
-    let (p50, p99) = latency::across(&place.url()).await?;
+    let (p50, p99) = latency::across(&place.url("sqlite")).await?;
     report.figure(
         "sqlite: idle pickup across two processes p50",
         p50,
@@ -101,7 +76,7 @@ pub async fn run(report: &mut Report) -> bgjob::Result<()> {
         "ms",
         "≤ 60",
     );
-    let idle = idle::share(&place.url()).await?;
+    let idle = idle::share(&place.url("sqlite")).await?;
     report.figure("sqlite: idle dispatcher", idle, "% core", "≤ 0.5");
     delayed(report).await?;
     waiting(report).await
@@ -110,7 +85,7 @@ pub async fn run(report: &mut Report) -> bgjob::Result<()> {
 async fn raw(run: impl Fn(&Path) -> f64 + Send + Copy + 'static) -> bgjob::Result<f64> {
     median(async || {
         let place = Place::new();
-        let file = place.file();
+        let file = place.at("jobs.db");
         let rate = tokio::task::spawn_blocking(move || run(&file)).await;
         Ok(rate.expect("it does not panic"))
     })
@@ -119,7 +94,7 @@ async fn raw(run: impl Fn(&Path) -> f64 + Send + Copy + 'static) -> bgjob::Resul
 
 async fn bulk() -> bgjob::Result<f64> {
     let place = Place::new();
-    let jobs = JobManager::connect(place.url()).await?;
+    let jobs = JobManager::connect(place.url("sqlite")).await?;
     let begun = Instant::now();
     fill(N, |batch| count_email_once::enqueue_all(&jobs, batch)).await?;
     Ok(rate(N, begun.elapsed()))
@@ -127,7 +102,7 @@ async fn bulk() -> bgjob::Result<f64> {
 
 async fn many(tasks: u64) -> bgjob::Result<f64> {
     let place = Place::new();
-    let jobs = JobManager::connect(place.url()).await?;
+    let jobs = JobManager::connect(place.url("sqlite")).await?;
     enqueue_from(&jobs, tasks, Duration::from_secs(2)).await
 }
 
@@ -139,22 +114,12 @@ enum Kept {
 
 async fn drain(kept: Kept) -> bgjob::Result<f64> {
     let place = Place::new();
-    let jobs = JobManager::connect(place.url()).await?;
+    let jobs = JobManager::connect(place.url("sqlite")).await?;
     match kept {
         Kept::Yes => fill(N, |batch| count_email::enqueue_all(&jobs, batch)).await?,
         Kept::No => fill(N, |batch| count_email_once::enqueue_all(&jobs, batch)).await?,
     }
     run_all(&jobs, N).await.map(|took| rate(N, took))
-}
-
-/// Runs what waits, until the store has recorded the end of all of it.
-async fn run_all(jobs: &JobManager, n: u64) -> bgjob::Result<Duration> {
-    let count = Count::of(n);
-    let begun = Instant::now();
-    let running = JobDispatcher::builder(jobs).start().await?;
-    count.reached().await;
-    let _ = running.shutdown().await;
-    Ok(begun.elapsed())
 }
 
 /// 10,000 ready jobs, alone and beside half a million delayed ones of a better priority.
@@ -163,7 +128,7 @@ async fn delayed(report: &mut Report) -> bgjob::Result<()> {
     let mut rates = Vec::new();
     for others in [0, 500_000] {
         let place = Place::new();
-        let jobs = JobManager::connect(place.url()).await?;
+        let jobs = JobManager::connect(place.url("sqlite")).await?;
         let day = Duration::from_secs(24 * 60 * 60);
         fill(others, |batch| {
             count_email_once::enqueue_all(&jobs, batch)
@@ -196,14 +161,14 @@ async fn delayed(report: &mut Report) -> bgjob::Result<()> {
 async fn waiting(report: &mut Report) -> bgjob::Result<()> {
     let place = Place::new();
     {
-        let jobs = JobManager::connect(place.url()).await?;
+        let jobs = JobManager::connect(place.url("sqlite")).await?;
         fill(1_000_000, |batch| {
             count_email_once::enqueue_all(&jobs, batch)
         })
         .await?;
     }
     let before = idle::rss();
-    let jobs = JobManager::connect(place.url()).await?;
+    let jobs = JobManager::connect(place.url("sqlite")).await?;
     let count = Count::of(500_000);
     let running = JobDispatcher::builder(&jobs).start().await?;
     let mut most = idle::rss();

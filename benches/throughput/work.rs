@@ -122,3 +122,13 @@ pub async fn fill<R: 'static>(
     }
     Ok(())
 }
+
+/// Runs what waits, until the store has recorded the end of all of it.
+pub async fn run_all(jobs: &JobManager, n: u64) -> bgjob::Result<Duration> {
+    let count = Count::of(n);
+    let begun = Instant::now();
+    let running = JobDispatcher::builder(jobs).start().await?;
+    count.reached().await;
+    let _ = running.shutdown().await;
+    Ok(begun.elapsed())
+}
