@@ -9,7 +9,7 @@ use bgjob::{
 };
 use serde_json::Value;
 
-use crate::support::{Told, dispatch, echo, memory, says};
+use crate::support::{Told, check_others, dispatch, memory, says};
 
 #[job(name = "address")]
 async fn address(_: (String, u32)) {}
@@ -95,15 +95,7 @@ async fn an_upgrade_that_fails_costs_its_own_job_only() {
             "it is kept as it was"
         );
         assert_eq!(ended.spec.version, version);
-        assert_eq!(
-            echo::enqueue(&jobs, 1)
-                .await
-                .unwrap()
-                .result()
-                .await
-                .unwrap(),
-            1
-        );
+        check_others(&jobs).await;
     };
     check(0, "any", FailureKind::Decode, "version 0 was never in use").await;
     check(1, "panic", FailureKind::Panic, "as told").await;
@@ -262,15 +254,7 @@ async fn errors_of_any_shape_are_kept_cut_and_clean() {
     check("long", FailureKind::Error, "éé", 1).await;
     check("control", FailureKind::Error, "a\u{fffd}", 1).await;
     check("mute", FailureKind::Panic, "it has no words", 1).await;
-    assert_eq!(
-        echo::enqueue(&jobs, 1)
-            .await
-            .unwrap()
-            .result()
-            .await
-            .unwrap(),
-        1
-    );
+    check_others(&jobs).await;
 }
 
 /// bgjob's own error, printed with its causes, comes to an end too.

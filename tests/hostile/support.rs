@@ -178,3 +178,9 @@ pub(crate) fn says(error: &Error, kind: ErrorKind, all: &[&str]) {
     }
     assert!(!text.chars().any(char::is_control), "{text:?}");
 }
+
+/// Nothing that came before has stopped the others.
+pub(crate) async fn check_others(jobs: &JobManager) {
+    let job = echo::enqueue(jobs, 1).await.unwrap();
+    assert_eq!(job.result().await.unwrap(), 1);
+}

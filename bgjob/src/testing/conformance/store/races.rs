@@ -6,7 +6,7 @@ use super::bundle::{Bundle, LEASE, error_after, new, plain, secs, serves, succes
 use crate::{
     Json,
     job::{
-        Due, End, State,
+        ClaimedJob, Due, End, State,
         transition::{Operated, Operation, SweepPolicy},
     },
     store::{Claim, Created, Ending, Finished, Swept},
@@ -90,42 +90,36 @@ pub(super) async fn success_and_error_cannot_both_count(t: &Bundle) {
     for _ in 0..20 {
         let held = t.running(|_| {}).await;
         let ends = [success(), error_after(secs(60))].into_iter();
-        let answers = at_once(ends.map(|end| {
-            let store = Arc::clone(&t.store);
-            let (id, token) = (held.id, held.token);
-            async move {
-                store
-                    .finish(&[Ending { id, token, end }])
-                    .await
-                    .expect("finish answers")
-            }
-        }))
-        .await;
+        let answers = finish_at_once(t, &held, ends).await;
         let state = t.state(held.id).await;
         let expected = match state {
             State::Succeeded => [Finished::Applied(state), Finished::Lost],
             _ => [Finished::Lost, Finished::Applied(State::Ready)],
         };
-        assert_eq!(answers.concat(), expected);
+        assert_eq!(answers, expected);
     }
+}
+
+/// Several ends of one grant, at the same time.
+async fn finish_at_once(
+    t: &Bundle,
+    held: &ClaimedJob,
+    ends: impl Iterator<Item = End>,
+) -> Vec<Finished> {
+    let (id, token) = (held.id, held.token);
+    let finish = ends.map(|end| {
+        let store = Arc::clone(&t.store);
+        let ending = [Ending { id, token, end }];
+        async move { store.finish(&ending).await.expect("finish answers") }
+    });
+    at_once(finish).await.concat()
 }
 
 pub(super) async fn what_comes_after_the_end_of_a_vanishing_job_is_lost(t: &Bundle) {
     for _ in 0..60 {
         let held = t.running(|spec| spec.retain = Duration::ZERO).await;
         let ends = (0..8).map(|n| if n == 0 { success() } else { End::Release });
-        let answers = at_once(ends.map(|end| {
-            let store = Arc::clone(&t.store);
-            let (id, token) = (held.id, held.token);
-            async move {
-                store
-                    .finish(&[Ending { id, token, end }])
-                    .await
-                    .expect("finish answers")
-            }
-        }))
-        .await;
-        let answers = answers.concat();
+        let answers = finish_at_once(t, &held, ends).await;
         // A release that is repeated may be answered the same again; nothing after the success.
         let expected = match t.get(held.id).await {
             None => Finished::Applied(State::Succeeded),
