@@ -320,9 +320,6 @@ impl Thread {
         if result.is_err() {
             // It may have lanes that were rolled back.
             db.lanes = Default::default();
-            // Where the disk is full, what is in the log may have its place in the database: then
-            // the next transaction begins the log anew, and needs no more of the disk.
-            let _ = db.db.execute_batch("PRAGMA wal_checkpoint(PASSIVE)");
         }
         let file = self.options.path.display();
         result.map_err(|failed| match failed {
