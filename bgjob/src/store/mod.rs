@@ -12,6 +12,8 @@ mod documents;
 mod jobs;
 mod shared;
 
+#[cfg(feature = "testing")]
+pub(crate) use adapter::Body;
 pub use adapter::Documents;
 pub use documents::{
     Document, DocumentCapabilities, DocumentStore, Filed, Inserted, Key, KeyRange, Replaced,

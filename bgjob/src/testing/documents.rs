@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
     ops::Bound,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -28,10 +29,22 @@ use crate::{
 ///
 /// let store = Documents::new(MemoryDocuments::new(Arc::new(ManualClock::new())));
 /// ```
-#[derive(Debug)]
 pub struct MemoryDocuments {
     clock: Arc<dyn Clock>,
+    clock_source: ClockSource,
+    shared: bool,
     state: Mutex<State>,
+    watch: Option<Box<Watch>>,
+}
+
+/// Hears of each change, while nobody else can make one.
+type Watch = dyn Fn(JobId, Option<&Document>) + Send + Sync;
+
+/// What [`MemoryDocuments`] held at one time.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    documents: BTreeMap<JobId, Document>,
+    keys: BTreeSet<Filed>,
 }
 
 #[derive(Debug, Default)]
@@ -47,13 +60,79 @@ impl MemoryDocuments {
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self {
             clock,
+            clock_source: ClockSource::Store,
+            shared: false,
             state: Mutex::default(),
+            watch: None,
         }
+    }
+
+    /// One that several adapters write to, as processes would, each with a clock of this kind.
+    pub(super) fn shared(clock: Arc<dyn Clock>, source: ClockSource, watch: Box<Watch>) -> Self {
+        Self {
+            clock_source: source,
+            shared: true,
+            watch: Some(watch),
+            ..Self::new(clock)
+        }
+    }
+
+    /// All that it holds now.
+    pub fn snapshot(&self) -> Snapshot {
+        let state = self.lock();
+        Snapshot {
+            documents: state.documents.clone(),
+            keys: state.keys.clone(),
+        }
+    }
+
+    /// Goes back to what it held, as a store does that is restored from a backup, or whose
+    /// follower takes over without the last writes. What was written since is lost.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use bgjob::{JobManager, store::Documents, testing::{ManualClock, MemoryDocuments}};
+    ///
+    /// # #[bgjob::job] async fn resize(image: u64) {}
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> bgjob::Result<()> {
+    /// let documents = Arc::new(MemoryDocuments::new(Arc::new(ManualClock::new())));
+    /// let jobs = JobManager::builder(Documents::new(Arc::clone(&documents))).build()?;
+    /// let backup = documents.snapshot();
+    /// resize::enqueue(&jobs, 7).await?;
+    ///
+    /// documents.restore(&backup);
+    /// assert!(jobs.list().await?.jobs.is_empty());
+    /// # Ok(()) }
+    /// ```
+    pub fn restore(&self, snapshot: &Snapshot) {
+        let mut state = self.lock();
+        // Versions go on: a restored store that gives one out again could not tell two states of a
+        // document apart.
+        state.documents.clone_from(&snapshot.documents);
+        state.keys.clone_from(&snapshot.keys);
     }
 
     async fn state(&self) -> MutexGuard<'_, State> {
         tokio::task::yield_now().await;
+        self.lock()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn told(&self, id: JobId, document: Option<&Document>) {
+        if let Some(watch) = &self.watch {
+            watch(id, document);
+        }
+    }
+}
+
+impl fmt::Debug for MemoryDocuments {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryDocuments")
+            .field("clock", &self.clock)
+            .finish_non_exhaustive()
     }
 }
 
@@ -93,8 +172,8 @@ impl State {
 impl DocumentStore for MemoryDocuments {
     fn capabilities(&self) -> DocumentCapabilities {
         DocumentCapabilities {
-            clock: ClockSource::Store,
-            shared: false,
+            clock: self.clock_source,
+            shared: self.shared,
             ..DocumentCapabilities::new("memory documents", Durability::Volatile)
         }
     }
@@ -110,6 +189,7 @@ impl DocumentStore for MemoryDocuments {
                 return Inserted::Taken;
             }
             state.put(document);
+            self.told(document.id, Some(document));
             Inserted::Inserted
         };
         Ok(documents.iter().map(insert).collect())
@@ -130,6 +210,7 @@ impl DocumentStore for MemoryDocuments {
                 return Replaced::Conflict;
             }
             state.put(document);
+            self.told(document.id, Some(document));
             Replaced::Replaced
         };
         Ok(documents.iter().map(replace).collect())
@@ -142,6 +223,7 @@ impl DocumentStore for MemoryDocuments {
                 return Replaced::Conflict;
             }
             state.remove(*id);
+            self.told(*id, None);
             Replaced::Replaced
         };
         Ok(documents.iter().map(delete).collect())

@@ -18,7 +18,7 @@ mod run;
 pub mod simulation;
 
 pub use clock::{ManualClock, TokioClock};
-pub use documents::MemoryDocuments;
+pub use documents::{MemoryDocuments, Snapshot};
 #[doc(hidden)]
 pub use enqueued::{Enqueued, Seen};
 pub use faulty::{Call, Fault, Faults, Faulty, Rates};

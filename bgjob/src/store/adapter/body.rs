@@ -16,7 +16,7 @@ use super::keys;
 /// What a document says.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Body {
+pub(crate) enum Body {
     Job(Box<Job>),
     /// A job was deleted at its end. Until then a create under its id is a repeat.
     Gone {
@@ -36,7 +36,7 @@ pub(super) enum Body {
 impl Body {
     /// `None` where it is no JSON of ours, of a newer version, or what no job can be: it is
     /// nobody's to touch.
-    pub(super) fn read(document: &Document) -> Option<Self> {
+    pub(crate) fn read(document: &Document) -> Option<Self> {
         let body: Self = serde_json::from_slice(&document.body).ok()?;
         match &body {
             Self::Job(job) if job.id != document.id || !is_possible(job) => None,

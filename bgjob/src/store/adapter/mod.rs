@@ -29,6 +29,8 @@ use crate::{
         transition::{self, Operated, Operation, SweepPolicy},
     },
 };
+#[cfg(feature = "testing")]
+pub(crate) use body::Body;
 use waits::Waits;
 
 /// Any [`DocumentStore`] as a full [`JobStore`]: it reads documents, applies the

@@ -4,13 +4,26 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{Call, Faulty, store::faulty, suffer};
+use super::{Call, Faults, Faulty, store::faulty, suffer};
 use crate::{
-    Clock, JobId, Result,
+    Clock, JobId, Result, Timestamp,
     store::{
         Document, DocumentCapabilities, DocumentStore, Filed, Inserted, KeyRange, Replaced, Version,
     },
 };
+
+/// The clock below, as far off as the faults say.
+#[derive(Debug)]
+struct Off {
+    clock: Arc<dyn Clock>,
+    faults: Faults,
+}
+
+impl Clock for Off {
+    fn now(&self) -> Timestamp {
+        self.faults.clock(self.clock.now())
+    }
+}
 
 #[async_trait]
 impl<D: DocumentStore + 'static> DocumentStore for Faulty<D> {
@@ -19,7 +32,10 @@ impl<D: DocumentStore + 'static> DocumentStore for Faulty<D> {
     }
 
     fn clock(&self) -> Arc<dyn Clock> {
-        self.inner.clock()
+        Arc::new(Off {
+            clock: self.inner.clock(),
+            faults: self.faults.clone(),
+        })
     }
 
     async fn insert(&self, documents: &[Document]) -> Result<Vec<Inserted>> {

@@ -10,6 +10,7 @@ use std::{
 use fastrand::Rng;
 
 use super::{Call, Fault};
+use crate::Timestamp;
 
 /// Says what happens to each call; the fault has to fit it ([`Fault::fits`]).
 type Plan = dyn FnMut(Call, usize) -> Fault + Send;
@@ -31,6 +32,8 @@ pub struct Faults(Arc<Mutex<Inner>>);
 struct Inner {
     plan: Box<Plan>,
     calls: BTreeMap<Call, usize>,
+    /// How far the clock is ahead of the real one, in milliseconds.
+    clock_off: i64,
 }
 
 impl Faults {
@@ -39,6 +42,7 @@ impl Faults {
         Self(Arc::new(Mutex::new(Inner {
             plan: Box::new(|_, _| Fault::None),
             calls: BTreeMap::new(),
+            clock_off: 0,
         })))
     }
 
@@ -90,9 +94,36 @@ impl Faults {
         });
     }
 
-    /// No more faults.
+    /// From now on the clock of a [`DocumentStore`](crate::store::DocumentStore) is ahead, as a
+    /// host's may be.
+    ///
+    /// ```
+    /// use std::{sync::Arc, time::Duration};
+    /// use bgjob::{Clock, store::DocumentStore, testing::{Faulty, ManualClock, MemoryDocuments}};
+    ///
+    /// let clock = ManualClock::new();
+    /// let store = Faulty::new(MemoryDocuments::new(Arc::new(clock.clone())));
+    /// store.faults().clock_ahead(Duration::from_secs(3));
+    /// assert_eq!(store.clock().now().since(clock.now()), Duration::from_secs(3));
+    /// ```
+    pub fn clock_ahead(&self, by: Duration) {
+        self.lock().clock_off = millis(by);
+    }
+
+    /// From now on that clock is behind.
+    pub fn clock_behind(&self, by: Duration) {
+        self.lock().clock_off = -millis(by);
+    }
+
+    /// What that clock says when it is this time.
+    pub(super) fn clock(&self, now: Timestamp) -> Timestamp {
+        Timestamp::from_millis(now.as_millis() + self.lock().clock_off)
+    }
+
+    /// No more faults; the clock is right again.
     pub fn heal(&self) {
         self.plan(|_, _| Fault::None);
+        self.lock().clock_off = 0;
     }
 
     /// How many calls of this kind there were.
@@ -102,7 +133,7 @@ impl Faults {
 
     /// What happens to the call that is about to be made.
     pub(super) fn next(&self, call: Call) -> Fault {
-        let Inner { plan, calls } = &mut *self.lock();
+        let Inner { plan, calls, .. } = &mut *self.lock();
         let count = calls.entry(call).or_default();
         *count += 1;
         let fault = plan(call, *count);
@@ -112,6 +143,11 @@ impl Faults {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// At most a thousand years.
+fn millis(span: Duration) -> i64 {
+    i64::try_from(span.as_millis()).map_or(1 << 45, |millis| millis.min(1 << 45))
 }
 
 impl Default for Faults {

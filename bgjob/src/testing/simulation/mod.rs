@@ -57,6 +57,7 @@
 //!
 //! The protocol's own promises are watched in each run, whatever the test looks at.
 
+mod below;
 mod plan;
 mod points;
 mod process;
@@ -64,6 +65,7 @@ mod rules;
 mod run;
 mod schedule;
 mod sim;
+mod truth;
 mod witness;
 
 pub use points::step;

@@ -22,6 +22,10 @@ pub(super) struct Plan {
     /// When the store and the queue are down for everybody.
     pub(super) store_down: Option<Outage>,
     pub(super) queue_down: Option<Outage>,
+    /// Each process's clock is off by this at most, either way.
+    pub(super) clocks_off: Duration,
+    /// About how often the store forgets what was done last.
+    pub(super) roll_back: Option<Duration>,
     /// From then on nothing goes wrong any more.
     pub(super) calm_after: Duration,
 }
@@ -39,6 +43,8 @@ impl Plan {
             shut_down: None,
             store_down: None,
             queue_down: None,
+            clocks_off: Duration::ZERO,
+            roll_back: None,
             calm_after: Duration::ZERO,
         }
     }
@@ -166,6 +172,12 @@ impl fmt::Display for Plan {
             if let Some(Outage { every, lasts }) = outage {
                 words.push(format!("every {every:?} the {what} is down for {lasts:?}"));
             }
+        }
+        if let Some(every) = self.roll_back {
+            words.push(format!("the store forgets every {every:?} or so"));
+        }
+        if !self.clocks_off.is_zero() {
+            words.push(format!("clocks are off by up to {:?}", self.clocks_off));
         }
         if !self.deadly.is_empty() {
             let all: Vec<_> = self.deadly.iter().map(u64::to_string).collect();

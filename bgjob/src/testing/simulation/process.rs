@@ -141,8 +141,7 @@ async fn serve(world: Arc<World>, who: Arc<str>, build: Arc<Build>, shut_down: A
 
 /// A manager of a process's own, whose calls go wrong as the plan says.
 pub(super) fn manager(world: &Arc<World>, who: &Arc<str>) -> JobManager {
-    let store = Faulty::shared(Arc::clone(&world.store)).with_faults(faults(world, who, false));
-    let mut builder = JobManager::builder(store);
+    let mut builder = JobManager::builder(world.store(faults(world, who, false)));
     if let Some(queue) = &world.queue {
         let faults = faults(world, who, true);
         builder = builder.queue(Faulty::new(Arc::clone(queue)).with_faults(faults));
@@ -192,7 +191,8 @@ fn faults(world: &Arc<World>, who: &Arc<str>, queue: bool) -> Faults {
 /// Calls that change something are points: before they are done, and after.
 fn death(world: &World, who: &str, call: Call) -> Option<Fault> {
     let name = match call {
-        Call::Create => "a create",
+        Call::Create | Call::Insert => "a create",
+        Call::Replace => "a change",
         Call::Claim | Call::ClaimReady => "a claim",
         Call::Finish | Call::FinishAndClaim => "an end's recording",
         Call::Renew => "a renewal",
@@ -215,7 +215,7 @@ pub(super) fn listener(
         let note = |text: fmt::Arguments<'_>| world.schedule.note(&who, text);
         match event {
             Event::AttemptStarted { job } => {
-                world.store.starts_now(job);
+                world.truth.starts_now(job);
                 let (name, errors, crashes) = (&job.spec.name, job.errors, job.crashes);
                 note(format_args!(
                     "starts {name} {} ({errors} errors, {crashes} crashes before)",

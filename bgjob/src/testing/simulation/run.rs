@@ -22,9 +22,9 @@ use super::{
     sim::{Sim, World},
 };
 use crate::{
-    JobQueue, JobStore,
+    JobQueue,
     error::panic_text,
-    providers::{channel::ChannelQueue, memory::MemoryStore},
+    providers::channel::ChannelQueue,
     task::Within,
     testing::{Call, TokioClock},
 };
@@ -42,6 +42,9 @@ pub struct Simulation {
     threads: usize,
     queue: bool,
     chaos: Option<Duration>,
+    documents: bool,
+    clocks_off: Duration,
+    roll_back: Option<Duration>,
     only: Option<u64>,
 }
 
@@ -54,6 +57,9 @@ impl Simulation {
             threads: 1,
             queue: false,
             chaos: None,
+            documents: false,
+            clocks_off: Duration::ZERO,
+            roll_back: None,
             only: only.map(|text| text.parse().expect("BGJOB_RUN is a run's number")),
         }
     }
@@ -83,6 +89,28 @@ impl Simulation {
         self
     }
 
+    /// Keeps the jobs in a [`DocumentStore`](crate::store::DocumentStore) to which each process
+    /// has an adapter of its own; its calls go wrong, instead of the job store's.
+    pub fn documents(mut self) -> Self {
+        self.documents = true;
+        self
+    }
+
+    /// Documents whose processes go by clocks of their own, which are off by this at most, either
+    /// way. What they must bear is half of a sweep's
+    /// [margin](crate::job::transition::SweepPolicy::margin) of one second.
+    pub fn clocks_off(mut self, most: Duration) -> Self {
+        self.clocks_off = most;
+        self.documents()
+    }
+
+    /// Documents of which the last seconds' changes get lost, about so often: a failover. What is
+    /// lost then is no broken promise; whoever looks for a job may find none.
+    pub fn roll_back(mut self, every: Duration) -> Self {
+        self.roll_back = Some(every);
+        self.documents()
+    }
+
     /// Makes the runs.
     ///
     /// # Panics
@@ -107,9 +135,13 @@ impl Simulation {
         F: Future<Output = ()> + Send,
     {
         let points = self.one(Plan::calm(0), &scenario).points;
-        let plan = |run| match self.chaos {
-            Some(span) => Plan::chaos(run, span),
-            None => Plan::of(run, self.runs, points),
+        let plan = |run| Plan {
+            clocks_off: self.clocks_off,
+            roll_back: self.roll_back,
+            ..match self.chaos {
+                Some(span) => Plan::chaos(run, span),
+                None => Plan::of(run, self.runs, points),
+            }
         };
         let test = std::thread::current().name().unwrap_or_default().to_owned();
         let report = Mutex::new(Report {
@@ -158,11 +190,11 @@ impl Simulation {
             .expect("a runtime can be made");
         runtime.block_on(async {
             let clock = TokioClock::new();
-            let store: Arc<dyn JobStore> = Arc::new(MemoryStore::with_clock(Arc::new(clock)));
             let queue = self
                 .queue
                 .then(|| -> Arc<dyn JobQueue> { Arc::new(ChannelQueue::new()) });
-            let world = World::new(plan, clock, store, queue);
+            let world = World::new(plan, clock, self.documents, queue);
+            tokio::spawn(Arc::clone(&world).roll_back());
             let sim = Sim::new(Arc::clone(&world));
             // The scenario is a process too, so that its randomness and time are the run's.
             let test = Within::new(Some(world.process()), async { scenario(sim).await });
@@ -221,7 +253,7 @@ impl Outcome {
             failure: (!broken.is_empty()).then(|| broken.join("\n")),
             schedule: Arc::clone(&world.schedule),
             points: world.points.passed(),
-            starts: world.store.starts(),
+            starts: world.truth.starts(),
             hits: world.hits(),
             time: world.schedule.now(),
         }

@@ -15,20 +15,23 @@ use fastrand::Rng;
 use tokio::time::sleep;
 
 use super::{
+    below::Below,
     plan::Plan,
     points::Points,
     process::{Host, manager},
     schedule::Schedule,
-    witness::Witness,
+    truth::Truth,
 };
 use crate::{
     Clock, DispatcherBuilder, JobManager, JobQueue, JobState, JobStore,
     task::Process,
-    testing::{Call, Fault, TokioClock},
+    testing::{Call, Fault, Faults, TokioClock},
 };
 
 /// Longest, in simulated time, that everything may take to end.
 const PATIENCE: Duration = Duration::from_secs(4 * 3600);
+/// Shorter than a lease, so that what the store forgets is no grant that has ended since.
+const LOST_MOST: Duration = Duration::from_secs(20);
 
 /// One run of a simulation: its processes, its store, its time.
 #[derive(Clone)]
@@ -40,7 +43,8 @@ pub struct Sim {
 /// What all processes of a run share.
 pub(super) struct World {
     pub(super) plan: Plan,
-    pub(super) store: Arc<Witness<Arc<dyn JobStore>>>,
+    below: Below,
+    pub(super) truth: Arc<Truth>,
     pub(super) queue: Option<Arc<dyn JobQueue>>,
     pub(super) points: Arc<Points>,
     pub(super) schedule: Arc<Schedule>,
@@ -61,20 +65,29 @@ impl World {
     pub(super) fn new(
         plan: Plan,
         clock: TokioClock,
-        store: Arc<dyn JobStore>,
+        documents: bool,
         queue: Option<Arc<dyn JobQueue>>,
     ) -> Arc<Self> {
         let schedule = Arc::new(Schedule::new());
+        let clock: Arc<dyn Clock> = Arc::new(clock);
+        let off = plan.clocks_off;
+        let truth = Arc::new(Truth::new(off));
+        let below = if documents {
+            Below::documents(Arc::clone(&clock), off, Arc::clone(&truth))
+        } else {
+            Below::jobs(Arc::clone(&clock), Arc::clone(&truth))
+        };
         let inner = Inner {
             dice: Rng::with_seed(plan.seed),
             ..Inner::default()
         };
         Arc::new(Self {
-            store: Arc::new(Witness::new(store)),
+            below,
+            truth,
             queue,
             points: Arc::new(Points::new(plan.deadly.clone(), Arc::clone(&schedule))),
             schedule,
-            clock: Arc::new(clock),
+            clock,
             calm: AtomicBool::new(false),
             inner: Mutex::new(inner),
             plan,
@@ -101,6 +114,35 @@ impl World {
         Process::new(seed, Arc::clone(&self.clock))
     }
 
+    /// What a process sees of the store.
+    pub(super) fn store(&self, faults: Faults) -> Arc<dyn JobStore> {
+        let off = self.throw(2 * self.plan.clocks_off);
+        match off.checked_sub(self.plan.clocks_off) {
+            Some(ahead) => faults.clock_ahead(ahead),
+            None => faults.clock_behind(self.plan.clocks_off - off),
+        }
+        self.below.store(faults)
+    }
+
+    /// Makes the store forget what was done last, again and again.
+    pub(super) async fn roll_back(self: Arc<Self>) {
+        let (Some(every), Below::Documents(documents)) = (self.plan.roll_back, &self.below) else {
+            return;
+        };
+        loop {
+            sleep(self.throw(2 * every)).await;
+            if self.is_calm() {
+                return;
+            }
+            let (snapshot, then) = (documents.snapshot(), self.truth.now());
+            sleep(self.throw(LOST_MOST)).await;
+            documents.restore(&snapshot);
+            self.truth.go_back(&then);
+            self.schedule
+                .note("store", "goes back to what it was a while ago");
+        }
+    }
+
     pub(super) fn is_calm(&self) -> bool {
         self.calm.load(Relaxed) || self.schedule.now() >= self.plan.calm_after
     }
@@ -113,7 +155,7 @@ impl World {
     /// All promises that were broken.
     pub(super) fn all_broken(&self) -> Vec<String> {
         let mut all = self.lock().broken.clone();
-        all.extend(self.store.broken());
+        all.extend(self.truth.broken());
         all
     }
 
@@ -139,7 +181,7 @@ impl World {
 
 impl Sim {
     pub(super) fn new(world: Arc<World>) -> Self {
-        let mut builder = JobManager::builder(Arc::clone(&world.store));
+        let mut builder = JobManager::builder(world.below.store(Faults::none()));
         if let Some(queue) = &world.queue {
             builder = builder.queue(Arc::clone(queue));
         }
@@ -225,7 +267,7 @@ impl Sim {
     pub async fn all_over(&self) {
         let begun = self.now();
         loop {
-            let counts = self.world.store.counts().await;
+            let counts = self.jobs.store().counts().await;
             let counts = counts.expect("the store below never fails");
             let open: Vec<_> = counts
                 .into_iter()

@@ -1,19 +1,15 @@
 //! [`Witness`]: stands between all processes and the one store, and sees what really happened.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
-use super::rules::{Cause, Known, change};
+use super::{rules::Cause, truth::Truth};
 use crate::{
     Job, JobId, JobStore, Result, Timestamp, Want,
     job::{
-        ClaimedJob, Grant, NewJob, Phase, Serves,
-        transition::{self, Operated, Operation, SweepPolicy},
+        ClaimedJob, Grant, NewJob, Serves,
+        transition::{Operated, Operation, SweepPolicy},
     },
     store::{
         Claim, Claimed, Created, Ending, Filter, Finished, Held, QueueCount, Renewed,
@@ -26,52 +22,12 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Witness<S> {
     store: S,
-    seen: Mutex<Seen>,
-}
-
-/// What is known of the jobs, and the first few rules that were broken.
-#[derive(Debug, Default)]
-struct Seen {
-    jobs: BTreeMap<JobId, Known>,
-    broken: Vec<String>,
-    starts: usize,
+    truth: Arc<Truth>,
 }
 
 impl<S: JobStore> Witness<S> {
-    pub(super) fn new(store: S) -> Self {
-        Self {
-            store,
-            seen: Mutex::default(),
-        }
-    }
-
-    fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The rules that were broken so far.
-    pub(super) fn broken(&self) -> Vec<String> {
-        self.seen().broken.clone()
-    }
-
-    /// How many grants there were.
-    pub(super) fn starts(&self) -> usize {
-        self.seen().starts
-    }
-
-    /// S4: a handler starts, so its grant must be the current one.
-    pub(super) fn starts_now(&self, job: &ClaimedJob) {
-        let mut seen = self.seen();
-        let known = seen.jobs.get(&job.id);
-        let holds = known.is_some_and(|known| match &known.job.phase {
-            Phase::Running(hold) => hold.token == job.token,
-            _ => false,
-        });
-        if !holds {
-            let now = known.map(|known| known.job.state());
-            let text = format!("S4: {} starts while it is {now:?}", job.id);
-            seen.broken.push(text);
-        }
+    pub(super) fn new(store: S, truth: Arc<Truth>) -> Self {
+        Self { store, truth }
     }
 
     /// Looks at what a call did to these jobs.
@@ -81,9 +37,8 @@ impl<S: JobStore> Witness<S> {
         }
         let now = self.store.now().await?;
         let jobs = self.store.get(ids).await?;
-        let mut seen = self.seen();
         for (nth, (id, job)) in ids.iter().zip(jobs).enumerate() {
-            seen.change(*id, job, &cause(nth), now);
+            self.truth.change(*id, job, &cause(nth), now);
         }
         Ok(())
     }
@@ -92,51 +47,6 @@ impl<S: JobStore> Witness<S> {
     async fn look_at_claims(&self, jobs: &[ClaimedJob], grant: &Grant) -> Result<()> {
         let ids: Vec<_> = jobs.iter().map(|job| job.id).collect();
         self.look(&ids, |_| Cause::Claim(grant.token)).await
-    }
-}
-
-impl Seen {
-    fn change(&mut self, id: JobId, job: Option<Job>, cause: &Cause, now: Timestamp) {
-        if matches!(cause, Cause::Claim(_)) {
-            self.starts += 1;
-        }
-        let known = self.jobs.get(&id);
-        if let Some(job) = &job
-            && known.is_none_or(|known| known.job.state().is_terminal())
-            && !job.state().is_terminal()
-        {
-            self.check_key(job);
-        }
-        match change(self.jobs.remove(&id), job, cause, now) {
-            Ok(Some(known)) => _ = self.jobs.insert(id, known),
-            Ok(None) => {}
-            Err(text) => self.broken.push(format!("{text} ({id}, {cause})")),
-        }
-    }
-
-    /// S9: a job that begins to live is alone with its key.
-    fn check_key(&mut self, job: &Job) {
-        let Some(key) = &job.spec.unique_key else {
-            return;
-        };
-        let other = self.jobs.iter().find(|(id, known)| {
-            **id != job.id
-                && !known.job.state().is_terminal()
-                && known.job.spec.unique_key.as_ref() == Some(key)
-        });
-        if let Some((other, _)) = other {
-            let text = format!("S9: {} and {other} have one key", job.id);
-            self.broken.push(text);
-        }
-    }
-
-    /// What may have been purged: a call of purge does not say.
-    fn purgeable(&self, now: Timestamp) -> Vec<JobId> {
-        let old = self
-            .jobs
-            .iter()
-            .filter(|(_, known)| transition::is_purgeable(&known.job, now));
-        old.map(|(id, _)| *id).collect()
     }
 }
 
@@ -242,7 +152,7 @@ impl<S: JobStore> JobStore for Witness<S> {
         let purged = self.store.purge(limit).await?;
         if purged > 0 {
             let now = self.store.now().await?;
-            let old = self.seen().purgeable(now);
+            let old = self.truth.purgeable(now);
             self.look(&old, |_| Cause::Purge).await?;
         }
         Ok(purged)

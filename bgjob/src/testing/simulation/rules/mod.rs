@@ -1,6 +1,6 @@
 //! The safety rules S2 to S7, as a check of one change of one job.
 
-use std::fmt;
+mod cause;
 
 use crate::{
     Job, Timestamp,
@@ -8,37 +8,13 @@ use crate::{
         End, Phase, State, Token,
         transition::{self, Operation},
     },
-    store::{Ending, Finished},
+    store::Finished,
 };
 
-/// Which call made a change.
-#[derive(Debug)]
-pub(super) enum Cause {
-    Create,
-    Claim(Token),
-    Finish(Ending, Finished),
-    Renew,
-    Sweep,
-    Operate(Operation),
-    Purge,
-}
-
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Create => "create",
-            Self::Claim(_) => "claim",
-            Self::Finish(..) => "finish",
-            Self::Renew => "renew",
-            Self::Sweep => "sweep",
-            Self::Operate(_) => "operate",
-            Self::Purge => "purge",
-        })
-    }
-}
+pub(super) use cause::Cause;
 
 /// A job as it was when it was last looked at, and what its past counts.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Known {
     pub(super) job: Job,
     /// Of this epoch: grants, and those of them that cost nothing.

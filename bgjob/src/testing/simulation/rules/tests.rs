@@ -7,7 +7,7 @@ use crate::{
     JobId, JobSpec, Json, Owner,
     job::{Due, Grant, NewJob, Retry, Serves, transition::SweepPolicy},
     job::{Failure, FailureKind},
-    store::Finished,
+    store::{Ending, Finished},
 };
 
 const T0: Timestamp = Timestamp::from_millis(1_000_000_000_000);
@@ -244,4 +244,37 @@ fn a_lease_that_holds_is_not_revoked() {
         (Some(revoked), Cause::Sweep),
     ];
     check("it was revoked", life);
+}
+
+#[test]
+fn a_cause_is_told_by_what_it_did() {
+    let (waits, runs) = (ready(|_| {}), claimed(ready(|_| {}), 1, T0));
+    let mut crashed = runs.clone();
+    let late = T0 + 2 * LEASE;
+    assert!(transition::revoke(
+        &mut crashed,
+        &SweepPolicy::default(),
+        late
+    ));
+    let done = finished(runs.clone(), 1, &success());
+    for (before, after, cause) in [
+        (None, Some(&waits), "create"),
+        (Some(&waits), Some(&runs), "claim"),
+        (Some(&runs), Some(&runs), "renew"),
+        (Some(&runs), Some(&crashed), "sweep"),
+        (Some(&runs), Some(&done), "finish"),
+        (Some(&runs), None, "sweep"),
+        (Some(&done), None, "operate"),
+    ] {
+        assert_eq!(Cause::told_by(before, after).to_string(), cause);
+    }
+    let end = |after: &Job| match Cause::told_by(Some(&runs), Some(after)) {
+        Cause::Finish(ending, _) => ending.end,
+        other => panic!("{other}"),
+    };
+    assert!(matches!(end(&done), End::Success(_)));
+    let released = finished(runs.clone(), 1, &End::Release);
+    assert!(matches!(end(&released), End::Release));
+    let failed = finished(runs.clone(), 1, &error());
+    assert!(matches!(end(&failed), End::Error { .. }));
 }

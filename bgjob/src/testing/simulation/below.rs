@@ -1,0 +1,52 @@
+//! [`Below`]: the one store below all processes, and what each of them sees of it.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{truth::Truth, witness::Witness};
+use crate::{
+    Clock, JobStore,
+    providers::memory::MemoryStore,
+    store::{ClockSource, Documents},
+    testing::{Faults, Faulty, MemoryDocuments},
+};
+
+/// Whose changes are seen by a [`Truth`].
+pub(super) enum Below {
+    Jobs(Arc<Witness<MemoryStore>>),
+    Documents(Arc<MemoryDocuments>),
+}
+
+impl Below {
+    pub(super) fn jobs(clock: Arc<dyn Clock>, truth: Arc<Truth>) -> Self {
+        let store = MemoryStore::with_clock(clock);
+        Self::Jobs(Arc::new(Witness::new(store, truth)))
+    }
+
+    /// Documents, which are no jobs before each process's own adapter makes some of them.
+    pub(super) fn documents(
+        clock: Arc<dyn Clock>,
+        clocks_off: Duration,
+        truth: Arc<Truth>,
+    ) -> Self {
+        let source = if clocks_off.is_zero() {
+            ClockSource::Store
+        } else {
+            ClockSource::Client
+        };
+        let real = Arc::clone(&clock);
+        let watch = move |id, document: Option<&_>| truth.written(id, document, real.now());
+        let documents = MemoryDocuments::shared(clock, source, Box::new(watch));
+        Self::Documents(Arc::new(documents))
+    }
+
+    /// What a process sees of it.
+    pub(super) fn store(&self, faults: Faults) -> Arc<dyn JobStore> {
+        match self {
+            Self::Jobs(store) => Arc::new(Faulty::shared(Arc::clone(store)).with_faults(faults)),
+            Self::Documents(documents) => {
+                let faulty = Faulty::shared(Arc::clone(documents)).with_faults(faults);
+                Arc::new(Documents::new(faulty))
+            }
+        }
+    }
+}

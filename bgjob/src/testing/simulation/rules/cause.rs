@@ -1,0 +1,81 @@
+//! [`Cause`]: what made a change of a job.
+
+use std::{fmt, time::Duration};
+
+use crate::{
+    Job,
+    job::{End, Failure, FailureKind, Json, Phase, Retry, State, Token, transition::Operation},
+    store::{Ending, Finished},
+};
+
+/// Which call made a change.
+#[derive(Debug)]
+pub(in crate::testing::simulation) enum Cause {
+    Create,
+    Claim(Token),
+    Finish(Ending, Finished),
+    Renew,
+    Sweep,
+    Operate(Operation),
+    Purge,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Create => "create",
+            Self::Claim(_) => "claim",
+            Self::Finish(..) => "finish",
+            Self::Renew => "renew",
+            Self::Sweep => "sweep",
+            Self::Operate(_) => "operate",
+            Self::Purge => "purge",
+        })
+    }
+}
+
+impl Cause {
+    /// What must have been done, told by what became of the job: whoever writes a document does
+    /// not say what for.
+    pub(in crate::testing::simulation) fn told_by(
+        before: Option<&Job>,
+        after: Option<&Job>,
+    ) -> Self {
+        let Some(before) = before else {
+            return Self::Create;
+        };
+        let Some(after) = after else {
+            return if before.state().is_terminal() {
+                Self::Operate(Operation::Delete)
+            } else {
+                Self::Sweep
+            };
+        };
+        match (&before.phase, &after.phase) {
+            (Phase::Running(_), Phase::Running(_)) => Self::Renew,
+            (Phase::Running(_), _) if after.crashes > before.crashes => Self::Sweep,
+            (Phase::Running(hold), _) => {
+                let ending = Ending {
+                    id: before.id,
+                    token: hold.token,
+                    end: end(before, after),
+                };
+                Self::Finish(ending, Finished::Applied(after.state()))
+            }
+            (_, Phase::Running(hold)) => Self::Claim(hold.token),
+            _ => Self::Renew,
+        }
+    }
+}
+
+/// How an attempt must have ended.
+fn end(before: &Job, after: &Job) -> End {
+    match after.state() {
+        State::Succeeded => End::Success(Json::null()),
+        State::Ready if after.errors == before.errors => End::Release,
+        _ => End::Error {
+            failure: Failure::new(FailureKind::Error, "it failed"),
+            retry: Retry::After(Duration::ZERO),
+        },
+    }
+}

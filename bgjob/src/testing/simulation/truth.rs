@@ -1,0 +1,158 @@
+//! [`Truth`]: what really became of each job, and the rules that were broken.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use super::rules::{Cause, Known, change};
+use crate::{
+    Job, JobId, Timestamp,
+    job::{ClaimedJob, Phase, Token, transition},
+    store::{Body, Document},
+};
+
+/// What whoever sees the changes of the one store knows of its jobs.
+#[derive(Debug)]
+pub(super) struct Truth {
+    seen: Mutex<Seen>,
+    /// How far the clocks of those who change them may be off.
+    slack: Duration,
+}
+
+/// What is known of the jobs, and the rules that were broken.
+#[derive(Debug, Default)]
+struct Seen {
+    jobs: BTreeMap<JobId, Known>,
+    broken: Vec<String>,
+    starts: usize,
+    /// Grants that the store has forgotten: their holders can't know.
+    forgotten: HashSet<(JobId, Token)>,
+}
+
+/// All that was known of the jobs at one time.
+#[derive(Debug)]
+pub(super) struct Then(BTreeMap<JobId, Known>);
+
+impl Truth {
+    pub(super) fn new(slack: Duration) -> Self {
+        Self {
+            seen: Mutex::default(),
+            slack,
+        }
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The rules that were broken so far.
+    pub(super) fn broken(&self) -> Vec<String> {
+        self.seen().broken.clone()
+    }
+
+    /// How many grants there were.
+    pub(super) fn starts(&self) -> usize {
+        self.seen().starts
+    }
+
+    /// S4: a handler starts, so its grant must be the current one.
+    pub(super) fn starts_now(&self, job: &ClaimedJob) {
+        let mut seen = self.seen();
+        let known = seen.jobs.get(&job.id);
+        let holds = known.is_some_and(|known| holder(&known.job) == Some(job.token));
+        if !holds && !seen.forgotten.contains(&(job.id, job.token)) {
+            let now = known.map(|known| known.job.state());
+            let text = format!("S4: {} starts while it is {now:?}", job.id);
+            seen.broken.push(text);
+        }
+    }
+
+    /// A call has changed a job at this time, or has deleted it.
+    pub(super) fn change(&self, id: JobId, job: Option<Job>, cause: &Cause, now: Timestamp) {
+        self.seen().change(id, job, cause, now + self.slack);
+    }
+
+    /// Somebody has written or deleted a document; what for, it tells itself.
+    pub(super) fn written(&self, id: JobId, document: Option<&Document>, now: Timestamp) {
+        let job = match document.map(Body::read) {
+            Some(Some(Body::Job(job))) => Some(*job),
+            Some(Some(Body::Key { .. })) => return,
+            Some(None) => {
+                let text = format!("{id} was written and can't be read");
+                return self.seen().broken.push(text);
+            }
+            None | Some(Some(Body::Gone { .. } | Body::Void { .. })) => None,
+        };
+        let mut seen = self.seen();
+        let cause = Cause::told_by(seen.jobs.get(&id).map(|known| &known.job), job.as_ref());
+        seen.change(id, job, &cause, now + self.slack);
+    }
+
+    /// What may have been purged: a call of purge does not say.
+    pub(super) fn purgeable(&self, now: Timestamp) -> Vec<JobId> {
+        let seen = self.seen();
+        let jobs = seen.jobs.iter();
+        let old = jobs.filter(|(_, known)| transition::is_purgeable(&known.job, now));
+        old.map(|(id, _)| *id).collect()
+    }
+
+    /// What is known now.
+    pub(super) fn now(&self) -> Then {
+        Then(self.seen().jobs.clone())
+    }
+
+    /// The store has gone back to what it held then.
+    pub(super) fn go_back(&self, then: &Then) {
+        let mut seen = self.seen();
+        let held = seen.jobs.iter();
+        let held = held.filter_map(|(id, known)| Some((*id, holder(&known.job)?)));
+        let held: Vec<_> = held.collect();
+        seen.forgotten.extend(held);
+        seen.jobs.clone_from(&then.0);
+    }
+}
+
+fn holder(job: &Job) -> Option<Token> {
+    match &job.phase {
+        Phase::Running(hold) => Some(hold.token),
+        Phase::Ready { .. } | Phase::Ended(_) => None,
+    }
+}
+
+impl Seen {
+    fn change(&mut self, id: JobId, job: Option<Job>, cause: &Cause, now: Timestamp) {
+        if matches!(cause, Cause::Claim(_)) {
+            self.starts += 1;
+        }
+        let known = self.jobs.get(&id);
+        if let Some(job) = &job
+            && known.is_none_or(|known| known.job.state().is_terminal())
+            && !job.state().is_terminal()
+        {
+            self.check_key(job);
+        }
+        match change(self.jobs.remove(&id), job, cause, now) {
+            Ok(Some(known)) => _ = self.jobs.insert(id, known),
+            Ok(None) => {}
+            Err(text) => self.broken.push(format!("{text} ({id}, {cause})")),
+        }
+    }
+
+    /// S9: a job that begins to live is alone with its key.
+    fn check_key(&mut self, job: &Job) {
+        let Some(key) = &job.spec.unique_key else {
+            return;
+        };
+        let other = self.jobs.iter().find(|(id, known)| {
+            **id != job.id
+                && !known.job.state().is_terminal()
+                && known.job.spec.unique_key.as_ref() == Some(key)
+        });
+        if let Some((other, _)) = other {
+            let text = format!("S9: {} and {other} have one key", job.id);
+            self.broken.push(text);
+        }
+    }
+}
