@@ -69,7 +69,7 @@ async fn sqlite() -> Clocked {
 }
 
 bgjob::store_conformance!(sqlite, sqlite);
-bgjob::store_sequences!(random_sqlite, sqlite, sequences = 100, histories = 200);
+bgjob::store_sequences!(random_sqlite, sqlite, sequences = 100, histories = 500);
 
 async fn sqlite_wrapped() -> Clocked {
     let (folder, clock) = (Folder::new(), ManualClock::new());
@@ -145,7 +145,7 @@ async fn file() -> Clocked {
 }
 
 bgjob::store_conformance!(file, file, without = [Wakes]);
-bgjob::store_sequences!(random_file, file, sequences = 100, histories = 200);
+bgjob::store_sequences!(random_file, file, sequences = 100, histories = 500);
 
 async fn file_wrapped() -> Clocked {
     let (folder, clock) = (Folder::new(), ManualClock::new());

@@ -15,6 +15,7 @@ mod load;
 mod nemesis;
 mod options;
 mod poison;
+mod redb;
 mod report;
 mod shutdown;
 mod soak;

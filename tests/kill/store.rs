@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
-use bgjob::prelude::*;
+use bgjob::{prelude::*, store::Documents};
 use clap::ValueEnum;
+
+use crate::redb::SharedRedb;
 
 /// Where the jobs are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -14,16 +16,19 @@ pub(crate) enum Store {
     #[value(name = "sqlite+channel")]
     SqliteChannel,
     File,
+    /// `examples/own_provider`, opened for each call.
+    Redb,
 }
 
 impl Store {
-    pub(crate) const ALL: [Self; 3] = [Self::Sqlite, Self::SqliteChannel, Self::File];
+    pub(crate) const ALL: [Self; 4] = [Self::Sqlite, Self::SqliteChannel, Self::File, Self::Redb];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Sqlite => "sqlite",
             Self::SqliteChannel => "sqlite+channel",
             Self::File => "file",
+            Self::Redb => "redb",
         }
     }
 
@@ -37,7 +42,7 @@ impl Store {
         match self {
             Self::Sqlite | Self::SqliteChannel => 4,
             // Each job is three files written through to the disk, under one lock for all.
-            Self::File => 1,
+            Self::File | Self::Redb => 1,
         }
     }
 
@@ -48,6 +53,10 @@ impl Store {
             Self::SqliteChannel => JobManager::connect(database).queue_url("channel:").await,
             Self::File => {
                 JobManager::connect(format!("file:{}", folder.join("jobs").display())).await
+            }
+            Self::Redb => {
+                let documents = Documents::new(SharedRedb::new(folder));
+                JobManager::builder(documents).build()
             }
         }
     }
