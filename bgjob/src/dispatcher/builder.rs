@@ -19,6 +19,7 @@ use super::{
     receive,
     running::{Drained, Running},
     shutdown::{keep, lead},
+    signals::Signals,
     slots::slot,
 };
 use crate::{
@@ -252,7 +253,9 @@ impl DispatcherBuilder {
     /// # Errors
     /// As for [`start`](Self::start).
     pub async fn run(self) -> Result<Drained> {
-        self.start().await?.until_signal().await
+        // Before the first claim: a signal that ends the process would cost what it holds a crash.
+        let signals = Signals::listen()?;
+        self.start().await?.until(signals).await
     }
 
     /// Starts it and runs until the future is ready, then drains.

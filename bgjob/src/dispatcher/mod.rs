@@ -9,7 +9,7 @@
 //! | `slots` | run one job after the other; `execute` is one attempt |
 //! | `lease` | renews from a thread of its own, fences itself, ends what is stuck |
 //! | `maintain` | sweeps, purges, feels the runtime's pulse |
-//! | `shutdown` | signals, draining, giving back |
+//! | `shutdown` | draining, giving back; `signals` are what asks for it |
 //!
 //! `by_hand` is a dispatcher without loops, for tests.
 
@@ -27,6 +27,7 @@ mod middleware;
 mod receive;
 mod running;
 mod shutdown;
+mod signals;
 mod slots;
 mod unreadable;
 

@@ -10,7 +10,8 @@ use tokio::task::JoinHandle;
 
 use super::{
     core::{Core, Phase},
-    shutdown::{busy, signal},
+    shutdown::busy,
+    signals::Signals,
 };
 
 /// A dispatcher at work. Dropping it lets the dispatcher go on; [`shutdown`](Self::shutdown) ends
@@ -90,15 +91,20 @@ impl Running {
     /// # Errors
     /// `Internal` where signals can't be listened to.
     pub async fn until_signal(self) -> crate::Result<Drained> {
+        self.until(Signals::listen()?).await
+    }
+
+    /// Runs until one of these, that are listened to already.
+    pub(super) async fn until(self, mut signals: Signals) -> crate::Result<Drained> {
         tokio::select! {
             biased;
-            answer = signal() => answer?,
+            answer = signals.next() => answer?,
             () = self.core.reached(Phase::Stopped) => {}
         }
         self.begin_shutdown();
         let core = Arc::clone(&self.core);
         let hurry = async {
-            while signal().await.is_ok() {
+            while signals.next().await.is_ok() {
                 let next = if core.phase() < Phase::Cancelling {
                     Phase::Cancelling
                 } else {

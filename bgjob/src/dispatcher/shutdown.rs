@@ -1,4 +1,5 @@
-//! The way down: drain → cancel → release → stop. What triggers it is in [`signal`].
+//! The way down: drain → cancel → release → stop. What asks for it is in
+//! [`signals`](super::signals).
 
 use std::{future::Future, sync::Arc, sync::atomic::Ordering::Relaxed, time::Duration};
 
@@ -96,34 +97,4 @@ where
         core.events.emit(Event::LoopFailed { name });
         sleep(Duration::from_secs(1)).await;
     }
-}
-
-/// Returns at the next SIGTERM or Ctrl-C.
-#[cfg(unix)]
-pub(super) async fn signal() -> crate::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let refused = |e: std::io::Error| {
-        crate::Error::new(crate::ErrorKind::Internal, "signals can't be listened to").because(e)
-    };
-    let mut terminate = signal(SignalKind::terminate()).map_err(refused)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(refused)?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    Ok(())
-}
-
-/// Returns at the next Ctrl-C.
-#[cfg(not(any(unix, target_family = "wasm")))]
-pub(super) async fn signal() -> crate::Result<()> {
-    tokio::signal::ctrl_c().await.map_err(|e| {
-        crate::Error::new(crate::ErrorKind::Internal, "signals can't be listened to").because(e)
-    })
-}
-
-/// There are no signals here: runs for ever.
-#[cfg(target_family = "wasm")]
-pub(super) async fn signal() -> crate::Result<()> {
-    std::future::pending().await
 }
