@@ -165,6 +165,25 @@ async fn an_end_the_store_does_not_confirm_is_unknown_and_holds_nobody_up() {
     }
 }
 
+/// A disk that stalls, say: what was given back by then costs nothing.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_slow_to_answer_is_waited_for() {
+    let world = World::new();
+    let builder = world.dispatcher(registry()).state(Probe::new());
+    let builder = builder.drain(secs(1)).cancel_within(millis(500));
+    let running = builder.start().await.unwrap();
+    let job = stubborn::enqueue(&world.jobs, ()).await.unwrap();
+    world.log.started(job.id(), 1).await;
+    let (before, after) = (secs(3), millis(0));
+    let slow = Fault::Slow { before, after };
+    world.store.faults().always(&[Call::Finish], slow);
+    let begun = tokio::time::Instant::now();
+    assert_eq!(running.shutdown().await, drained(0, 1, 0));
+    assert!(begun.elapsed() <= secs(6), "{:?}", begun.elapsed());
+    let job = world.job(job.id()).await;
+    assert_eq!((job.state(), job.crashes), (JobState::Ready, 0));
+}
+
 /// The answer to a claim is lost, and then the end comes.
 #[tokio::test(start_paused = true)]
 async fn a_claim_in_doubt_is_given_back_too() {

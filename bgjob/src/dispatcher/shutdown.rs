@@ -14,8 +14,11 @@ use super::{
 };
 use crate::{events::Event, task};
 
-/// How long ends may take to be recorded once everything has ended.
-const FLUSH: Duration = Duration::from_secs(2);
+/// What is promised: beyond the drain, the way down takes no longer.
+const BEYOND: Duration = Duration::from_secs(5);
+/// How long ends may take to be recorded once everything has ended: as long as that promise
+/// allows, but for a store that does not answer for so long nobody is held up further.
+const FLUSH: std::ops::Range<Duration> = Duration::from_secs(1)..Duration::from_secs(4);
 /// How long dropped handlers may take to go.
 const DROP: Duration = Duration::from_secs(1);
 
@@ -23,6 +26,7 @@ const DROP: Duration = Duration::from_secs(1);
 /// stops last: what is not recorded yet is still held.
 pub(super) async fn lead(core: Arc<Core>, mut slots: JoinSet<()>, loops: JoinSet<()>) -> Drained {
     core.reached(Phase::Draining).await;
+    let promised = Instant::now() + core.config.drain + BEYOND - DROP;
     core.events.emit(Event::Draining {
         running: busy(&core),
     });
@@ -48,7 +52,8 @@ pub(super) async fn lead(core: Arc<Core>, mut slots: JoinSet<()>, loops: JoinSet
         }
         core.enter(next);
     }
-    flush(&core).await;
+    let left = promised.saturating_duration_since(Instant::now());
+    flush(&core, left.clamp(FLUSH.start, FLUSH.end)).await;
     let drained = Drained {
         drained: core.tally.drained.load(Relaxed),
         released: core.tally.released.load(Relaxed),
@@ -72,10 +77,10 @@ pub(super) async fn lead(core: Arc<Core>, mut slots: JoinSet<()>, loops: JoinSet
 
 /// Waits until all claims are answered and all ends recorded; a store that does not answer by then
 /// is left behind.
-async fn flush(core: &Core) {
+async fn flush(core: &Core, most: Duration) {
     let begun = Instant::now();
     let open = || core.is_claiming() || core.grants.held() > 0;
-    while open() && begun.elapsed() < FLUSH {
+    while open() && begun.elapsed() < most {
         core.wake.notify_one();
         sleep(Duration::from_millis(2)).await;
     }
