@@ -8,16 +8,33 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{Ground, ledger::Ledger, store::Store};
+use crate::{Ground, ledger::Ledger, store::Store, worker::LEASE};
 
 /// Keeps as many workers as it began with. None of them outlives it.
 pub(crate) struct Crew {
     store: Store,
     folder: PathBuf,
-    drain: Duration,
-    /// For `ulimit -v`, in KiB.
-    memory: Option<u64>,
+    terms: Terms,
     pub(crate) workers: Vec<Worker>,
+}
+
+/// How the workers work.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Terms {
+    pub(crate) lease: Duration,
+    pub(crate) drain: Duration,
+    /// For `ulimit -v`, in KiB.
+    pub(crate) memory: Option<u64>,
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        Self {
+            lease: LEASE,
+            drain: Duration::from_secs(20),
+            memory: None,
+        }
+    }
 }
 
 pub(crate) struct Worker {
@@ -26,12 +43,11 @@ pub(crate) struct Worker {
 }
 
 impl Crew {
-    pub(crate) fn start(ground: &Ground, n: usize, drain: Duration, memory: Option<u64>) -> Self {
+    pub(crate) fn start(ground: &Ground, n: usize, terms: Terms) -> Self {
         let mut crew = Self {
             store: ground.store,
             folder: ground.folder.clone(),
-            drain,
-            memory,
+            terms,
             workers: Vec::new(),
         };
         crew.workers = (0..n).map(|_| crew.hire()).collect();
@@ -41,7 +57,7 @@ impl Crew {
     fn hire(&self) -> Worker {
         let me = std::env::current_exe().expect("the test has a path");
         // No core files; `exec`, so that the process started is the worker itself.
-        let memory = self.memory.map(|kib| format!("ulimit -v {kib}; "));
+        let memory = self.terms.memory.map(|kib| format!("ulimit -v {kib}; "));
         let script = format!(
             "ulimit -c 0; {}exec \"$0\" \"$@\"",
             memory.unwrap_or_default()
@@ -50,7 +66,9 @@ impl Crew {
         command.arg("-c").arg(script).arg(me);
         command.arg("--worker").arg(&self.folder);
         command.arg(self.store.name());
-        command.arg(self.drain.as_millis().to_string());
+        for span in [self.terms.lease, self.terms.drain] {
+            command.arg(span.as_millis().to_string());
+        }
         command.stdout(Stdio::null()).stderr(Stdio::null());
         Worker {
             child: command.spawn().expect("a worker starts"),

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     Ground,
-    crew::Crew,
+    crew::{Crew, Terms},
     judge,
     ledger::{Ledger, Tail},
     load, nemesis,
@@ -59,7 +59,7 @@ pub(crate) async fn run(ground: &Ground) -> bgjob::Result<Vec<String>> {
     );
     let jobs = ground.store.open(&ground.folder).await?;
     let ledger = Arc::new(Ledger::open(&ground.folder));
-    let mut crew = Crew::start(ground, WORKERS, Duration::from_secs(20), None);
+    let mut crew = Crew::start(ground, WORKERS, Terms::default());
     let mut watch = Watch::new(ground, &jobs, &ledger);
     let pace = ground.pace();
     let produce = |pieces| {

@@ -26,6 +26,7 @@ mod worker;
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
+    time::Duration,
 };
 
 use clap::Parser;
@@ -50,13 +51,14 @@ impl Ground {
 fn main() -> ExitCode {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime starts");
     let args: Vec<_> = std::env::args().skip(1).collect();
-    if let [role, folder, store, drain] = args.as_slice()
+    if let [role, folder, store, lease, drain] = args.as_slice()
         && role == "--worker"
     {
         let store = Store::named(store).expect("the harness names a store");
-        let drain = drain.parse().expect("the harness gives milliseconds");
+        let [lease, drain] = [lease, drain]
+            .map(|millis| Duration::from_millis(millis.parse().expect("they are milliseconds")));
         runtime
-            .block_on(worker::run(store, Path::new(folder), drain))
+            .block_on(worker::run(store, Path::new(folder), lease, drain))
             .expect("a worker runs until it is ended");
         return ExitCode::SUCCESS;
     }

@@ -15,7 +15,7 @@ use tokio::time::sleep;
 
 use crate::{
     Ground,
-    crew::Crew,
+    crew::{Crew, Terms},
     worker::{bystander, villain},
 };
 
@@ -43,7 +43,14 @@ pub(crate) async fn run(ground: &Ground, evil: Evil) -> bgjob::Result<Vec<String
 
     let begun = Instant::now();
     let memory = matches!(evil, Evil::Hoard).then_some(MEMORY_KIB);
-    let mut crew = Crew::start(ground, WORKERS, Duration::from_secs(20), memory);
+    let mut crew = Crew::start(
+        ground,
+        WORKERS,
+        Terms {
+            memory,
+            ..Terms::default()
+        },
+    );
     let mut deaths = 0;
     let patience = Duration::from_secs(if ground.options.long { 300 } else { 90 });
     while begun.elapsed() < patience && !over(&jobs).await? {

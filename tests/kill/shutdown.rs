@@ -13,7 +13,7 @@ use tokio::time::sleep;
 
 use crate::{
     Ground,
-    crew::{Crew, by_signal},
+    crew::{Crew, Terms, by_signal},
     ledger::{Ledger, Tail},
     load,
     watch::Watch,
@@ -24,6 +24,13 @@ const WORKERS: usize = 3;
 const DRAIN: Duration = Duration::from_secs(1);
 /// What is promised: the drain and five seconds.
 const MOST: Duration = DRAIN.saturating_add(Duration::from_secs(5));
+/// A disk that stalls for as long as the short lease of the other scenarios would cost crashes that
+/// no shutdown is to blame for.
+const TERMS: Terms = Terms {
+    lease: Duration::from_secs(30),
+    drain: DRAIN,
+    memory: None,
+};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Default)]
@@ -41,7 +48,7 @@ pub(crate) async fn run(ground: &Ground) -> bgjob::Result<Vec<String>> {
     let points = ground.options.kills.unwrap_or(points);
     let jobs = ground.store.open(&ground.folder).await?;
     let ledger = Arc::new(Ledger::open(&ground.folder));
-    let mut crew = Crew::start(ground, WORKERS, DRAIN, None);
+    let mut crew = Crew::start(ground, WORKERS, TERMS);
     // As long as there is somebody to shut down; what is made by then has to end well.
     let load = load::produce(
         jobs.clone(),

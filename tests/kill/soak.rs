@@ -8,7 +8,12 @@ use std::{
 use bgjob::prelude::*;
 use tokio::time::{interval, sleep};
 
-use crate::{Ground, crew::Crew, ledger::Tail, worker::chore};
+use crate::{
+    Ground,
+    crew::{Crew, Terms},
+    ledger::Tail,
+    worker::chore,
+};
 
 const WORKERS: usize = 2;
 /// Jobs every tenth of a second.
@@ -32,7 +37,7 @@ struct Sample {
 pub(crate) async fn run(ground: &Ground) -> bgjob::Result<Vec<String>> {
     let span = Duration::from_secs(60 * ground.options.minutes);
     let jobs = ground.store.open(&ground.folder).await?;
-    let mut crew = Crew::start(ground, WORKERS, Duration::from_secs(20), None);
+    let mut crew = Crew::start(ground, WORKERS, Terms::default());
     let load = tokio::spawn(produce(jobs.clone()));
     let begun = Instant::now();
     println!("  minute    RSS MiB  files  tasks   db MiB  WAL MiB");

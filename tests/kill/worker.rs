@@ -118,15 +118,20 @@ pub(crate) async fn chore(millis: u64) {
     tokio::time::sleep(Duration::from_millis(millis)).await;
 }
 
-pub(crate) async fn run(store: Store, folder: &Path, drain: u64) -> bgjob::Result<()> {
+pub(crate) async fn run(
+    store: Store,
+    folder: &Path,
+    lease: Duration,
+    drain: Duration,
+) -> bgjob::Result<()> {
     let ledger = Arc::new(Ledger::open(folder));
     let jobs = store.open(folder).await?;
     tokio::spawn(count_tasks(Arc::clone(&ledger)));
     let heard = Arc::clone(&ledger);
     let drained = JobDispatcher::builder(&jobs)
-        .lease(LEASE)
+        .lease(lease)
         .default_slots(SLOTS)
-        .drain(Duration::from_millis(drain))
+        .drain(drain)
         .cancel_within(Duration::from_millis(500))
         .state(Arc::clone(&ledger))
         .state(jobs.clone())
