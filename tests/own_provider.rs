@@ -1,13 +1,13 @@
 //! The store of `examples/own_provider`, as its author tests it: the public suite, and what only
 //! this store can get wrong.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use bgjob::{
-    Durability, ErrorKind, JobId, SystemClock,
+    Durability, ErrorKind, JobDispatcher, JobError, JobId, JobManager, Registry, SystemClock, job,
     store::{Document, DocumentStore, Documents, Inserted, Key, KeyRange, Replaced, Version},
     testing::{
-        ManualClock,
+        Call, Faulty, ManualClock, Rates,
         conformance::{Clocked, DOCUMENT_CASES, STORE_CASES, Stored},
     },
 };
@@ -35,6 +35,11 @@ impl Drop for TempFile {
         // What can't be removed is the system's to clean up.
         std::fs::remove_file(&self.0).ok();
     }
+}
+
+#[job]
+async fn square(n: u64) -> Result<u64, JobError> {
+    Ok(n * n)
 }
 
 async fn fresh_documents() -> Stored {
@@ -132,6 +137,44 @@ async fn what_is_no_redb_file_is_left_alone() {
     assert!(!error.to_string().contains("diary"), "{error}");
     let text = std::fs::read_to_string(&file.0).expect("it is still there");
     assert_eq!(text, "my diary");
+}
+
+/// The store fails, answers get lost or come late, and its clock is wrong.
+#[tokio::test]
+async fn jobs_get_done_whatever_goes_wrong() -> bgjob::Result<()> {
+    let file = TempFile::new();
+    let store = Faulty::new(file.open().await?);
+    let faults = store.faults().clone();
+    let jobs = JobManager::builder(Documents::new(store)).build()?;
+    let registry = Registry::new().with::<square>();
+    let builder = JobDispatcher::builder(&jobs).registry(registry);
+    let running = builder.start().await?;
+
+    let rates = Rates {
+        before: 0.1,
+        after: 0.1,
+        slow: 0.2,
+        ..Rates::default()
+    };
+    faults.clock_behind(Duration::from_secs(3));
+    faults.sow(7, rates);
+
+    let ids = [2, 3, 5, 7, 11].map(|n| (JobId::from_key(&n.to_string()), n));
+    for (id, n) in ids {
+        // Under the same id it is safe to repeat.
+        while square::enqueue(&jobs, n).id(id).await.is_err() {}
+    }
+    for (id, n) in ids {
+        let done = loop {
+            if let Ok(done) = jobs.handle::<u64>(id).result().await {
+                break done;
+            }
+        };
+        assert_eq!(done, n * n);
+    }
+    assert!(faults.count(Call::Replace) > 0);
+    let _ = running.shutdown().await;
+    Ok(())
 }
 
 /// The guide is about this store: what it shows is cut out of it, or out of this file.

@@ -1,4 +1,4 @@
-//! The example's redb store, shared: each call opens the file, and closes it for the others.
+//! The example's redb store, shared: processes take turns at opening the file.
 //!
 //! redb lets one process in at a time. So its lock is all that keeps the processes apart here, and
 //! each kill that hits an open file leaves one for the next to repair.
@@ -18,35 +18,67 @@ use bgjob::{
     },
 };
 
+use tokio::{
+    sync::Mutex,
+    time::{Instant, sleep, sleep_until},
+};
+
 #[path = "../../examples/own_provider/store.rs"]
 mod store;
 use store::RedbDocuments;
 
+/// How long a process has the file to itself before the others may have it.
+const TURN: Duration = Duration::from_millis(20);
+
 #[derive(Debug)]
 pub(crate) struct SharedRedb {
     path: PathBuf,
-    /// One call of this process at a time: they would only wait for each other's lock.
-    turn: tokio::sync::Mutex<()>,
+    turn: Arc<Mutex<Turn>>,
+}
+
+#[derive(Debug)]
+struct Turn {
+    open: Option<RedbDocuments>,
+    /// Not before then, so that others come in between.
+    next: Instant,
 }
 
 impl SharedRedb {
     pub(crate) fn new(folder: &Path) -> Self {
+        let turn = Turn {
+            open: None,
+            next: Instant::now(),
+        };
         Self {
             path: folder.join("jobs.redb"),
-            turn: tokio::sync::Mutex::default(),
+            turn: Arc::new(Mutex::new(turn)),
         }
     }
 
-    /// Opens it as soon as it is nobody else's.
+    /// Opens it as soon as it is nobody else's, and closes it for them after a turn.
     async fn with<T>(&self, call: impl AsyncFnOnce(&RedbDocuments) -> Result<T>) -> Result<T> {
-        let _turn = self.turn.lock().await;
+        let mut turn = self.turn.lock().await;
+        if turn.open.is_none() {
+            sleep_until(turn.next).await;
+            turn.open = Some(self.open().await?);
+            let held = Arc::clone(&self.turn);
+            tokio::spawn(async move {
+                sleep(TURN).await;
+                let mut turn = held.lock().await;
+                turn.open = None;
+                turn.next = Instant::now() + TURN / 4;
+            });
+        }
+        call(turn.open.as_ref().expect("it is open")).await
+    }
+
+    async fn open(&self) -> Result<RedbDocuments> {
         loop {
             match RedbDocuments::open(&self.path, Arc::new(SystemClock)).await {
-                Ok(open) => return call(&open).await,
                 Err(error) if error.kind() == ErrorKind::Unavailable => {
-                    tokio::time::sleep(Duration::from_micros(fastrand::u64(100..2000))).await;
+                    sleep(Duration::from_micros(fastrand::u64(100..2000))).await;
                 }
-                Err(error) => return Err(error),
+                answer => return answer,
             }
         }
     }

@@ -35,6 +35,21 @@ const FAILURES: usize = 5;
 const ONLY: &str = "BGJOB_RUN";
 
 /// Runs of a scenario; see [`simulate!`](crate::simulate).
+///
+/// ```
+/// use std::time::Duration;
+/// use bgjob::{Registry, testing::simulation::Simulation};
+///
+/// # #[bgjob::job] async fn resize(image: u64) {}
+/// // Over a document store, by processes whose clocks differ by up to a second.
+/// let simulation = Simulation::new().runs(5).clocks_off(Duration::from_millis(500));
+/// let report = simulation.check(|sim| async move {
+///     sim.workers(2, |worker| worker.registry(Registry::new().with::<resize>()));
+///     resize::enqueue(sim.jobs(), 7).await.unwrap();
+///     sim.all_over().await;
+/// });
+/// assert_eq!(report.runs, 5);
+/// ```
 #[derive(Clone)]
 #[must_use = "nothing runs until `check` is called"]
 pub struct Simulation {
