@@ -159,7 +159,7 @@ async fn jobs_get_done_whatever_goes_wrong() -> bgjob::Result<()> {
     faults.clock_behind(Duration::from_secs(3));
     faults.sow(7, rates);
 
-    let ids = [2, 3, 5, 7, 11].map(|n| (JobId::from_key(&n.to_string()), n));
+    let ids = [2, 3, 5, 7, 11].map(|n| (JobId::from_key(n.to_string()), n));
     for (id, n) in ids {
         // Under the same id it is safe to repeat.
         while square::enqueue(&jobs, n).id(id).await.is_err() {}

@@ -6,10 +6,10 @@ use std::{
     time::Duration,
 };
 
-use super::rules::{Cause, Known, change};
+use super::rules::{Cause, Known, change, holder};
 use crate::{
     Job, JobId, Timestamp,
-    job::{ClaimedJob, Phase, Token, transition},
+    job::{ClaimedJob, Token, transition},
     store::{Body, Document},
 };
 
@@ -111,13 +111,6 @@ impl Truth {
         let held: Vec<_> = held.collect();
         seen.forgotten.extend(held);
         seen.jobs.clone_from(&then.0);
-    }
-}
-
-fn holder(job: &Job) -> Option<Token> {
-    match &job.phase {
-        Phase::Running(hold) => Some(hold.token),
-        Phase::Ready { .. } | Phase::Ended(_) => None,
     }
 }
 

@@ -149,7 +149,8 @@ fn check_holder(job: &Job, token: Token) -> Result<(), String> {
     Err("S5: an end was recorded for a token that does not hold it".to_owned())
 }
 
-fn holder(job: &Job) -> Option<Token> {
+/// Whose grant it is under now.
+pub(super) fn holder(job: &Job) -> Option<Token> {
     match &job.phase {
         Phase::Running(hold) => Some(hold.token),
         Phase::Ready { .. } | Phase::Ended(_) => None,
