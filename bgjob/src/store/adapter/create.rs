@@ -57,16 +57,20 @@ impl<D: DocumentStore> Documents<D> {
                 Found::Free(version) => version,
             };
             if let Some(key) = &new.spec.unique_key {
-                if version.is_none() {
+                let Some(void) = version.clone() else {
                     let until = now + REMEMBERED;
                     let void = Body::Void { until };
                     self.insert_one(void.write(new.id, Version::default())?)
                         .await?;
                     continue;
-                }
+                };
                 match self.take_key(key, new.id, now).await? {
                     Taken::Ours => {}
-                    Taken::By(holder) => return Ok(Created::KeyTaken(holder)),
+                    // An answer only if the id was still free when the holder was seen.
+                    Taken::By(holder) if self.is_at(new.id, &void).await? => {
+                        return Ok(Created::KeyTaken(holder));
+                    }
+                    Taken::By(_) => continue,
                     Taken::Unreadable(guard) => return Ok(self.rejects(guard)),
                 }
             }
@@ -124,6 +128,12 @@ impl<D: DocumentStore> Documents<D> {
 
     pub(super) async fn document(&self, id: JobId) -> Result<Option<Document>> {
         Ok(self.store.get(&[id]).await?.pop().flatten())
+    }
+
+    /// Whether a document is as it was when it was read.
+    pub(super) async fn is_at(&self, id: JobId, version: &Version) -> Result<bool> {
+        let document = self.document(id).await?;
+        Ok(document.is_some_and(|document| document.version == *version))
     }
 
     pub(super) async fn insert_one(&self, document: Document) -> Result<bool> {

@@ -23,7 +23,11 @@ impl<D: DocumentStore> Documents<D> {
             {
                 match self.take_key(key, id, now).await? {
                     Taken::Ours => {}
-                    Taken::By(holder) => return Ok(Operated::KeyTaken(holder)),
+                    // An answer only if the job was still there when the holder was seen.
+                    Taken::By(holder) if self.is_at(id, &version).await? => {
+                        return Ok(Operated::KeyTaken(holder));
+                    }
+                    Taken::By(_) => continue,
                     Taken::Unreadable(guard) => return Err(self.unreadable(guard).about(id)),
                 }
             }

@@ -128,9 +128,29 @@ impl<D: DocumentStore> Documents<D> {
         if page.is_empty() {
             return Ok((0, None));
         }
-        let ids: Vec<_> = page.iter().map(|(_, id)| *id).collect();
+        let mut ids: Vec<_> = page.iter().map(|(_, id)| *id).collect();
+        let mut purged = 0;
+        // Whoever takes a key rewrites its last job as it is: that is no reason to keep it.
+        for round in 0..Self::ROUNDS {
+            Self::give_way(round).await;
+            ids = self.purge_ids(&ids, now, &mut purged).await?;
+            if ids.is_empty() {
+                break;
+            }
+        }
+        let whole = page.len() == most;
+        Ok((purged, page.into_iter().last().filter(|_| whole)))
+    }
+
+    /// Purges what may go of these. Answers those that somebody else changed meanwhile.
+    async fn purge_ids(
+        &self,
+        ids: &[JobId],
+        now: Timestamp,
+        purged: &mut usize,
+    ) -> Result<Vec<JobId>> {
         let (mut deletes, mut jobs) = (Vec::new(), Vec::new());
-        for document in self.store.get(&ids).await?.into_iter().flatten() {
+        for document in self.store.get(ids).await?.into_iter().flatten() {
             let is_job = match Body::read(&document) {
                 Some(Body::Job(job)) if transition::is_purgeable(&job, now) => true,
                 Some(Body::Gone { until } | Body::Void { until }) if until <= now => false,
@@ -143,10 +163,13 @@ impl<D: DocumentStore> Documents<D> {
             [] => Vec::new(),
             deletes => self.store.delete(deletes).await?,
         };
-        let gone = deleted.iter().zip(jobs);
-        let purged = gone.filter(|(answer, is_job)| *is_job && **answer == Replaced::Replaced);
-        let purged = purged.count();
-        let whole = page.len() == most;
-        Ok((purged, page.into_iter().last().filter(|_| whole)))
+        let mut again = Vec::new();
+        for ((answer, is_job), (id, _)) in deleted.iter().zip(jobs).zip(deletes) {
+            match answer {
+                Replaced::Replaced => *purged += usize::from(is_job),
+                Replaced::Conflict => again.push(id),
+            }
+        }
+        Ok(again)
     }
 }

@@ -7,10 +7,10 @@ use crate::{
     Error, ErrorKind, JobId, JobSpec, Json, Owner,
     job::{
         Due, End, Grant, NewJob, Serves, Token,
-        transition::{Operation, SweepPolicy},
+        transition::{Operated, Operation, SweepPolicy},
     },
-    store::{Claim, DocumentStore, Ending, Filter, JobStore, Want},
-    testing::{ManualClock, MemoryDocuments},
+    store::{Claim, Created, DocumentStore, Ending, Filter, JobStore, Want},
+    testing::{Call, Fault, Faulty, ManualClock, MemoryDocuments},
 };
 
 /// Random numbers that are the same each time.
@@ -128,6 +128,81 @@ async fn one_key_has_one_live_job_however_writers_cross() {
             done.unwrap_or_else(|e| panic!("seed {seed}: {e}"));
         }
     }
+}
+
+/// Two adapters of one store, where calls of the first one can be held up. A job of theirs has ended,
+/// and may be purged.
+async fn two() -> (
+    Documents<Faulty<MemoryDocuments>>,
+    Documents<Faulty<MemoryDocuments>>,
+) {
+    let clock = ManualClock::new();
+    let documents = Arc::new(MemoryDocuments::new(Arc::new(clock.clone())));
+    let one = Documents::new(Faulty::shared(Arc::clone(&documents)));
+    let other = Documents::new(Faulty::shared(documents));
+    let old = JobId::from_key("old");
+    one.create(&[keyed(old)]).await.expect("memory answers");
+    let cancelled = one.operate(old, &Operation::Cancel).await;
+    assert!(matches!(cancelled, Ok(Operated::Done(_))), "{cancelled:?}");
+    clock.advance(Duration::from_secs(90_000));
+    (one, other)
+}
+
+fn slow(secs: u64) -> Fault {
+    Fault::Slow {
+        before: Duration::from_secs(secs),
+        after: Duration::ZERO,
+    }
+}
+
+/// The key was taken only after the job that wants it back was gone.
+#[tokio::test(start_paused = true)]
+async fn what_is_gone_is_missing_though_another_has_its_key() {
+    let (one, other) = two().await;
+    let [old, new] = ["old", "new"].map(JobId::from_key);
+    // It has seen the job, and is about to look at the key.
+    let faults = one.store().faults();
+    let seen = faults.count(Call::GetDocuments) + 1;
+    faults.plan(move |call, nth| match call {
+        Call::GetDocuments if nth == seen + 1 => slow(1),
+        _ => Fault::None,
+    });
+    let meanwhile = async {
+        while faults.count(Call::GetDocuments) <= seen {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(other.purge(10).await.expect("memory answers"), 1);
+        other.create(&[keyed(new)]).await.expect("memory answers");
+    };
+    let operation = Operation::Requeue(Due::Now);
+    let (requeued, ()) = tokio::join!(one.operate(old, &operation), meanwhile);
+    assert_eq!(requeued.expect("memory answers"), Operated::Missing);
+}
+
+/// Who takes a key rewrites the job that had it; that job may go all the same.
+#[tokio::test(start_paused = true)]
+async fn a_purge_is_not_stopped_by_who_takes_the_key() {
+    let (one, other) = two().await;
+    // It knows whose the key was, and looks at that job a second later,
+    other.store().faults().plan(|call, nth| match call {
+        Call::GetDocuments if nth == 4 => slow(1),
+        _ => Fault::None,
+    });
+    // between the purge's look at the job and its deletion; the first one is the key's.
+    one.store().faults().plan(|call, nth| match call {
+        Call::Delete if nth == 2 => slow(2),
+        _ => Fault::None,
+    });
+    let new = [keyed(JobId::from_key("new"))];
+    let purge = async {
+        while other.store().faults().count(Call::GetDocuments) < 4 {
+            tokio::task::yield_now().await;
+        }
+        one.purge(10).await
+    };
+    let (created, purged) = tokio::join!(other.create(&new), purge);
+    assert_eq!(created.expect("memory answers"), [Created::Created]);
+    assert_eq!(purged.expect("memory answers"), 1);
 }
 
 #[tokio::test]

@@ -116,10 +116,13 @@ impl World {
 
     /// What a process sees of the store.
     pub(super) fn store(&self, faults: Faults) -> Arc<dyn JobStore> {
-        let off = self.throw(2 * self.plan.clocks_off);
-        match off.checked_sub(self.plan.clocks_off) {
-            Some(ahead) => faults.clock_ahead(ahead),
-            None => faults.clock_behind(self.plan.clocks_off - off),
+        let most = self.plan.clocks_off;
+        if !most.is_zero() {
+            let off = self.throw(2 * most);
+            match off.checked_sub(most) {
+                Some(ahead) => faults.clock_ahead(ahead),
+                None => faults.clock_behind(most - off),
+            }
         }
         self.below.store(faults)
     }
