@@ -1,5 +1,7 @@
 //! Claims, by id and of what is ready.
 
+use std::collections::HashSet;
+
 use super::{
     Documents,
     change::{Read, one_of_each},
@@ -116,6 +118,7 @@ impl<D: DocumentStore> Documents<D> {
         let mut scan = Scan {
             jobs: Vec::new(),
             unreadable: Vec::new(),
+            lost: HashSet::new(),
             full: 0,
             more: false,
             next: None,
@@ -136,8 +139,16 @@ impl<D: DocumentStore> Documents<D> {
                 .filter(|job| job.spec.queue == *queue)
                 .count();
             scan.full = scan.jobs.len() + max.saturating_sub(held);
-            for priority in Priority::ALL {
-                self.claim_rank(queue, priority, &mut scan).await?;
+            // Once more where somebody was quicker: what came meanwhile was not in the scan, and
+            // an answer of nothing would say that there is nothing.
+            loop {
+                let lost = scan.lost.len();
+                for priority in Priority::ALL {
+                    self.claim_rank(queue, priority, &mut scan).await?;
+                }
+                if scan.lost.len() == lost || scan.jobs.len() >= scan.full {
+                    break;
+                }
             }
         }
         let next = scan.next.filter(|_| !scan.more);
@@ -163,8 +174,12 @@ impl<D: DocumentStore> Documents<D> {
                 for (claim, id) in claims.into_iter().zip(&taken.ids) {
                     match claim {
                         Some(Claim::Claimed(job)) => scan.jobs.push(job),
+                        Some(Claim::Unreadable) if scan.unreadable.contains(id) => {}
                         Some(Claim::Unreadable) => scan.unreadable.push(*id),
-                        _ => {}
+                        None | Some(Claim::Busy | Claim::Terminal | Claim::Missing) => {
+                            scan.lost.insert(*id);
+                        }
+                        Some(Claim::NotDue | Claim::NotServed) => {}
                     }
                 }
                 if taken.last {
@@ -219,6 +234,8 @@ enum Held {
 struct Scan<'a> {
     jobs: Vec<ClaimedJob>,
     unreadable: Vec<JobId>,
+    /// What looked ready and was somebody else's.
+    lost: HashSet<JobId>,
     /// How many jobs it is to have when the queue at hand is done.
     full: usize,
     /// There is more than was wanted.

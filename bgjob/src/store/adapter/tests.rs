@@ -130,16 +130,19 @@ async fn one_key_has_one_live_job_however_writers_cross() {
     }
 }
 
-/// Two adapters of one store, where calls of the first one can be held up. A job of theirs has ended,
-/// and may be purged.
-async fn two() -> (
-    Documents<Faulty<MemoryDocuments>>,
-    Documents<Faulty<MemoryDocuments>>,
-) {
-    let clock = ManualClock::new();
+type Held = Documents<Faulty<MemoryDocuments>>;
+
+/// Two adapters of one store, whose calls can be held up.
+fn adapters(clock: &ManualClock) -> (Held, Held) {
     let documents = Arc::new(MemoryDocuments::new(Arc::new(clock.clone())));
     let one = Documents::new(Faulty::shared(Arc::clone(&documents)));
-    let other = Documents::new(Faulty::shared(documents));
+    (one, Documents::new(Faulty::shared(documents)))
+}
+
+/// Two of them with a job that has ended, and may be purged.
+async fn two() -> (Held, Held) {
+    let clock = ManualClock::new();
+    let (one, other) = adapters(&clock);
     let old = JobId::from_key("old");
     one.create(&[keyed(old)]).await.expect("memory answers");
     let cancelled = one.operate(old, &Operation::Cancel).await;
@@ -153,6 +156,46 @@ fn slow(secs: u64) -> Fault {
         before: Duration::from_secs(secs),
         after: Duration::ZERO,
     }
+}
+
+fn plain(name: &str) -> NewJob {
+    NewJob {
+        id: JobId::from_key(name),
+        spec: JobSpec::new("job", Json::null()).into(),
+        due: Due::Now,
+    }
+}
+
+/// Somebody takes what was found and adds another: that one is there, so it is no answer that
+/// nothing is.
+#[tokio::test(start_paused = true)]
+async fn a_claim_that_comes_too_late_looks_again() {
+    let (one, other) = adapters(&ManualClock::new());
+    let (first, second) = (plain("first"), plain("second"));
+    one.create(&[first.clone()]).await.expect("memory answers");
+    let faults = one.store().faults();
+    faults.once(&[Call::GetDocuments], slow(1));
+    let meanwhile = async {
+        while faults.count(Call::GetDocuments) == 0 {
+            tokio::task::yield_now().await;
+        }
+        let claimed = other.claim(&[first.id], &grant(), &serves()).await;
+        assert!(matches!(claimed.as_deref(), Ok([Claim::Claimed(_)])));
+        other
+            .create(&[second.clone()])
+            .await
+            .expect("memory answers");
+    };
+    let want = [Want {
+        queue: "default".into(),
+        max: 1,
+    }];
+    let (grant, serves) = (grant(), serves());
+    let claim = one.claim_ready(&want, &grant, &serves);
+    let (claimed, ()) = tokio::join!(claim, meanwhile);
+    let claimed = claimed.expect("memory answers").jobs;
+    let ids: Vec<_> = claimed.iter().map(|job| job.id).collect();
+    assert_eq!(ids, [second.id]);
 }
 
 /// The key was taken only after the job that wants it back was gone.
