@@ -71,9 +71,10 @@ use waits::Waits;
 ///
 /// Where others change the same documents (several dispatchers that claim from one queue), only
 /// the elements that lost are read and written again, a round each; a claim leaves what another
-/// has claimed, goes on to what is next, and scans once more if it found less than was wanted. Elements of one batch that name the same job take
-/// turns. After two rounds without any success there is a random wait before the next, of 64 ms at
-/// most; after 50 of them the call fails with `Unavailable`: nothing is lost, the caller repeats.
+/// has claimed, goes on to what is next, and scans once more if it found less than was wanted.
+/// Elements of one batch that name the same job take turns. After two rounds without any success
+/// there is a random wait before the next, of 64 ms at most; after 50 of them the call fails with
+/// `Unavailable`: nothing is lost, the caller repeats.
 ///
 /// # What is stored
 ///
