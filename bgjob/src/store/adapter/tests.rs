@@ -172,7 +172,9 @@ fn plain(name: &str) -> NewJob {
 async fn a_claim_that_comes_too_late_looks_again() {
     let (one, other) = adapters(&ManualClock::new());
     let (first, second) = (plain("first"), plain("second"));
-    one.create(&[first.clone()]).await.expect("memory answers");
+    one.create(std::slice::from_ref(&first))
+        .await
+        .expect("memory answers");
     let faults = one.store().faults();
     faults.once(&[Call::GetDocuments], slow(1));
     let meanwhile = async {
@@ -182,7 +184,7 @@ async fn a_claim_that_comes_too_late_looks_again() {
         let claimed = other.claim(&[first.id], &grant(), &serves()).await;
         assert!(matches!(claimed.as_deref(), Ok([Claim::Claimed(_)])));
         other
-            .create(&[second.clone()])
+            .create(std::slice::from_ref(&second))
             .await
             .expect("memory answers");
     };
