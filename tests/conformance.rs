@@ -1,6 +1,13 @@
 //! The conformance suites, on every provider there is.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+#[path = "servers/postgres.rs"]
+mod postgres_server;
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use bgjob::{
     JobId, JobQueue, JobStore,
@@ -8,6 +15,7 @@ use bgjob::{
         channel::ChannelQueue,
         file::FileDocuments,
         memory::MemoryStore,
+        postgres::{PostgresOptions, PostgresStore},
         sqlite::{SqliteOptions, SqliteStore, Sync},
     },
     store::{DocumentStore, Documents},
@@ -16,6 +24,7 @@ use bgjob::{
         conformance::{Clocked, DOCUMENT_CASES, QUEUE_CASES, STORE_CASES, Stored, Timed},
     },
 };
+use postgres_server::Server;
 
 async fn memory() -> Clocked {
     let clock = ManualClock::new();
@@ -78,6 +87,33 @@ async fn sqlite_wrapped() -> Clocked {
 }
 
 bgjob::store_conformance!(sqlite_wrapped, sqlite_wrapped);
+
+/// Opens a schema of one test's own.
+async fn open_schema(clock: &ManualClock) -> PostgresStore {
+    // Whether a commit is on the disk is not what these cases are about.
+    static SERVER: OnceLock<Server> = OnceLock::new();
+    let server = SERVER.get_or_init(|| Server::start(&["fsync=off"]));
+    let name = JobId::new().to_string().replace('-', "");
+    let options = PostgresOptions::from_url(&server.url()).expect("it is a URL");
+    let options = options.schema(&format!("jobs_{name}")).connections(4);
+    let opened = options.clock(Arc::new(clock.clone())).open().await;
+    opened.expect("tables can be made in an empty schema")
+}
+
+async fn postgres() -> Clocked {
+    let clock = ManualClock::new();
+    Clocked::new(open_schema(&clock).await, clock)
+}
+
+bgjob::store_conformance!(postgres, postgres);
+bgjob::store_sequences!(random_postgres, postgres, sequences = 100, histories = 500);
+
+async fn postgres_wrapped() -> Clocked {
+    let clock = ManualClock::new();
+    wrapped(open_schema(&clock).await, clock)
+}
+
+bgjob::store_conformance!(postgres_wrapped, postgres_wrapped);
 
 async fn memory_documents() -> Stored {
     Stored::new(MemoryDocuments::new(Arc::new(ManualClock::new())))

@@ -4,6 +4,7 @@
 //! cargo bench --bench throughput -- memory
 //! cargo bench --bench throughput -- sqlite
 //! cargo bench --bench throughput -- file
+//! cargo bench --bench throughput -- postgres
 //! cargo bench --bench throughput -- memory sqlite --json    # a line a measurement
 //! ```
 //!
@@ -15,8 +16,11 @@ mod idle;
 mod latency;
 mod memory;
 mod place;
+mod postgres;
 mod raw;
 mod report;
+#[path = "../../tests/servers/postgres.rs"]
+mod server;
 mod sqlite;
 mod work;
 
@@ -41,7 +45,7 @@ async fn main() -> bgjob::Result<()> {
         .map(String::as_str)
         .collect();
     let parts = if parts.is_empty() {
-        vec!["memory", "sqlite", "file"]
+        vec!["memory", "sqlite", "file", "postgres"]
     } else {
         parts
     };
@@ -50,8 +54,9 @@ async fn main() -> bgjob::Result<()> {
             "memory" => memory::run(&mut report).await?,
             "file" => file::run(&mut report).await?,
             "sqlite" => sqlite::run(&mut report).await?,
+            "postgres" => postgres::run(&mut report).await?,
             other => {
-                eprintln!("`{other}` is no part: memory, sqlite, file");
+                eprintln!("`{other}` is no part: memory, sqlite, file, postgres");
                 std::process::exit(2);
             }
         }

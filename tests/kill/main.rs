@@ -15,6 +15,8 @@ mod load;
 mod nemesis;
 mod options;
 mod poison;
+#[path = "../servers/postgres.rs"]
+mod postgres;
 mod redb;
 mod report;
 mod shutdown;
@@ -91,6 +93,7 @@ async fn run(scenario: Scenario, store: Store, options: &Options) -> bool {
         options: options.clone(),
     };
     std::fs::create_dir_all(&ground.folder).expect("a folder is made");
+    let server = store.serve(&ground.folder);
     let faults = match scenario {
         Scenario::Kill => kill::run(&ground).await,
         Scenario::Poison => poison::run(&ground, poison::Evil::Abort).await,
@@ -98,6 +101,7 @@ async fn run(scenario: Scenario, store: Store, options: &Options) -> bool {
         Scenario::Shutdown => shutdown::run(&ground).await,
         Scenario::Soak => soak::run(&ground).await,
     };
+    drop(server);
     let faults = faults.unwrap_or_else(|error| vec![format!("the harness ended early: {error}")]);
     if faults.is_empty() {
         println!("  verdict: good");

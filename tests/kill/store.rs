@@ -5,7 +5,10 @@ use std::path::Path;
 use bgjob::{prelude::*, store::Documents};
 use clap::ValueEnum;
 
-use crate::redb::SharedRedb;
+use crate::{postgres::Server, redb::SharedRedb};
+
+/// The file that says where a server is.
+const ADDRESS: &str = "url";
 
 /// Where the jobs are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -18,10 +21,18 @@ pub(crate) enum Store {
     File,
     /// `examples/own_provider`, opened for each call.
     Redb,
+    /// A server of the run's own.
+    Postgres,
 }
 
 impl Store {
-    pub(crate) const ALL: [Self; 4] = [Self::Sqlite, Self::SqliteChannel, Self::File, Self::Redb];
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Sqlite,
+        Self::SqliteChannel,
+        Self::File,
+        Self::Redb,
+        Self::Postgres,
+    ];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -29,6 +40,7 @@ impl Store {
             Self::SqliteChannel => "sqlite+channel",
             Self::File => "file",
             Self::Redb => "redb",
+            Self::Postgres => "postgres",
         }
     }
 
@@ -40,10 +52,19 @@ impl Store {
     /// other work. (Behind a backlog, what crashed would wait its turn like everything else.)
     pub(crate) fn pace(self) -> u64 {
         match self {
-            Self::Sqlite | Self::SqliteChannel => 4,
+            Self::Sqlite | Self::SqliteChannel | Self::Postgres => 4,
             // Each job is three files written through to the disk, under one lock for all.
             Self::File | Self::Redb => 1,
         }
+    }
+
+    /// What has to run beside it. Where it is to be found is written into the run's folder.
+    pub(crate) fn serve(self, folder: &Path) -> Option<Server> {
+        let server = matches!(self, Self::Postgres).then(|| Server::start(&[]));
+        if let Some(server) = &server {
+            std::fs::write(folder.join(ADDRESS), server.url()).expect("the folder is ours");
+        }
+        server
     }
 
     pub(crate) async fn open(self, folder: &Path) -> bgjob::Result<JobManager> {
@@ -57,6 +78,10 @@ impl Store {
             Self::Redb => {
                 let documents = Documents::new(SharedRedb::new(folder));
                 JobManager::builder(documents).build()
+            }
+            Self::Postgres => {
+                let url = std::fs::read_to_string(folder.join(ADDRESS));
+                JobManager::connect(url.expect("the run has a server")).await
             }
         }
     }

@@ -205,4 +205,4 @@ pub(crate) const TOP_LEVEL: &[&str] = &[
 /// The example whose output depends on the directory it is given.
 pub(crate) const NO_FIXED_OUTPUT: &str = "quickstart";
 /// Files in providers/ that are no provider.
-pub(crate) const NO_PROVIDERS: &[&str] = &["mod", "worker", "open", "url"];
+pub(crate) const NO_PROVIDERS: &[&str] = &["mod", "columns", "wake", "worker", "open", "url"];

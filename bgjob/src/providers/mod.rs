@@ -6,6 +6,7 @@
 //! | `memory:` | `memory` | a store that is gone with the process |
 //! | `sqlite:path/to.db` | `sqlite` | a store in one file, for one host |
 //! | `file:path/to/folder` | `file` | a store of JSON files, for one host |
+//! | `postgres://host/database` | `postgres` | a store in PostgreSQL, for any number of hosts |
 //! | `channel:` | `memory` | a queue within the process |
 
 use std::sync::Arc;
@@ -14,12 +15,18 @@ use crate::{Error, ErrorKind, JobQueue, JobStore, Result};
 
 #[cfg(feature = "memory")]
 pub mod channel;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod columns;
 #[cfg(feature = "file")]
 pub mod file;
 #[cfg(feature = "memory")]
 pub mod memory;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod wake;
 #[cfg(any(feature = "file", feature = "sqlite"))]
 mod worker;
 
@@ -41,6 +48,10 @@ pub(crate) async fn open_store(url: &str) -> Result<Arc<dyn JobStore>> {
         "file" => Ok(Arc::new(file::FileStore::open_url(url).await?)),
         #[cfg(not(feature = "file"))]
         "file" => Err(missing("file")),
+        #[cfg(feature = "postgres")]
+        "postgres" | "postgresql" => Ok(Arc::new(postgres::PostgresStore::open_url(url).await?)),
+        #[cfg(not(feature = "postgres"))]
+        "postgres" | "postgresql" => Err(missing("postgres")),
         "channel" => Err(Error::new(
             ErrorKind::InvalidInput,
             "`channel:` is a queue, not a store: pass it to `.queue_url(…)`",
@@ -48,7 +59,7 @@ pub(crate) async fn open_store(url: &str) -> Result<Arc<dyn JobStore>> {
         other => Err(unknown(
             other,
             "store",
-            "memory:`, `sqlite:path`, `file:folder",
+            "memory:`, `sqlite:path`, `file:folder`, `postgres://host/database",
         )),
     }
 }
@@ -63,7 +74,7 @@ pub(crate) async fn open_queue(url: &str) -> Result<Arc<dyn JobQueue>> {
         }
         #[cfg(not(feature = "memory"))]
         "channel" => Err(missing("memory")),
-        store @ ("memory" | "sqlite" | "file") => Err(Error::new(
+        store @ ("memory" | "sqlite" | "file" | "postgres" | "postgresql") => Err(Error::new(
             ErrorKind::InvalidInput,
             format!("`{store}:` is a store that needs no queue: leave `.queue_url(…)` out"),
         )),
@@ -101,7 +112,12 @@ fn plain(url: &str, all: &str) -> Result<()> {
     ))
 }
 
-#[cfg(not(all(feature = "memory", feature = "sqlite", feature = "file")))]
+#[cfg(not(all(
+    feature = "memory",
+    feature = "sqlite",
+    feature = "file",
+    feature = "postgres"
+)))]
 fn missing(feature: &str) -> Error {
     Error::new(
         ErrorKind::Unsupported,

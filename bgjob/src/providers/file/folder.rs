@@ -314,7 +314,8 @@ fn group(name: &str) -> &str {
     &name[..7]
 }
 
-/// Whether a key is one: somebody may have edited the file, and the log is to stay readable.
+/// Whether a key, or a version, is one: somebody may have edited the file, and both the log and the
+/// file are to stay readable.
 fn is_key(key: &str) -> bool {
     let fits =
         |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b",._-".contains(&byte);
@@ -324,7 +325,7 @@ fn is_key(key: &str) -> bool {
 impl<'a> Page<'a> {
     pub(super) fn read(bytes: &'a [u8]) -> Option<Self> {
         let page: Self = serde_json::from_slice(bytes).ok()?;
-        let whole = page.keys.iter().all(|key| is_key(key)) && !page.version.is_empty();
+        let whole = page.keys.iter().all(|key| is_key(key)) && is_key(&page.version);
         whole.then_some(page)
     }
 

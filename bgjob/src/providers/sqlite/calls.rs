@@ -14,7 +14,9 @@ use crate::{
     store::{Created, Ending, Finished, Held, Renewed, Swept},
 };
 
-use super::{CAPABILITIES, gone::Gone, insert::Inserts, rows::encode, tx::Tx};
+use crate::providers::columns::encode;
+
+use super::{CAPABILITIES, gone::Gone, insert::Inserts, tx::Tx};
 
 /// Statements of a batch of successes: looking each up for each job again costs a tenth of it.
 struct Deletes<'a> {

@@ -7,11 +7,9 @@ use crate::{
     job::{Job, Phase},
 };
 
-use super::{
-    add_queue,
-    rows::{self, nanos},
-    tx::Tx,
-};
+use crate::providers::columns::{extra, nanos};
+
+use super::{add_queue, tx::Tx};
 
 const JOB: &str = "INSERT OR IGNORE INTO bgjob_jobs(id, lane, rank, created_at, due_at,
          max_attempts, max_crashes, retain, expires, deadline, expires_at, deadline_at, unique_key,
@@ -73,7 +71,7 @@ impl<'a> Inserts<'a> {
             job.expires_at,
             job.deadline_at,
             spec.unique_key,
-            rows::extra(spec),
+            extra(spec),
             spec.metadata.as_str(),
         ])?;
         if rows == 1 {

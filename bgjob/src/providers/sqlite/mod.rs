@@ -23,7 +23,6 @@ mod reader;
 mod rows;
 mod schema;
 mod tx;
-mod wake;
 mod writer;
 
 #[cfg(test)]
@@ -47,8 +46,9 @@ use crate::{
 
 pub use options::{SqliteOptions, Sync};
 
+use crate::providers::wake::{Wait, Wake};
+
 use reader::Reader;
-use wake::{Wait, Wake};
 use writer::Writer;
 
 /// A store in one SQLite file.

@@ -1,19 +1,19 @@
 //! Rows as typed jobs, and back.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use rusqlite::{
     Connection, OptionalExtension, Result, Row, ToSql,
     types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, ValueRef},
 };
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 
 use crate::{
     JobId, Timestamp,
-    job::{
-        ClaimedJob, DeadReason, Ended, Hold, How, Job, JobSpec, Json, Owner, Phase, Priority, Token,
-    },
+    job::{ClaimedJob, Ended, Hold, How, Job, JobSpec, Json, Owner, Phase, Priority, Token},
 };
+
+use crate::providers::columns::{self, Extra};
 
 use super::lanes::{Lane, Lanes};
 
@@ -39,45 +39,14 @@ pub(super) const WHOLE: &str = concat!(
           AND r.rank = j.rank AND r.due_at = j.due_at AND r.id = j.id "
 );
 
-/// Headers and tags, which few jobs have: one column.
-#[derive(Default, Serialize, Deserialize)]
-struct Extra {
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    headers: BTreeMap<String, String>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    tags: Vec<String>,
-}
-
-/// The value of the column `extra`.
-pub(super) fn extra(spec: &JobSpec) -> Option<String> {
-    (!spec.headers.is_empty() || !spec.tags.is_empty()).then(|| {
-        encode(&Extra {
-            headers: spec.headers.clone(),
-            tags: spec.tags.clone(),
-        })
-    })
-}
-
-/// A value of our own types as the text of a column.
-pub(super) fn encode(value: &impl Serialize) -> String {
-    serde_json::to_string(value).expect("our own types have JSON forms")
-}
-
-/// The other way. What can't be read (a newer version wrote it, say) counts as not there: no job
-/// should get stuck for a column that nobody needs to run it.
+/// The text of a column as one of our own types.
 fn decode<T: DeserializeOwned>(text: &ValueRef<'_>) -> Option<T> {
-    serde_json::from_str(text.as_str_or_null().ok()??).ok()
-}
-
-/// A span in nanoseconds: it is given back as it was given.
-pub(super) fn nanos(span: Duration) -> i64 {
-    // 292 years; no job may ask for more than ten.
-    i64::try_from(span.as_nanos()).unwrap_or(i64::MAX)
+    columns::decode(text.as_str_or_null().ok()?)
 }
 
 fn span(row: &Row<'_>, column: usize) -> Result<Option<Duration>> {
     let nanos: Option<i64> = row.get(column)?;
-    Ok(nanos.map(|n| Duration::from_nanos(n.try_into().unwrap_or(0))))
+    Ok(nanos.map(columns::span))
 }
 
 fn text(row: &Row<'_>, column: usize) -> Result<Option<Arc<str>>> {
@@ -167,7 +136,9 @@ fn phase(row: &Row<'_>) -> Result<Phase> {
     let how = match ended.as_deref() {
         Some("succeeded") => How::Succeeded(text(row, 26)?.map_or_else(Json::null, Json::trusted)),
         Some("cancelled") => How::Cancelled,
-        Some(_) => How::Dead(reason(&row.get_ref(21)?)),
+        Some(_) => How::Dead(columns::reason(
+            row.get_ref(21)?.as_str().unwrap_or_default(),
+        )),
         None => return waiting_or_held(row),
     };
     Ok(Phase::Ended(Ended {
@@ -190,12 +161,6 @@ fn waiting_or_held(row: &Row<'_>) -> Result<Phase> {
         lease_until: row.get(30)?,
         cancel: row.get(31)?,
     }))
-}
-
-/// Stored by name; a reason of a newer version reads as the plainest there is.
-fn reason(text: &ValueRef<'_>) -> DeadReason {
-    let name = text.as_str().unwrap_or_default();
-    serde_json::from_value(name.into()).unwrap_or(DeadReason::Errors)
 }
 
 macro_rules! sql_bytes {

@@ -12,11 +12,9 @@ use crate::{
     },
 };
 
-use super::{
-    gone::Gone,
-    lanes::Lanes,
-    rows::{self, encode},
-};
+use crate::providers::columns::encode;
+
+use super::{gone::Gone, lanes::Lanes, rows};
 
 /// What a transaction changed that someone may wait for.
 #[derive(Debug, Default)]

@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 
 use crate::{Error, ErrorKind, Result, Timestamp};
 
-use crate::providers::worker::Worker;
+use crate::providers::{wake::Wake, worker::Worker};
 
 use super::{
     connect::{Db, Use},
@@ -25,7 +25,6 @@ use super::{
     options::SqliteOptions,
     schema,
     tx::{News, Tx},
-    wake::Wake,
 };
 
 /// How often commits of other processes are looked for while someone waits. Each look costs about

@@ -1,24 +1,22 @@
 //! Who waits for what, and waking them.
 
+#[cfg(feature = "sqlite")]
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use tokio::sync::Notify;
 
 use crate::JobId;
 
-/// The waits of one store. Within the process they are woken by new jobs as these are sent to the
-/// writer, and by what else happens once it is committed; what other processes commit the writer
-/// finds by polling, as long as there is anyone to wake.
+/// The waits of one store within a process.
 #[derive(Debug, Default)]
 pub(super) struct Wake {
     waits: Mutex<Waits>,
-    /// Whether anyone was woken for work since the writer last asked.
+    /// Whether anyone was woken for work since this was last asked.
+    #[cfg(feature = "sqlite")]
     called: AtomicBool,
 }
 
@@ -62,6 +60,7 @@ impl Wake {
     }
 
     /// Whether anyone waits.
+    #[cfg(feature = "sqlite")]
     pub(super) fn is_waited_on(&self) -> bool {
         let waits = self.lock();
         !waits.ready.is_empty() || !waits.ended.is_empty()
@@ -75,12 +74,14 @@ impl Wake {
         for (queues, notify) in self.lock().ready.values() {
             if queues.iter().any(|queue| ready.contains(queue)) {
                 notify.notify_one();
+                #[cfg(feature = "sqlite")]
                 self.called.store(true, Relaxed);
             }
         }
     }
 
     /// Whether anyone was woken for work since this was last asked.
+    #[cfg(feature = "sqlite")]
     pub(super) fn has_called(&self) -> bool {
         self.called.swap(false, Relaxed)
     }

@@ -1,0 +1,401 @@
+//! All transitions that are rare: a job is read, changed by the protocol's own function, and
+//! written back where it still stands as it was read.
+
+use std::{collections::HashMap, sync::Arc};
+
+use serde::Serialize;
+use sqlx::Row;
+use uuid::Uuid;
+
+use crate::{
+    Error, ErrorKind, Job, JobId, Result, Timestamp,
+    job::{
+        How, Phase,
+        transition::{self, Operated, Operation, SweepPolicy},
+    },
+    providers::columns::{encode, extra, nanos},
+    queue::Hint,
+    store::Swept,
+};
+
+use super::{
+    create::millis,
+    db::{Db, call, ids, uuids},
+    error::translate,
+    rows::{self, Past, Place, Stored},
+};
+
+/// What a call changed that someone may wait for.
+#[derive(Debug, Default)]
+pub(super) struct News {
+    /// Queues that have work they did not have.
+    pub(super) ready: Vec<Arc<str>>,
+    /// Jobs that are over.
+    pub(super) ended: Vec<JobId>,
+}
+
+impl News {
+    fn note(&mut self, job: &Job) {
+        match job.phase {
+            Phase::Ready { .. } if !self.ready.contains(&job.spec.queue) => {
+                self.ready.push(Arc::clone(&job.spec.queue));
+            }
+            Phase::Ended(_) => self.ended.push(job.id),
+            _ => {}
+        }
+    }
+}
+
+/// How often a change is tried again that somebody else's was in the way of.
+pub(super) const TRIES: usize = 20;
+
+/// A change as `save` takes it; see there.
+#[derive(Serialize)]
+struct Change {
+    id: JobId,
+    rev: i32,
+    was: &'static str,
+    was_lane: i32,
+    was_suspect: bool,
+    was_rank: u8,
+    was_due_at: Timestamp,
+    was_grant: Option<i64>,
+    was_until: Option<Timestamp>,
+    becomes: &'static str,
+    lane: i32,
+    rank: u8,
+    suspect: bool,
+    fence: u64,
+    created_at: Timestamp,
+    due_at: Timestamp,
+    retain: i64,
+    max_attempts: u32,
+    max_crashes: u32,
+    expires: Option<i64>,
+    deadline: Option<i64>,
+    expires_at: Option<Timestamp>,
+    deadline_at: Option<Timestamp>,
+    unique_key: Option<String>,
+    progress: Option<String>,
+    past: Option<String>,
+    extra: Option<String>,
+    metadata: String,
+    touch_at: Option<Timestamp>,
+    #[serde(flatten)]
+    hold: Option<HoldColumns>,
+    #[serde(flatten)]
+    end: Option<EndColumns>,
+    own_id: bool,
+}
+
+#[derive(Serialize)]
+struct HoldColumns {
+    token: Uuid,
+    owner: Uuid,
+    since: Timestamp,
+    lease_until: Timestamp,
+    cancel: bool,
+}
+
+#[derive(Serialize)]
+struct EndColumns {
+    ended: &'static str,
+    reason: Option<&'static str>,
+    ended_at: Timestamp,
+    purge_at: Timestamp,
+    result: Option<String>,
+}
+
+impl Change {
+    fn new(before: &Stored, after: &Job, lane: i32) -> Self {
+        let (was, was_grant, was_until) = match (before.place, &before.job.phase) {
+            (Place::Ready, _) => ("ready", None, None),
+            (Place::Grant(id), _) => ("grant", Some(id), None),
+            (Place::Held, Phase::Running(hold)) => ("held", None, Some(hold.lease_until)),
+            (Place::Held | Place::Over, _) => ("over", None, None),
+        };
+        let spec = &after.spec;
+        let held = u64::from(matches!(after.phase, Phase::Running(_)));
+        Self {
+            id: after.id,
+            rev: before.rev,
+            was,
+            was_lane: before.lane,
+            was_suspect: before.job.is_suspect(),
+            was_rank: before.job.spec.priority.rank(),
+            was_due_at: before.job.due_at,
+            was_grant,
+            was_until,
+            becomes: becomes(after),
+            lane,
+            rank: spec.priority.rank(),
+            suspect: after.is_suspect(),
+            fence: after.fence - held,
+            created_at: after.created_at,
+            due_at: after.due_at,
+            retain: nanos(spec.retain),
+            max_attempts: spec.max_attempts,
+            max_crashes: spec.max_crashes,
+            expires: spec.expires.map(nanos),
+            deadline: spec.deadline.map(nanos),
+            expires_at: after.expires_at,
+            deadline_at: after.deadline_at,
+            unique_key: spec.unique_key.as_deref().map(hex),
+            progress: after.progress.as_ref().map(encode),
+            past: Past::column(after),
+            extra: extra(spec),
+            metadata: spec.metadata.as_str().to_owned(),
+            touch_at: match after.phase {
+                Phase::Ready { touch_at } => Some(touch_at),
+                _ => None,
+            },
+            hold: hold(after),
+            end: end(after),
+            own_id: Uuid::from(after.id).get_version_num() != 7,
+        }
+    }
+}
+
+fn becomes(job: &Job) -> &'static str {
+    match job.phase {
+        Phase::Ready { .. } => "ready",
+        Phase::Running(_) => "held",
+        Phase::Ended(_) if transition::vanishes(job) => "gone",
+        Phase::Ended(_) => "over",
+    }
+}
+
+fn hold(job: &Job) -> Option<HoldColumns> {
+    let Phase::Running(hold) = &job.phase else {
+        return None;
+    };
+    Some(HoldColumns {
+        token: Uuid::from_bytes(*hold.token.as_bytes()),
+        owner: Uuid::from_bytes(*hold.owner.as_bytes()),
+        since: hold.since,
+        lease_until: hold.lease_until,
+        cancel: hold.cancel,
+    })
+}
+
+fn end(job: &Job) -> Option<EndColumns> {
+    let Phase::Ended(end) = &job.phase else {
+        return None;
+    };
+    Some(EndColumns {
+        ended: job.state().as_str(),
+        reason: match &end.how {
+            How::Dead(reason) => Some(reason.as_str()),
+            _ => None,
+        },
+        ended_at: end.at,
+        purge_at: end.purge_at,
+        result: match &end.how {
+            How::Succeeded(result) => Some(result.as_str().to_owned()),
+            _ => None,
+        },
+    })
+}
+
+/// Keys may hold NUL, which JSON on the server can't.
+fn hex(text: &str) -> String {
+    text.bytes().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl Db {
+    /// These jobs as they are, and the server's time.
+    pub(super) async fn load(&self, ids: &[JobId]) -> Result<(Timestamp, HashMap<JobId, Stored>)> {
+        let load = call(&self.sql.load).bind(self.clock()).bind(uuids(ids));
+        let mut jobs = HashMap::with_capacity(ids.len());
+        let mut now = Timestamp::MIN;
+        for row in self.rows(load).await? {
+            now = Timestamp::from_millis(row.try_get("now").map_err(translate)?);
+            let lane = self.lane(row.try_get("lane").map_err(translate)?).await?;
+            let stored = rows::stored(&row, &lane).map_err(translate)?;
+            jobs.insert(stored.job.id, stored);
+        }
+        Ok((now, jobs))
+    }
+
+    /// Applies a transition to these jobs, and answers the state of those that it changed.
+    pub(super) async fn change<T>(
+        &self,
+        ids: &[JobId],
+        mut transition: impl FnMut(&mut Job, Timestamp) -> Option<T>,
+        news: &mut News,
+    ) -> Result<HashMap<JobId, T>> {
+        let mut answers = HashMap::new();
+        let mut open = ids.to_vec();
+        for _ in 0..TRIES {
+            let (now, stored) = self.load(&open).await?;
+            let mut changed = Vec::new();
+            for before in stored.into_values() {
+                let mut after = before.job.clone();
+                if let Some(answer) = transition(&mut after, now) {
+                    changed.push((before, after, answer));
+                }
+            }
+            if changed.is_empty() {
+                return Ok(answers);
+            }
+            let pairs: Vec<_> = changed
+                .iter()
+                .map(|(before, after, _)| (before, after))
+                .collect();
+            let saved = self.save(&pairs).await?;
+            open.clear();
+            for (_, after, answer) in changed {
+                if saved.contains(&after.id) {
+                    news.note(&after);
+                    answers.insert(after.id, answer);
+                } else {
+                    open.push(after.id);
+                }
+            }
+            if open.is_empty() {
+                return Ok(answers);
+            }
+        }
+        Err(Error::new(
+            ErrorKind::Unavailable,
+            "others changed the same jobs again and again",
+        ))
+    }
+
+    /// Writes changed jobs back, and answers those that still stood as they were read.
+    async fn save(&self, changed: &[(&Stored, &Job)]) -> Result<Vec<JobId>> {
+        let mut changes = Vec::with_capacity(changed.len());
+        for (before, after) in changed {
+            // An edit may have changed its version.
+            let lane = if Arc::ptr_eq(&before.job.spec, &after.spec) {
+                before.lane
+            } else {
+                let lanes = self.intern(std::iter::once(&after.spec)).await?;
+                lanes[0]
+            };
+            changes.push(Change::new(before, after, lane));
+        }
+        let save = call(&self.sql.save)
+            .bind(self.clock())
+            .bind(encode(&changes));
+        ids(&self.row(save).await?)
+    }
+
+    /// T7, T11, T8.
+    pub(super) async fn sweep(
+        &self,
+        limit: usize,
+        policy: &SweepPolicy,
+        news: &mut News,
+    ) -> Result<Vec<Swept>> {
+        if policy.touch.is_some() {
+            self.index_touches().await?;
+        }
+        let due = call(&self.sql.due)
+            .bind(self.clock())
+            .bind(millis(policy.margin))
+            .bind(i32::try_from(limit).unwrap_or(i32::MAX))
+            .bind(policy.touch.is_some());
+        let mut found: HashMap<String, Vec<JobId>> = HashMap::new();
+        for row in self.rows(due).await? {
+            let kind = row.try_get("kind").map_err(translate)?;
+            found
+                .entry(kind)
+                .or_default()
+                .push(rows::id(&row).map_err(translate)?);
+        }
+        let mut swept = Vec::new();
+        if let Some(ids) = found.get("lease") {
+            let revoke =
+                |job: &mut Job, now| transition::revoke(job, policy, now).then(|| job.state());
+            let revoked = self.change(ids, revoke, news).await?;
+            let revoked = revoked.into_iter();
+            swept.extend(revoked.map(|(id, state)| Swept::Revoked { id, state }));
+        }
+        if let Some(ids) = found.get("late") {
+            let expire = |job: &mut Job, now| transition::expire(job, now).then_some(());
+            let expired = self.change(ids, expire, news).await?;
+            swept.extend(expired.into_keys().map(|id| Swept::Expired { id }));
+        }
+        if let Some(ids) = found.get("touch") {
+            let touch = |job: &mut Job, now| {
+                transition::touch(job, policy, now).then(|| Hint {
+                    id: job.id,
+                    queue: Arc::clone(&job.spec.queue),
+                    priority: job.spec.priority,
+                })
+            };
+            // The hint is the news.
+            let touched = self.change(ids, touch, &mut News::default()).await?;
+            swept.extend(touched.into_values().map(Swept::Touched));
+        }
+        Ok(swept)
+    }
+
+    /// T9, T10, and the operator's half of T12.
+    pub(super) async fn operate(
+        &self,
+        id: JobId,
+        operation: &Operation,
+        news: &mut News,
+    ) -> Result<Operated> {
+        for _ in 0..TRIES {
+            let (now, mut stored) = self.load(&[id]).await?;
+            let Some(before) = stored.remove(&id) else {
+                return Ok(Operated::Missing);
+            };
+            let requeued =
+                matches!(operation, Operation::Requeue(_)) && before.job.state().is_terminal();
+            if requeued && let Some(holder) = self.holder(&before.job).await? {
+                if holder == id {
+                    // It was requeued since it was read.
+                    continue;
+                }
+                return Ok(Operated::KeyTaken(holder));
+            }
+            let mut after = before.job.clone();
+            let operated = transition::operate(&mut after, operation, now);
+            let Operated::Done(_) = operated else {
+                return Ok(operated);
+            };
+            let saved = if matches!(operation, Operation::Delete) {
+                self.delete(&before).await?
+            } else {
+                match self.save(&[(&before, &after)]).await {
+                    Ok(saved) => !saved.is_empty(),
+                    // Somebody took its key or its id since it was read.
+                    Err(error) if requeued && is_taken(&error) => false,
+                    Err(error) => return Err(error),
+                }
+            };
+            if saved {
+                news.note(&after);
+                return Ok(operated);
+            }
+        }
+        Err(Error::new(
+            ErrorKind::Unavailable,
+            "others changed the same job again and again",
+        ))
+    }
+
+    async fn holder(&self, job: &Job) -> Result<Option<JobId>> {
+        let key = job.spec.unique_key.clone().map(String::into_bytes);
+        let holders = self.holders(key.into_iter().collect()).await?;
+        Ok(holders.into_values().next())
+    }
+
+    async fn delete(&self, before: &Stored) -> Result<bool> {
+        let mut change = Change::new(before, &before.job, before.lane);
+        change.becomes = "nothing";
+        let save = call(&self.sql.save)
+            .bind(self.clock())
+            .bind(encode(&[change]));
+        Ok(!ids(&self.row(save).await?)?.is_empty())
+    }
+}
+
+/// Whether the server refused a row as another one has its key.
+fn is_taken(error: &Error) -> bool {
+    error.to_string().contains("sqlstate: 23505")
+}

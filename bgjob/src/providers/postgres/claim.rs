@@ -1,0 +1,275 @@
+//! T2: claims.
+
+use std::collections::HashMap;
+
+use sqlx::{Row, postgres::PgRow};
+use uuid::Uuid;
+
+use crate::{
+    JobId, Result, Timestamp,
+    job::{
+        ClaimedJob, Grant, Phase, Serves, Token,
+        transition::{self, Refusal},
+    },
+    store::{Claim, Claimed, Want},
+};
+
+use super::{
+    change::TRIES,
+    create::millis,
+    db::{Call, Db, call},
+    end::Succeeded,
+    error::translate,
+    rows::{self, Stored},
+};
+
+/// What a claim is to look into: lanes, which of the wants each is for, and how many of each want.
+struct Look {
+    lanes: Vec<i32>,
+    of: Vec<i32>,
+    max: Vec<i32>,
+}
+
+impl Db {
+    /// Claims what is ready, after these jobs have succeeded.
+    pub(super) async fn claim_ready(
+        &self,
+        succeeded: Option<&Succeeded>,
+        want: &[Want],
+        grant: &Grant,
+        serves: &Serves,
+    ) -> Result<(Vec<JobId>, Claimed)> {
+        let mut jobs = Vec::new();
+        if grant.repeat {
+            jobs = self.held_by(grant.token).await?;
+        }
+        let mut serves = serves.clone();
+        serves.suspect &= jobs.iter().all(|job| job.crashes == 0);
+        let mut succeeded = succeeded;
+        let mut done = Vec::new();
+        loop {
+            let look = self.look(want, &jobs, &serves);
+            let claim = self.claim_call(succeeded, &look, grant, &serves);
+            let rows = self.rows(claim).await?;
+            let (head, rows) = rows.split_first().expect("the first row is always there");
+            let head = Head::read(head).map_err(translate)?;
+            done.extend(head.done);
+            let found = rows.len();
+            for row in rows {
+                jobs.push(self.claimed(row, grant.token).await?);
+            }
+            if found == 0 && head.lanes > self.lanes.count() {
+                // There are lanes that this process has not heard of.
+                self.refresh_lanes().await?;
+                succeeded = None;
+                continue;
+            }
+            let next_due_in = head
+                .next
+                .filter(|due_at| *due_at > head.now)
+                .map(|due_at| due_at.since(head.now));
+            let claimed = Claimed {
+                jobs,
+                next_due_in,
+                unreadable: Vec::new(),
+            };
+            return Ok((done, claimed));
+        }
+    }
+
+    fn look(&self, want: &[Want], held: &[ClaimedJob], serves: &Serves) -> Look {
+        let mut look = Look {
+            lanes: Vec::new(),
+            of: Vec::new(),
+            max: Vec::new(),
+        };
+        for (nth, Want { queue, max }) in want.iter().enumerate() {
+            let have = held.iter().filter(|job| job.spec.queue == *queue).count();
+            let left = max.saturating_sub(have);
+            look.max.push(i32::try_from(left).unwrap_or(i32::MAX));
+            for lane in self.lanes.served(queue, serves) {
+                look.lanes.push(lane);
+                look.of.push(i32::try_from(nth + 1).unwrap_or(i32::MAX));
+            }
+        }
+        look
+    }
+
+    fn claim_call<'q>(
+        &self,
+        succeeded: Option<&Succeeded>,
+        look: &Look,
+        grant: &Grant,
+        serves: &Serves,
+    ) -> Call<'q> {
+        let first = match succeeded {
+            Some(jobs) => jobs.bind(call(&self.sql.succeed_and_claim), self.clock()),
+            None => call(&self.sql.claim_ready).bind(self.clock()),
+        };
+        let first = first
+            .bind(look.lanes.clone())
+            .bind(look.of.clone())
+            .bind(look.max.clone())
+            .bind(serves.suspect);
+        held_as(first, grant)
+    }
+
+    async fn claimed(&self, row: &PgRow, token: Token) -> Result<ClaimedJob> {
+        let lane = self.lane(row.try_get("lane").map_err(translate)?).await?;
+        rows::claimed(row, &lane, token).map_err(translate)
+    }
+
+    /// What a token holds, in the order of claims.
+    async fn held_by(&self, token: Token) -> Result<Vec<ClaimedJob>> {
+        let held = call(&self.sql.held_by).bind(Uuid::from_bytes(*token.as_bytes()));
+        let mut jobs = Vec::new();
+        for row in self.rows(held).await? {
+            jobs.push(self.claimed(&row, token).await?);
+        }
+        Ok(jobs)
+    }
+
+    /// Claims by id.
+    pub(super) async fn claim(
+        &self,
+        ids: &[JobId],
+        grant: &Grant,
+        serves: &Serves,
+    ) -> Result<Vec<Claim>> {
+        let mut serves = serves.clone();
+        let mut answers: HashMap<JobId, Claim> = HashMap::with_capacity(ids.len());
+        for _ in 0..TRIES {
+            let mut open: Vec<JobId> = ids.to_vec();
+            open.retain(|id| !answers.contains_key(id));
+            let (now, mut stored) = self.load(&open).await?;
+            if serves.suspect && stored.values().any(|stored| stored.job.is_suspect()) {
+                serves.suspect = !self.holds_suspect(grant.token).await?;
+            }
+            let mut entries = Vec::new();
+            for id in open {
+                match stored.get_mut(&id) {
+                    None => _ = answers.insert(id, Claim::Missing),
+                    Some(_) if entries.contains(&id) || answers.contains_key(&id) => {}
+                    Some(stored) => match decide(stored, grant, &mut serves, now) {
+                        Some(answer) => _ = answers.insert(id, answer),
+                        None => entries.push(id),
+                    },
+                }
+            }
+            let taken = self.take(&entries, &stored, grant, now).await?;
+            // Who was Ready and is not among those taken has changed meanwhile: look again.
+            let all = taken.len() == entries.len();
+            let taken = taken.into_iter();
+            answers.extend(taken.map(|(id, job)| (id, Claim::Claimed(job))));
+            if all {
+                break;
+            }
+        }
+        let answer = |id| answers.get(id).cloned().unwrap_or(Claim::Busy);
+        Ok(ids.iter().map(answer).collect())
+    }
+
+    /// Takes entries out of `ready` and into a grant.
+    async fn take(
+        &self,
+        entries: &[JobId],
+        stored: &HashMap<JobId, Stored>,
+        grant: &Grant,
+        now: Timestamp,
+    ) -> Result<HashMap<JobId, ClaimedJob>> {
+        let mut taken = HashMap::new();
+        if entries.is_empty() {
+            return Ok(taken);
+        }
+        let mut entries: Vec<&Stored> = entries.iter().map(|id| &stored[id]).collect();
+        entries.sort_by_key(|entry| entry.job.id);
+        let column =
+            |value: fn(&Stored) -> i64| entries.iter().map(|e| value(e)).collect::<Vec<_>>();
+        let ranks = column(|entry| entry.job.spec.priority.rank().into());
+        let take = call(&self.sql.claim_entries)
+            .bind(now.as_millis())
+            .bind(entries.iter().map(|entry| entry.lane).collect::<Vec<_>>())
+            .bind(
+                entries
+                    .iter()
+                    .map(|entry| entry.job.is_suspect())
+                    .collect::<Vec<_>>(),
+            )
+            .bind(
+                ranks
+                    .iter()
+                    .map(|rank| i16::try_from(*rank).unwrap_or(3))
+                    .collect::<Vec<_>>(),
+            )
+            .bind(column(|entry| entry.job.due_at.as_millis()))
+            .bind(
+                entries
+                    .iter()
+                    .map(|entry| Uuid::from(entry.job.id))
+                    .collect::<Vec<_>>(),
+            );
+        for row in self.rows(held_as(take, grant)).await? {
+            let job = self.claimed(&row, grant.token).await?;
+            taken.insert(job.id, job);
+        }
+        Ok(taken)
+    }
+
+    async fn holds_suspect(&self, token: Token) -> Result<bool> {
+        let ask = call(&self.sql.holds_suspect).bind(Uuid::from_bytes(*token.as_bytes()));
+        self.row(ask).await?.try_get("holds").map_err(translate)
+    }
+}
+
+/// What a claim of this job is answered, or `None` if its entry is to be taken.
+fn decide(
+    stored: &mut Stored,
+    grant: &Grant,
+    serves: &mut Serves,
+    now: Timestamp,
+) -> Option<Claim> {
+    let ready = matches!(stored.job.phase, Phase::Ready { .. });
+    match transition::claim(&mut stored.job, grant, serves, now) {
+        Ok(claimed) if ready => {
+            serves.suspect &= claimed.crashes == 0;
+            None
+        }
+        Ok(claimed) => Some(Claim::Claimed(claimed)),
+        Err(Refusal::NotDue) => Some(Claim::NotDue),
+        Err(Refusal::Busy) => Some(Claim::Busy),
+        Err(Refusal::NotServed) => Some(Claim::NotServed),
+        Err(Refusal::Terminal) => Some(Claim::Terminal),
+    }
+}
+
+fn held_as<'q>(call: Call<'q>, grant: &Grant) -> Call<'q> {
+    call.bind(Uuid::from_bytes(*grant.token.as_bytes()))
+        .bind(Uuid::from_bytes(*grant.owner.as_bytes()))
+        .bind(millis(grant.lease))
+}
+
+/// The first row of a claim's answer.
+struct Head {
+    now: Timestamp,
+    next: Option<Timestamp>,
+    lanes: usize,
+    done: Vec<JobId>,
+}
+
+impl Head {
+    fn read(row: &PgRow) -> sqlx::Result<Self> {
+        let lanes: i32 = row.try_get("lane")?;
+        let next: Option<i64> = row.try_get("due_at")?;
+        let done: Option<Vec<Uuid>> = row.try_get("done")?;
+        Ok(Self {
+            now: Timestamp::from_millis(row.try_get("created_at")?),
+            next: next.map(Timestamp::from_millis),
+            lanes: usize::try_from(lanes).unwrap_or(0),
+            done: done
+                .unwrap_or_default()
+                .into_iter()
+                .map(JobId::from)
+                .collect(),
+        })
+    }
+}

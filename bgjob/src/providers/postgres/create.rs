@@ -1,0 +1,196 @@
+//! T1: storing new jobs.
+
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
+
+use sqlx::Row;
+use uuid::Uuid;
+
+use crate::{
+    Error, ErrorKind, JobId, Result,
+    job::{Due, NewJob, transition},
+    providers::columns::{extra, nanos},
+    store::Created,
+};
+
+use super::{
+    CAPABILITIES,
+    db::{Call, Db, call, ids, uuids},
+    error::translate,
+};
+
+impl Db {
+    pub(super) async fn create(&self, jobs: &[NewJob]) -> Result<Vec<Created>> {
+        let mut answers: Vec<Option<Created>> = jobs.iter().map(too_large).collect();
+        // A key or an id may get free while it is looked at who has it.
+        for _ in 0..8 {
+            let open: Vec<usize> = (0..jobs.len()).filter(|n| answers[*n].is_none()).collect();
+            if open.is_empty() {
+                break;
+            }
+            self.insert(jobs, &open, &mut answers).await?;
+            let left: Vec<usize> = open.into_iter().filter(|n| answers[*n].is_none()).collect();
+            if !left.is_empty() {
+                self.explain(jobs, &left, &mut answers).await?;
+            }
+        }
+        let answers: Option<Vec<_>> = answers.into_iter().collect();
+        answers.ok_or_else(|| {
+            Error::new(
+                ErrorKind::Unavailable,
+                "others took and freed the same id or unique key again and again",
+            )
+        })
+    }
+
+    /// Stores those of the jobs that nothing stands in the way of.
+    async fn insert(
+        &self,
+        jobs: &[NewJob],
+        open: &[usize],
+        answers: &mut [Option<Created>],
+    ) -> Result<()> {
+        let lanes = self.intern(open.iter().map(|n| &jobs[*n].spec)).await?;
+        let batch: Vec<&NewJob> = open.iter().map(|n| &jobs[*n]).collect();
+        let row = self.row(self.creation(&batch, lanes)).await?;
+        let mut stored: HashSet<JobId> = ids(&row)?.into_iter().collect();
+        for n in open {
+            if stored.remove(&jobs[*n].id) {
+                answers[*n] = Some(Created::Created);
+            }
+        }
+        Ok(())
+    }
+
+    /// The statement that stores jobs.
+    pub(super) fn creation<'q>(&self, jobs: &[&NewJob], lanes: Vec<i32>) -> Call<'q> {
+        let ranks: Vec<i16> = each(jobs, |job| job.spec.priority.rank().into());
+        let dues: Vec<i64> = each(jobs, |job| match job.due {
+            Due::Now => 0,
+            Due::After(delay) => millis(delay),
+            Due::At(time) => time.as_millis(),
+        });
+        let from_now: Vec<bool> = each(jobs, |job| !matches!(job.due, Due::At(_)));
+        let retains: Vec<i64> = each(jobs, |job| nanos(job.spec.retain));
+        let attempts: Vec<i32> = each(jobs, |job| int(job.spec.max_attempts));
+        let crashes: Vec<i32> = each(jobs, |job| int(job.spec.max_crashes));
+        let metadata: Vec<String> = each(jobs, |job| job.spec.metadata.as_str().to_owned());
+        call(&self.sql.create)
+            .bind(self.clock())
+            .bind(uuids(jobs.iter().map(|job| &job.id)))
+            .bind(lanes)
+            .bind(ranks)
+            .bind(dues)
+            .bind(from_now)
+            .bind(retains)
+            .bind(attempts)
+            .bind(crashes)
+            .bind(some(jobs, |job| job.spec.expires.map(nanos)))
+            .bind(some(jobs, |job| job.spec.deadline.map(nanos)))
+            .bind(some(jobs, |job| {
+                job.spec
+                    .unique_key
+                    .as_ref()
+                    .map(|key| key.as_bytes().to_vec())
+            }))
+            .bind(some(jobs, |job| extra(&job.spec)))
+            .bind(metadata)
+    }
+
+    /// Says why these could not be stored, where the reason is still there.
+    async fn explain(
+        &self,
+        jobs: &[NewJob],
+        left: &[usize],
+        answers: &mut [Option<Created>],
+    ) -> Result<()> {
+        let asked: Vec<JobId> = left.iter().map(|n| jobs[*n].id).collect();
+        let there: HashMap<JobId, _> = self.load(&asked).await?.1;
+        let remembered = self.remembered(&asked).await?;
+        let holders = self.key_holders(left.iter().map(|n| &jobs[*n])).await?;
+        for n in left {
+            let job = &jobs[*n];
+            let key = job
+                .spec
+                .unique_key
+                .as_deref()
+                .unwrap_or_default()
+                .as_bytes();
+            answers[*n] = match there.get(&job.id) {
+                Some(stored) if transition::is_repeat(&stored.job, job) => Some(Created::Exists),
+                Some(_) => Some(Created::IdTaken),
+                // Its content is gone, so the id has to do as proof of a repeat.
+                None if remembered.contains(&job.id) => Some(Created::Exists),
+                // Its own holder it is where it was stored since it was looked for.
+                None => holders
+                    .get(key)
+                    .filter(|holder| **holder != job.id)
+                    .copied()
+                    .map(Created::KeyTaken),
+            };
+        }
+        Ok(())
+    }
+
+    async fn remembered(&self, asked: &[JobId]) -> Result<HashSet<JobId>> {
+        let ask = call(&self.sql.remembered)
+            .bind(self.clock())
+            .bind(uuids(asked));
+        let rows = self.rows(ask).await?;
+        let ids = rows.iter().map(super::rows::id).collect::<Result<_, _>>();
+        ids.map_err(translate)
+    }
+
+    /// The live jobs that have these jobs' unique keys.
+    pub(super) async fn key_holders(
+        &self,
+        jobs: impl Iterator<Item = &NewJob>,
+    ) -> Result<HashMap<Vec<u8>, JobId>> {
+        let keys = jobs.filter_map(|job| job.spec.unique_key.clone());
+        let keys: Vec<Vec<u8>> = keys.map(String::into_bytes).collect();
+        self.holders(keys).await
+    }
+
+    /// The live jobs that have these unique keys.
+    pub(super) async fn holders(&self, keys: Vec<Vec<u8>>) -> Result<HashMap<Vec<u8>, JobId>> {
+        if keys.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let rows = self.rows(call(&self.sql.key_holders).bind(keys)).await?;
+        let holders = rows.iter().map(|row| {
+            let id = JobId::from(row.try_get::<Uuid, _>("id")?);
+            Ok((row.try_get("unique_key")?, id))
+        });
+        holders.collect::<sqlx::Result<_>>().map_err(translate)
+    }
+}
+
+fn too_large(job: &NewJob) -> Option<Created> {
+    let (size, max) = (job.spec.metadata.len(), CAPABILITIES.max_document);
+    (size > max).then(|| {
+        Created::Rejected(format!(
+            "metadata is {size} bytes, more than the {max} a job can have"
+        ))
+    })
+}
+
+fn each<T>(jobs: &[&NewJob], value: impl Fn(&NewJob) -> T) -> Vec<T> {
+    jobs.iter().map(|job| value(job)).collect()
+}
+
+/// What most jobs have none of is not sent at all where none has it.
+fn some<T>(jobs: &[&NewJob], value: impl Fn(&NewJob) -> Option<T>) -> Option<Vec<Option<T>>> {
+    let values = each(jobs, value);
+    values.iter().any(Option::is_some).then_some(values)
+}
+
+fn int(count: u32) -> i32 {
+    i32::try_from(count).unwrap_or(i32::MAX)
+}
+
+/// Rounded up, so that nothing is ever early.
+pub(super) fn millis(span: Duration) -> i64 {
+    i64::try_from(span.as_nanos().div_ceil(1_000_000)).unwrap_or(i64::MAX >> 1)
+}

@@ -1,0 +1,215 @@
+//! Calls to the server.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering::Relaxed},
+};
+
+use sqlx::{
+    AssertSqlSafe, PgPool, Postgres, Row,
+    postgres::{PgArguments, PgRow},
+    query::Query,
+    raw_sql,
+};
+use uuid::Uuid;
+
+use crate::{Clock, JobId, Result, job::JobSpec};
+
+use super::{
+    error::translate,
+    lanes::{Lane, Lanes},
+    options::{PostgresOptions, STATEMENT},
+    sql::Sql,
+};
+
+/// A statement with its values.
+pub(super) type Call<'q> = Query<'q, Postgres, PgArguments>;
+
+/// The server, and what is known of it.
+#[derive(Debug)]
+pub(super) struct Db {
+    pub(super) sql: Sql,
+    pub(super) lanes: Lanes,
+    calls: PgPool,
+    /// Renewals come from a runtime of their own, so that they need connections of their own.
+    renewals: PgPool,
+    pooled: bool,
+    /// A test's own; else the server's goes.
+    clock: Option<Arc<dyn Clock>>,
+    /// Whether the index for touches is known to be there.
+    touches: AtomicBool,
+}
+
+/// Prepares a statement of [`Sql`].
+pub(super) fn call<'q>(sql: &Arc<str>) -> Call<'q> {
+    sqlx::query(AssertSqlSafe(Arc::clone(sql)))
+}
+
+impl Db {
+    pub(super) fn new(options: &PostgresOptions) -> Self {
+        Self {
+            sql: Sql::new(&options.schema),
+            lanes: Lanes::default(),
+            calls: options.calls(),
+            renewals: options.own_pool(2),
+            pooled: options.pooled,
+            clock: options.clock.clone(),
+            touches: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn pool(&self) -> &PgPool {
+        &self.calls
+    }
+
+    /// Whether a commit is on the disk when it is answered.
+    pub(super) async fn is_durable(&self) -> Result<bool> {
+        let ask = "SELECT current_setting('fsync') = 'on' \
+                   AND current_setting('synchronous_commit') <> 'off' AS durable";
+        let row = self.row(sqlx::query(ask)).await?;
+        row.try_get("durable").map_err(translate)
+    }
+
+    /// The time to go by, if it is not the server's.
+    pub(super) fn clock(&self) -> Option<i64> {
+        self.clock.as_ref().map(|clock| clock.now().as_millis())
+    }
+
+    /// Runs a statement.
+    pub(super) async fn rows(&self, call: Call<'_>) -> Result<Vec<PgRow>> {
+        self.run(&self.calls, call).await
+    }
+
+    /// Runs a statement that answers one row.
+    pub(super) async fn row(&self, call: Call<'_>) -> Result<PgRow> {
+        let mut rows = self.rows(call).await?;
+        rows.pop()
+            .ok_or_else(|| translate(sqlx::Error::RowNotFound))
+    }
+
+    /// Runs a statement on behalf of the lease thread.
+    pub(super) async fn renewal(&self, call: Call<'_>) -> Result<Vec<PgRow>> {
+        self.run(&self.renewals, call).await
+    }
+
+    async fn run(&self, pool: &PgPool, call: Call<'_>) -> Result<Vec<PgRow>> {
+        if !self.pooled {
+            return call.fetch_all(pool).await.map_err(translate);
+        }
+        // Behind a pooler nothing outlives a transaction: no setting, no prepared statement.
+        let run = async {
+            let mut tx = pool.begin().await?;
+            let set = format!(
+                "SET LOCAL statement_timeout = {}; SET LOCAL jit = off",
+                STATEMENT.as_millis()
+            );
+            raw_sql(AssertSqlSafe(set)).execute(&mut *tx).await?;
+            let rows = call.persistent(false).fetch_all(&mut *tx).await?;
+            tx.commit().await.map(|()| rows)
+        };
+        run.await.map_err(translate)
+    }
+
+    /// Reads what others added to the lanes.
+    pub(super) async fn refresh_lanes(&self) -> Result<()> {
+        let rows = self.rows(call(&self.sql.lanes)).await?;
+        let lanes = rows.iter().map(lane).collect::<Result<Vec<_>, _>>();
+        self.lanes.keep(lanes.map_err(translate)?);
+        Ok(())
+    }
+
+    /// The lane of a row.
+    pub(super) async fn lane(&self, id: i32) -> Result<Lane> {
+        if let Some(lane) = self.lanes.get(id) {
+            return Ok(lane);
+        }
+        self.refresh_lanes().await?;
+        self.lanes
+            .get(id)
+            .ok_or_else(|| translate(sqlx::Error::RowNotFound))
+    }
+
+    /// The ids of these jobs' lanes, which are added where they are new. In a transaction of its
+    /// own: whoever enqueues in theirs must not hold up others who use the same lane first.
+    pub(super) async fn intern<'a>(
+        &self,
+        specs: impl Iterator<Item = &'a Arc<JobSpec>> + Clone,
+    ) -> Result<Vec<i32>> {
+        let mut last: Option<(Lane, i32)> = None;
+        let mut ids = Vec::new();
+        for spec in specs.clone() {
+            // Batches mostly have one lane.
+            if let Some((lane, id)) = &last
+                && (lane.version, &lane.name, &lane.queue)
+                    == (spec.version, &spec.name, &spec.queue)
+            {
+                ids.push(*id);
+                continue;
+            }
+            let lane = Lane::of(spec);
+            let id = match self.lanes.id(&lane) {
+                Some(id) => id,
+                None => self.add_lanes(specs.clone(), &lane).await?,
+            };
+            ids.push(id);
+            last = Some((lane, id));
+        }
+        Ok(ids)
+    }
+
+    async fn add_lanes<'a>(
+        &self,
+        specs: impl Iterator<Item = &'a Arc<JobSpec>>,
+        wanted: &Lane,
+    ) -> Result<i32> {
+        self.refresh_lanes().await?;
+        let mut new: Vec<Lane> = specs.map(|spec| Lane::of(spec)).collect();
+        new.retain(|lane| self.lanes.id(lane).is_none());
+        new.sort_by(|a, b| (&a.queue, &a.name, a.version).cmp(&(&b.queue, &b.name, b.version)));
+        new.dedup();
+        if !new.is_empty() {
+            let queues: Vec<&str> = new.iter().map(|lane| &*lane.queue).collect();
+            let names: Vec<&str> = new.iter().map(|lane| &*lane.name).collect();
+            let versions: Vec<i64> = new.iter().map(|lane| lane.version.into()).collect();
+            let add = call(&self.sql.add_lanes)
+                .bind(queues)
+                .bind(names)
+                .bind(versions);
+            self.rows(add).await?;
+            self.refresh_lanes().await?;
+        }
+        self.lanes
+            .id(wanted)
+            .ok_or_else(|| translate(sqlx::Error::RowNotFound))
+    }
+
+    /// Sees to it that there is an index for touches: a database without a queue beside it should
+    /// not pay for one with each job.
+    pub(super) async fn index_touches(&self) -> Result<()> {
+        if !self.touches.load(Relaxed) {
+            self.rows(call(&self.sql.index_touches)).await?;
+            self.touches.store(true, Relaxed);
+        }
+        Ok(())
+    }
+}
+
+fn lane(row: &PgRow) -> sqlx::Result<(i32, Lane)> {
+    let lane = Lane {
+        queue: row.try_get::<&str, _>("queue")?.into(),
+        name: row.try_get::<&str, _>("name")?.into(),
+        version: u32::try_from(row.try_get::<i64, _>("version")?).unwrap_or(u32::MAX),
+    };
+    Ok((row.try_get("id")?, lane))
+}
+
+/// Ids as the server takes them.
+pub(super) fn uuids<'a>(ids: impl IntoIterator<Item = &'a JobId>) -> Vec<Uuid> {
+    ids.into_iter().map(|id| Uuid::from(*id)).collect()
+}
+
+/// A column of ids.
+pub(super) fn ids(row: &PgRow) -> Result<Vec<JobId>> {
+    let ids: Vec<Uuid> = row.try_get("ids").map_err(translate)?;
+    Ok(ids.into_iter().map(JobId::from).collect())
+}

@@ -1,0 +1,108 @@
+//! What PostgreSQL's errors mean to a caller.
+
+use crate::{Error, ErrorKind};
+
+/// sqlx's error as one of ours: what can pass is `Unavailable`, so that callers try again.
+///
+/// Messages of the server are kept as the cause; its `DETAIL`, which may quote a row, is not.
+pub(super) fn translate(error: sqlx::Error) -> Error {
+    let (kind, message) = match &error {
+        sqlx::Error::Database(refusal) => refused(refusal.code().as_deref().unwrap_or_default()),
+        sqlx::Error::Io(_) => (
+            ErrorKind::Unavailable,
+            "the connection to PostgreSQL was lost, or there is none",
+        ),
+        sqlx::Error::PoolTimedOut => (
+            ErrorKind::Unavailable,
+            "no connection to PostgreSQL became free in time: allow more with \
+             `?bgjob.connections=…`, or look for what holds them",
+        ),
+        sqlx::Error::PoolClosed => (
+            ErrorKind::Closed,
+            "the connections to PostgreSQL are closed",
+        ),
+        sqlx::Error::Tls(_) => (
+            ErrorKind::Unavailable,
+            "the connection to PostgreSQL could not be encrypted: check `sslmode` and \
+             `sslrootcert` in the URL",
+        ),
+        sqlx::Error::Configuration(_) => (
+            ErrorKind::InvalidInput,
+            "this is no URL of a PostgreSQL database: it is `postgres://user:password@host/name`",
+        ),
+        sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => (
+            ErrorKind::Unavailable,
+            "the connection to PostgreSQL broke in the middle of an answer",
+        ),
+        _ => (
+            ErrorKind::Internal,
+            "PostgreSQL answered something unexpected",
+        ),
+    };
+    let code = match &error {
+        sqlx::Error::Database(refusal) => refusal.code().map(std::borrow::Cow::into_owned),
+        _ => None,
+    };
+    let cause: crate::error::BoxError = match error {
+        sqlx::Error::Database(refusal) => refusal.message().to_owned().into(),
+        other => other.to_string().into(),
+    };
+    let error = Error::new(kind, message).because(cause);
+    match code {
+        Some(code) => error.with("sqlstate", code),
+        None => error,
+    }
+}
+
+/// By SQLSTATE: <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
+fn refused(code: &str) -> (ErrorKind, &'static str) {
+    match code {
+        "40001" | "40P01" | "55P03" => {
+            (ErrorKind::Unavailable, "another transaction was in the way")
+        }
+        "57014" => (
+            ErrorKind::Timeout,
+            "a statement took longer than it may, and was cancelled",
+        ),
+        "25006" => (
+            ErrorKind::Unavailable,
+            "the server takes no writes: it is a replica, or was set to read only",
+        ),
+        "53100" => (
+            ErrorKind::Unavailable,
+            "the disk of the database is full: free some space",
+        ),
+        "53300" => (
+            ErrorKind::Unavailable,
+            "the server has no connection left: raise its `max_connections`, or use fewer",
+        ),
+        "28000" | "28P01" => (
+            ErrorKind::InvalidInput,
+            "the server refused the user or the password: check the URL",
+        ),
+        "3D000" => (
+            ErrorKind::InvalidInput,
+            "there is no database of this name: create it, or check the URL",
+        ),
+        "42501" => (
+            ErrorKind::InvalidInput,
+            "the user may not do that: grant it CREATE on the database, or make the schema with \
+             what `migrations()` prints",
+        ),
+        "3F000" | "42P01" | "42883" => (
+            ErrorKind::InvalidInput,
+            "the tables of bgjob are missing or of another version: run its migrations",
+        ),
+        "22021" | "22P05" => (
+            ErrorKind::InvalidInput,
+            "a text holds a character that PostgreSQL can't store",
+        ),
+        _ => match code.get(..2).unwrap_or_default() {
+            // Connections, resources, operators (a shutdown, a crash), the system under it.
+            "08" | "53" | "57" | "58" => {
+                (ErrorKind::Unavailable, "PostgreSQL can't serve just now")
+            }
+            _ => (ErrorKind::Internal, "PostgreSQL refused a statement"),
+        },
+    }
+}

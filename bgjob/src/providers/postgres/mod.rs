@@ -1,0 +1,257 @@
+//! Jobs in PostgreSQL, 14 or later: for any number of processes on any number of hosts.
+//!
+//! | | |
+//! |---|---|
+//! | durability | a crash of the machine; of the process where `synchronous_commit` is off |
+//! | order | the most urgent first, then the longest due, across all processes |
+//! | wake-up | by NOTIFY, at once; without it within a second |
+//! | clock | the server's |
+//! | limits | 1 MiB of metadata a job |
+//!
+//! Everything is in a schema of its own, `bgjob` unless told otherwise, which is made and brought
+//! up to date at the start.
+
+mod change;
+mod claim;
+mod create;
+mod db;
+mod end;
+mod error;
+mod lanes;
+mod options;
+mod read;
+mod rows;
+mod schema;
+mod signals;
+mod sql;
+
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+
+use crate::{
+    Durability, Job, JobId, JobStore, Result, Timestamp,
+    job::{
+        Grant, NewJob, Serves,
+        transition::{Operated, Operation, SweepPolicy},
+    },
+    providers::wake::{Wait, Wake},
+    store::{
+        Claim, Claimed, Created, Ending, Filter, Finished, Held, QueueCount, Renewed,
+        StoreCapabilities, Swept, Want,
+    },
+};
+
+pub use options::PostgresOptions;
+pub use schema::Migration;
+
+use change::News;
+use db::Db;
+use signals::Signals;
+
+/// A store in PostgreSQL.
+///
+/// ```no_run
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// use bgjob::{JobStore, providers::postgres::PostgresStore};
+///
+/// let store = PostgresStore::open_url("postgres://me@localhost/app").await?;
+/// assert_eq!(store.capabilities().name, "postgres");
+/// # Ok::<(), bgjob::Error>(()) }).unwrap();
+/// ```
+#[derive(Debug)]
+pub struct PostgresStore {
+    db: Db,
+    wake: Arc<Wake>,
+    signals: Signals,
+    schema: String,
+    capabilities: StoreCapabilities,
+}
+
+/// What it can do at its best.
+const CAPABILITIES: StoreCapabilities = StoreCapabilities::new("postgres", Durability::OsCrash);
+
+/// How long somebody sleeps without a look at what a lost notification may have told.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// The same where there are no notifications: for work, and for the end of a job.
+const POLL_READY: Duration = Duration::from_secs(1);
+const POLL_ENDED: Duration = Duration::from_millis(500);
+
+impl PostgresStore {
+    /// Opens the database of a URL; see [`PostgresOptions::from_url`].
+    ///
+    /// # Errors
+    /// As [`PostgresOptions::from_url`] and [`PostgresOptions::open`].
+    pub async fn open_url(url: &str) -> Result<Self> {
+        PostgresOptions::from_url(url)?.open().await
+    }
+
+    async fn start(options: PostgresOptions) -> Result<Self> {
+        let db = Db::new(&options);
+        let mut connection = db.pool().acquire().await.map_err(options::unreachable)?;
+        schema::prepare(&mut connection, &options.schema, options.migrate).await?;
+        drop(connection);
+        let mut capabilities = CAPABILITIES;
+        if !db.is_durable().await? {
+            capabilities.durability = Durability::ProcessCrash;
+        }
+        capabilities.wakes = !options.pooled;
+        db.refresh_lanes().await?;
+        let wake = Arc::<Wake>::default();
+        let signals = Signals::new(&options, &db.sql, Arc::clone(&wake));
+        Ok(Self {
+            db,
+            wake,
+            signals,
+            schema: options.schema,
+            capabilities,
+        })
+    }
+
+    /// The steps that make the tables and bring them up to date, as SQL to be run by hand, and
+    /// which of them the database has had. Each is to be run in a transaction of its own.
+    ///
+    /// # Errors
+    /// `Unavailable` where the server can't be reached.
+    pub async fn migrations(options: &PostgresOptions) -> Result<Vec<Migration>> {
+        let pool = options.calls();
+        let mut connection = pool.acquire().await.map_err(options::unreachable)?;
+        schema::migrations(&mut connection, &options.schema).await
+    }
+
+    /// The schema that its tables are in.
+    pub fn schema(&self) -> &str {
+        &self.schema
+    }
+
+    fn tell(&self, news: &News) {
+        self.wake.ended(&news.ended);
+        self.signals.ready(&news.ready);
+    }
+
+    async fn wait(&self, wait: Wait, look: Duration) -> Result<()> {
+        // Late is late enough: whoever waits looks, and calls again.
+        tokio::time::timeout(look, wait.woken()).await.ok();
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl JobStore for PostgresStore {
+    fn capabilities(&self) -> StoreCapabilities {
+        self.capabilities.clone()
+    }
+
+    async fn create(&self, jobs: &[NewJob]) -> Result<Vec<Created>> {
+        let created = self.db.create(jobs).await?;
+        let mut queues = Vec::new();
+        for (job, created) in jobs.iter().zip(&created) {
+            if *created == Created::Created && !queues.contains(&job.spec.queue) {
+                queues.push(Arc::clone(&job.spec.queue));
+            }
+        }
+        self.signals.ready(&queues);
+        Ok(created)
+    }
+
+    async fn claim(&self, ids: &[JobId], grant: &Grant, serves: &Serves) -> Result<Vec<Claim>> {
+        self.db.claim(ids, grant, serves).await
+    }
+
+    async fn claim_ready(&self, want: &[Want], grant: &Grant, serves: &Serves) -> Result<Claimed> {
+        let (_, claimed) = self.db.claim_ready(None, want, grant, serves).await?;
+        Ok(claimed)
+    }
+
+    async fn finish(&self, ends: &[Ending]) -> Result<Vec<Finished>> {
+        let mut news = News::default();
+        let finished = self.db.finish(ends, &mut news).await;
+        self.tell(&news);
+        finished
+    }
+
+    async fn finish_and_claim(
+        &self,
+        ends: &[Ending],
+        want: &[Want],
+        grant: &Grant,
+        serves: &Serves,
+    ) -> Result<(Vec<Finished>, Claimed)> {
+        let mut news = News::default();
+        let both = self
+            .db
+            .finish_and_claim(ends, want, grant, serves, &mut news)
+            .await;
+        self.tell(&news);
+        both
+    }
+
+    async fn renew(&self, held: &[Held], lease: Duration) -> Result<Vec<Renewed>> {
+        self.db.renew(held, lease).await
+    }
+
+    async fn sweep(&self, limit: usize, policy: &SweepPolicy) -> Result<Vec<Swept>> {
+        let mut news = News::default();
+        let swept = self.db.sweep(limit, policy, &mut news).await;
+        self.tell(&news);
+        swept
+    }
+
+    async fn operate(&self, id: JobId, operation: &Operation) -> Result<Operated> {
+        let mut news = News::default();
+        let operated = self.db.operate(id, operation, &mut news).await;
+        self.tell(&news);
+        operated
+    }
+
+    async fn get(&self, ids: &[JobId]) -> Result<Vec<Option<Job>>> {
+        self.db.get(ids).await
+    }
+
+    async fn list(&self, filter: &Filter, after: Option<JobId>, limit: usize) -> Result<Vec<Job>> {
+        self.db.list(filter, after, limit).await
+    }
+
+    async fn counts(&self) -> Result<Vec<QueueCount>> {
+        self.db.counts().await
+    }
+
+    async fn purge(&self, limit: usize) -> Result<usize> {
+        self.db.purge(limit).await
+    }
+
+    async fn now(&self) -> Result<Timestamp> {
+        self.db.now().await
+    }
+
+    // Written out, as the wait has to begin with the call, not when its future is first polled.
+    fn wait_ready<'life0, 'life1, 'async_trait>(
+        &'life0 self,
+        queues: &'life1 [Arc<str>],
+    ) -> Pin<Box<dyn Future<Output = Result<()>> + Send + 'async_trait>>
+    where
+        'life0: 'async_trait,
+        'life1: 'async_trait,
+        Self: 'async_trait,
+    {
+        self.signals.listen();
+        let look = if self.capabilities.wakes {
+            LOOK
+        } else {
+            POLL_READY
+        };
+        Box::pin(self.wait(self.wake.wait_ready(queues), look))
+    }
+
+    fn wait_ended<'life0, 'async_trait>(
+        &'life0 self,
+        id: JobId,
+    ) -> Pin<Box<dyn Future<Output = Result<()>> + Send + 'async_trait>>
+    where
+        'life0: 'async_trait,
+        Self: 'async_trait,
+    {
+        Box::pin(self.wait(self.wake.wait_ended(id), POLL_ENDED))
+    }
+}

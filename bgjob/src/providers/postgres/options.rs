@@ -1,0 +1,236 @@
+//! How a database is used.
+
+use std::{str::FromStr, sync::Arc, time::Duration};
+
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+
+use crate::{Clock, Error, ErrorKind, Result};
+
+use super::{PostgresStore, error::translate};
+
+/// How a database is used.
+///
+/// ```no_run
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// use bgjob::providers::postgres::PostgresOptions;
+///
+/// let options = PostgresOptions::from_url("postgres://me@localhost/app")?;
+/// let store = options.schema("jobs").connections(4).open().await?;
+/// # drop(store);
+/// # Ok::<(), bgjob::Error>(()) }).unwrap();
+/// ```
+#[derive(Debug, Clone)]
+pub struct PostgresOptions {
+    pub(super) connect: PgConnectOptions,
+    pub(super) pool: Option<PgPool>,
+    pub(super) schema: String,
+    pub(super) connections: u32,
+    pub(super) migrate: bool,
+    pub(super) pooled: bool,
+    pub(super) clock: Option<Arc<dyn Clock>>,
+}
+
+/// Options in a URL start so; all others are for the connection.
+const PREFIX: &str = "bgjob.";
+
+/// How long one statement may take. A dispatcher waits 10 s for a call, and is to hear from the
+/// server that it was cancelled.
+pub(super) const STATEMENT: Duration = Duration::from_secs(8);
+
+impl PostgresOptions {
+    /// The schema that the tables are in, unless told otherwise.
+    pub const SCHEMA: &'static str = "bgjob";
+
+    /// From a URL, `postgres://user:password@host:port/database?sslmode=…`, as
+    /// [sqlx reads it](https://docs.rs/sqlx/0.9/sqlx/postgres/struct.PgConnectOptions.html), with
+    /// these options of bgjob's own:
+    ///
+    /// | option | default | |
+    /// |---|---|---|
+    /// | `bgjob.schema` | `bgjob` | see [`schema`](Self::schema) |
+    /// | `bgjob.connections` | 8 | see [`connections`](Self::connections) |
+    /// | `bgjob.migrate` | `on` | see [`migrate`](Self::migrate) |
+    /// | `bgjob.pooler` | `off` | `transaction`: see [`behind_pooler`](Self::behind_pooler) |
+    ///
+    /// # Errors
+    /// `InvalidInput` for what is no such URL, and for an option of bgjob's that there is not.
+    pub fn from_url(url: &str) -> Result<Self> {
+        let (address, query) = url.split_once('?').unwrap_or((url, ""));
+        let (ours, theirs): (Vec<_>, Vec<_>) = query
+            .split('&')
+            .filter(|option| !option.is_empty())
+            .partition(|option| option.starts_with(PREFIX));
+        let url = if theirs.is_empty() {
+            address.to_owned()
+        } else {
+            format!("{address}?{}", theirs.join("&"))
+        };
+        let connect = PgConnectOptions::from_str(&url).map_err(|_| {
+            // The cause may quote the URL, and with it the password.
+            Error::invalid(
+                "this is no URL of a PostgreSQL database: it is \
+                 `postgres://user:password@host/database`",
+            )
+        })?;
+        ours.into_iter()
+            .try_fold(Self::new(connect), |this, option| this.set(option))
+    }
+
+    fn new(connect: PgConnectOptions) -> Self {
+        Self {
+            connect,
+            pool: None,
+            schema: Self::SCHEMA.to_owned(),
+            connections: 8,
+            migrate: true,
+            pooled: false,
+            clock: None,
+        }
+    }
+
+    /// Through connections of a pool that is there. Statements then take as long as the pool's own
+    /// `statement_timeout` lets them; listening for work and renewing leases have connections of
+    /// their own.
+    pub fn from_pool(pool: PgPool) -> Self {
+        let connect = pool.connect_options().as_ref().clone();
+        Self {
+            pool: Some(pool),
+            ..Self::new(connect)
+        }
+    }
+
+    fn set(self, option: &str) -> Result<Self> {
+        let option = option.strip_prefix(PREFIX).unwrap_or(option);
+        match option.split_once('=').unwrap_or((option, "")) {
+            ("schema", name) => Ok(self.schema(name)),
+            ("connections", count) => count
+                .parse()
+                .map(|count| self.connections(count))
+                .map_err(|_| Error::invalid("`bgjob.connections` is a number from 1 to 1000")),
+            ("migrate", "on") => Ok(self.migrate(true)),
+            ("migrate", "off") => Ok(self.migrate(false)),
+            ("migrate", _) => Err(Error::invalid("`bgjob.migrate` is `on` or `off`")),
+            ("pooler", "off") => Ok(self),
+            ("pooler", "transaction") => Ok(self.behind_pooler()),
+            ("pooler", _) => Err(Error::invalid("`bgjob.pooler` is `off` or `transaction`")),
+            (unknown, _) => Err(Error::invalid(
+                "a `postgres:` URL has the options `bgjob.schema`, `bgjob.connections`, \
+                 `bgjob.migrate` and `bgjob.pooler`, and those of the connection",
+            )
+            .with("option", unknown.escape_debug())),
+        }
+    }
+
+    /// The schema that the tables are in: lower-case letters, digits and `_`, not starting with a
+    /// digit, at most 40 bytes. Several may stand side by side in one database.
+    #[must_use]
+    pub fn schema(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.schema);
+        self
+    }
+
+    /// How many connections may be open at once, 1 to 1000, for calls; up to four more are for
+    /// renewing leases and for waking and being woken. Default 8.
+    #[must_use]
+    pub const fn connections(mut self, count: u32) -> Self {
+        self.connections = count;
+        self
+    }
+
+    /// Whether to make or bring up to date the tables at the start. Default true. With false, a
+    /// database of another version is refused; see [`PostgresStore::migrations`].
+    #[must_use]
+    pub const fn migrate(mut self, migrate: bool) -> Self {
+        self.migrate = migrate;
+        self
+    }
+
+    /// The server is reached through a pooler that gives a connection for one transaction only
+    /// (PgBouncer with `pool_mode = transaction`). Nothing is prepared and nobody listens then:
+    /// work of other processes is found by a look each second, and each call is a transaction of
+    /// four round trips.
+    #[must_use]
+    pub fn behind_pooler(mut self) -> Self {
+        self.pooled = true;
+        self.connect = self.connect.statement_cache_capacity(0);
+        self
+    }
+
+    /// Where the time comes from, in a test that makes its own: else it is the server's.
+    #[cfg(feature = "testing")]
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
+    /// Opens it.
+    ///
+    /// # Errors
+    /// `InvalidInput` where the database, the user or the password is wrong, `Unavailable` where
+    /// the server can't be reached, `Unsupported` where a newer bgjob made the tables.
+    pub async fn open(self) -> Result<PostgresStore> {
+        self.check()?;
+        PostgresStore::start(self).await
+    }
+
+    fn check(&self) -> Result<()> {
+        let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
+        let name = self.schema.as_bytes();
+        if name.is_empty()
+            || name.len() > 40
+            || !name.iter().copied().all(fits)
+            || name[0].is_ascii_digit()
+            || self.schema.starts_with("pg_")
+        {
+            return Err(Error::invalid(
+                "a schema's name has 1 to 40 lower-case letters, digits and `_`, does not start \
+                 with a digit, and not with `pg_`",
+            )
+            .with("schema", self.schema.escape_debug()));
+        }
+        if !(1..=1000).contains(&self.connections) {
+            return Err(Error::invalid(
+                "`bgjob.connections` is a number from 1 to 1000",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Connections for calls.
+    pub(super) fn calls(&self) -> PgPool {
+        match &self.pool {
+            Some(pool) => pool.clone(),
+            None => self.own_pool(self.connections),
+        }
+    }
+
+    /// So many connections of our own, made when they are needed.
+    pub(super) fn own_pool(&self, connections: u32) -> PgPool {
+        let mut connect = self.connect.clone().application_name("bgjob");
+        if !self.pooled {
+            let statement = STATEMENT.as_millis().to_string();
+            connect = connect.options([
+                ("statement_timeout", statement.as_str()),
+                ("idle_in_transaction_session_timeout", "30000"),
+                ("jit", "off"),
+                // What may be set to less for a user or a database must not be for jobs.
+                ("search_path", "pg_catalog"),
+            ]);
+        }
+        PgPoolOptions::new()
+            .max_connections(connections)
+            .acquire_timeout(STATEMENT)
+            .test_before_acquire(false)
+            .connect_lazy_with(connect)
+    }
+}
+
+/// What opening a database answers where the server is not there yet.
+pub(super) fn unreachable(error: sqlx::Error) -> Error {
+    let error = translate(error);
+    if error.kind() == ErrorKind::Internal {
+        return Error::new(ErrorKind::Unavailable, "PostgreSQL can't be reached").because(error);
+    }
+    error
+}

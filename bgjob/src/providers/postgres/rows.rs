@@ -1,0 +1,198 @@
+//! Rows as typed jobs.
+
+use std::{sync::Arc, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use sqlx::{Result, Row, postgres::PgRow};
+use uuid::Uuid;
+
+use crate::{
+    JobId, Timestamp,
+    job::{
+        Attempt, ClaimedJob, Ended, Hold, How, Job, JobSpec, Json, Owner, Phase, Priority, Token,
+    },
+    providers::columns::{self, Extra},
+};
+
+use super::lanes::Lane;
+
+/// What has happened to a job, of which most jobs have nothing: one column.
+#[derive(Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Past {
+    ver: u64,
+    epoch: u32,
+    errors: u32,
+    crashes: u32,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    history: Vec<Attempt>,
+}
+
+impl Past {
+    /// The value of the column.
+    pub(super) fn column(job: &Job) -> Option<String> {
+        let past = Self {
+            ver: job.ver,
+            epoch: job.epoch,
+            errors: job.errors,
+            crashes: job.crashes,
+            history: job.history.clone(),
+        };
+        (past != Self::default()).then(|| columns::encode(&past))
+    }
+}
+
+/// Where a row's job stands in the tables, beyond what its phase says.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Place {
+    Ready,
+    /// A member of this grant.
+    Grant(i64),
+    /// It has a lease of its own.
+    Held,
+    Over,
+}
+
+/// A job as it was read, and what a change of it has to find unchanged.
+pub(super) struct Stored {
+    pub(super) job: Job,
+    pub(super) lane: i32,
+    pub(super) rev: i32,
+    pub(super) place: Place,
+}
+
+fn time(row: &PgRow, column: &str) -> Result<Timestamp> {
+    row.try_get(column).map(Timestamp::from_millis)
+}
+
+fn times(row: &PgRow, column: &str) -> Result<Option<Timestamp>> {
+    Ok(row
+        .try_get::<Option<i64>, _>(column)?
+        .map(Timestamp::from_millis))
+}
+
+fn span(row: &PgRow, column: &str) -> Result<Option<Duration>> {
+    Ok(row.try_get::<Option<i64>, _>(column)?.map(columns::span))
+}
+
+fn count(row: &PgRow, column: &str) -> Result<u32> {
+    row.try_get::<i32, _>(column)
+        .map(|n| u32::try_from(n).unwrap_or(0))
+}
+
+fn uuid(row: &PgRow, column: &str) -> Result<[u8; 16]> {
+    row.try_get::<Uuid, _>(column).map(Uuid::into_bytes)
+}
+
+fn spec(row: &PgRow, lane: &Lane) -> Result<JobSpec> {
+    let extra: Option<&str> = row.try_get("extra")?;
+    let Extra { headers, tags } = columns::decode(extra).unwrap_or_default();
+    let key: Option<&[u8]> = row.try_get("unique_key")?;
+    Ok(JobSpec {
+        name: Arc::clone(&lane.name),
+        queue: Arc::clone(&lane.queue),
+        version: lane.version,
+        priority: Priority::from_rank(u8::try_from(row.try_get::<i16, _>("rank")?).unwrap_or(3)),
+        metadata: Json::trusted(row.try_get::<&str, _>("metadata")?),
+        headers,
+        tags,
+        unique_key: key.map(|key| String::from_utf8_lossy(key).into_owned()),
+        max_attempts: count(row, "max_attempts")?,
+        max_crashes: count(row, "max_crashes")?,
+        expires: span(row, "expires")?,
+        deadline: span(row, "deadline")?,
+        retain: span(row, "retain")?.unwrap_or_default(),
+    })
+}
+
+/// A row that a claim handed out.
+pub(super) fn claimed(row: &PgRow, lane: &Lane, token: Token) -> Result<ClaimedJob> {
+    let past: Past = columns::decode(row.try_get("past")?).unwrap_or_default();
+    Ok(ClaimedJob {
+        id: JobId::from_bytes(uuid(row, "id")?),
+        spec: Arc::new(spec(row, lane)?),
+        token,
+        fence: fence(row)? + 1,
+        epoch: past.epoch,
+        errors: past.errors,
+        crashes: past.crashes,
+        created_at: time(row, "created_at")?,
+        due_at: time(row, "due_at")?,
+        deadline_at: times(row, "deadline_at")?,
+        claimed_at: time(row, "since")?,
+    })
+}
+
+fn fence(row: &PgRow) -> Result<u64> {
+    row.try_get::<i64, _>("fence")
+        .map(|n| u64::try_from(n).unwrap_or(0))
+}
+
+/// The id of a row's job.
+pub(super) fn id(row: &PgRow) -> Result<JobId> {
+    uuid(row, "id").map(JobId::from_bytes)
+}
+
+/// A row of a query over all tables.
+pub(super) fn stored(row: &PgRow, lane: &Lane) -> Result<Stored> {
+    let (phase, place) = phase(row)?;
+    let past: Past = columns::decode(row.try_get("past")?).unwrap_or_default();
+    // While it is held, the stored fence is that of the grant before.
+    let held = u64::from(matches!(phase, Phase::Running(_)));
+    let job = Job {
+        id: id(row)?,
+        spec: Arc::new(spec(row, lane)?),
+        phase,
+        ver: past.ver,
+        fence: fence(row)? + held,
+        epoch: past.epoch,
+        errors: past.errors,
+        crashes: past.crashes,
+        created_at: time(row, "created_at")?,
+        due_at: time(row, "due_at")?,
+        expires_at: times(row, "expires_at")?,
+        deadline_at: times(row, "deadline_at")?,
+        progress: columns::decode(row.try_get("progress")?),
+        history: past.history,
+    };
+    Ok(Stored {
+        job,
+        lane: row.try_get("lane")?,
+        rev: row.try_get("rev")?,
+        place,
+    })
+}
+
+fn phase(row: &PgRow) -> Result<(Phase, Place)> {
+    if let Some(ended) = row.try_get::<Option<&str>, _>("ended")? {
+        let result: Option<&str> = row.try_get("result")?;
+        let how = match ended {
+            "succeeded" => How::Succeeded(result.map_or_else(Json::null, Json::trusted)),
+            "cancelled" => How::Cancelled,
+            _ => {
+                let reason: Option<&str> = row.try_get("reason")?;
+                How::Dead(columns::reason(reason.unwrap_or_default()))
+            }
+        };
+        let over = Ended {
+            how,
+            at: time(row, "ended_at")?,
+            purge_at: time(row, "purge_at")?,
+        };
+        return Ok((Phase::Ended(over), Place::Over));
+    }
+    if let Some(touch_at) = times(row, "touch_at")? {
+        return Ok((Phase::Ready { touch_at }, Place::Ready));
+    }
+    let hold = Hold {
+        token: Token::from_bytes(uuid(row, "token")?),
+        owner: Owner::from_bytes(uuid(row, "owner")?),
+        since: time(row, "since")?,
+        lease_until: time(row, "lease_until")?,
+        cancel: row.try_get("cancel")?,
+    };
+    let place = row
+        .try_get::<Option<i64>, _>("grant_id")?
+        .map_or(Place::Held, Place::Grant);
+    Ok((Phase::Running(hold), place))
+}

@@ -1,0 +1,96 @@
+//! The statements, with the name of their schema in them.
+
+use std::sync::Arc;
+
+/// Columns of a live job `j` and of where it stands: its entry `r`, its own lease `h`, its grant
+/// `m`. Those of [`OVER`] follow the same order.
+const LIVE: &str = "SELECT j.id, j.lane, j.rev, j.fence, j.rank, j.created_at, j.due_at, j.retain, \
+     j.max_attempts, j.max_crashes, j.expires, j.deadline, j.expires_at, j.deadline_at, \
+     j.unique_key, j.progress, j.past, j.extra, j.metadata, r.touch_at, m.grant_id, \
+     coalesce(h.token, m.token) AS token, coalesce(h.owner, m.owner) AS owner, \
+     coalesce(h.since, m.since) AS since, coalesce(h.lease_until, m.lease_until) AS lease_until, \
+     coalesce(h.cancel, false) AS cancel, NULL::text AS ended, NULL::text AS reason, \
+     NULL::bigint AS ended_at, NULL::bigint AS purge_at, NULL::text AS result \
+     FROM $schema$.jobs j \
+     LEFT JOIN $schema$.ready r ON r.lane = j.lane AND r.suspect = j.suspect AND r.rank = j.rank \
+         AND r.due_at = j.due_at AND r.id = j.id \
+     LEFT JOIN $schema$.held h ON h.id = j.id \
+     LEFT JOIN members m ON m.id = j.id AND m.rev = j.rev ";
+
+/// Jobs that are over.
+const OVER: &str = "SELECT j.id, j.lane, j.rev, j.fence, j.rank, j.created_at, j.due_at, j.retain, \
+     j.max_attempts, j.max_crashes, j.expires, j.deadline, j.expires_at, j.deadline_at, \
+     j.unique_key, j.progress, j.past, j.extra, j.metadata, NULL::bigint AS touch_at, \
+     NULL::bigint AS grant_id, NULL::uuid AS token, NULL::uuid AS owner, NULL::bigint AS since, \
+     NULL::bigint AS lease_until, false AS cancel, j.ended, j.reason, j.ended_at, j.purge_at, \
+     j.result FROM $schema$.history j ";
+
+const MEMBERS: &str = "WITH members AS MATERIALIZED (\
+     SELECT n.id, n.rev, g.id AS grant_id, g.token, g.owner, g.since, g.lease_until \
+     FROM $schema$.grants g CROSS JOIN LATERAL unnest(g.ids, g.revs) AS n(id, rev)";
+
+macro_rules! statements {
+    ($($(#[doc = $doc:expr])* $name:ident = $text:expr;)*) => {
+        /// Every statement there is.
+        #[derive(Debug)]
+        pub(super) struct Sql { $($(#[doc = $doc])* pub(super) $name: Arc<str>,)* }
+
+        impl Sql {
+            pub(super) fn new(schema: &str) -> Self {
+                Self { $($name: $text.replace("$schema$", schema).into(),)* }
+            }
+        }
+    };
+}
+
+statements! {
+    now = "SELECT $schema$.now_ms($1) AS now";
+    lanes = "SELECT id, queue, name, version FROM $schema$.lanes";
+    add_lanes = "INSERT INTO $schema$.lanes(queue, name, version) \
+        SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[]) ON CONFLICT DO NOTHING";
+    create = "SELECT $schema$.create_jobs($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, \
+        $14) AS ids";
+    remembered = "SELECT n.id FROM unnest($2::uuid[]) AS n(id) \
+        WHERE EXISTS (SELECT FROM $schema$.gone_own o WHERE o.id = n.id \
+            AND o.until > $schema$.now_ms($1)) \
+        OR EXISTS (SELECT FROM $schema$.gone g WHERE g.hi >= n.id AND g.lo <= n.id \
+            AND g.until > $schema$.now_ms($1) AND n.id = ANY(g.ids))";
+    key_holders = "SELECT id, unique_key FROM $schema$.jobs WHERE unique_key = ANY($1::bytea[])";
+    claim_ready = "SELECT * FROM $schema$.claim_ready($1, $2, $3, $4, $5, $6, $7, $8, NULL)";
+    claim_entries = "SELECT * FROM $schema$.claim_entries($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+    held_by = "SELECT * FROM $schema$.held_by($1)";
+    holds_suspect = "SELECT $schema$.holds_suspect($1) AS holds";
+    succeed = "SELECT $schema$.succeed($1, $2, $3, $4, $5) AS ids";
+    succeed_and_claim = "SELECT * FROM $schema$.succeed_and_claim($1, $2, $3, $4, $5, $6, $7, $8, \
+        $9, $10, $11, $12)";
+    renew = "SELECT id, token, cancel FROM $schema$.renew($1, $2, $3, $4, $5)";
+    save = "SELECT $schema$.save($1, $2) AS ids";
+    due = "SELECT kind, id FROM $schema$.due($1, $2, $3, $4)";
+    index_touches = "CREATE INDEX IF NOT EXISTS ready_touch ON $schema$.ready(touch_at)";
+    purge = "SELECT $schema$.purge($1, $2) AS jobs";
+    load = format!("{MEMBERS} WHERE g.ids && $2::uuid[]) SELECT j.*, $schema$.now_ms($1) AS now \
+        FROM ({LIVE} WHERE j.id = ANY($2) UNION ALL {OVER} WHERE j.id = ANY($2)) j");
+    /// `$1` is the cursor, `$2` the limit, `$3` the lanes or NULL.
+    list = format!("{MEMBERS}) ({LIVE} WHERE j.id > $1 AND ($3::int[] IS NULL OR j.lane = ANY($3)) \
+        ORDER BY j.id LIMIT $2) UNION ALL ({OVER} WHERE j.id > $1 AND ($3::int[] IS NULL OR \
+        j.lane = ANY($3)) ORDER BY j.id LIMIT $2) ORDER BY id LIMIT $2");
+    list_ready = format!("{MEMBERS} WHERE false) {LIVE} WHERE j.id > $1 AND r.id IS NOT NULL \
+        AND ($3::int[] IS NULL OR j.lane = ANY($3)) ORDER BY j.id LIMIT $2");
+    list_running = format!("{MEMBERS}) {LIVE} WHERE j.id > $1 AND \
+        (m.id IS NOT NULL OR h.id IS NOT NULL) AND ($3::int[] IS NULL OR j.lane = ANY($3)) \
+        ORDER BY j.id LIMIT $2");
+    list_over = format!("{OVER} WHERE j.id > $1 AND ($3::int[] IS NULL OR j.lane = ANY($3)) \
+        AND j.ended = $4 ORDER BY j.id LIMIT $2");
+    counts = "SELECT l.queue, c.state, sum(c.jobs)::bigint AS jobs FROM (\
+            SELECT lane, 'ready' AS state, count(*) AS jobs FROM $schema$.ready GROUP BY lane \
+            UNION ALL \
+            SELECT j.lane, 'running', count(*) FROM $schema$.jobs j JOIN (\
+                SELECT n.id, n.rev FROM $schema$.grants g \
+                    CROSS JOIN LATERAL unnest(g.ids, g.revs) AS n(id, rev) \
+                UNION ALL SELECT id, rev FROM $schema$.held) m ON m.id = j.id AND m.rev = j.rev \
+                GROUP BY j.lane \
+            UNION ALL \
+            SELECT lane, ended, count(*) FROM $schema$.history GROUP BY lane, ended \
+        ) c JOIN $schema$.lanes l ON l.id = c.lane GROUP BY l.queue, c.state";
+    notify = "SELECT pg_notify($1, q) FROM unnest($2::text[]) AS n(q)";
+}

@@ -1,0 +1,123 @@
+-- Times are milliseconds since the Unix epoch, spans nanoseconds. `$schema$` is the schema's name.
+
+-- All that decides who may claim a job, interned. Rows are only ever added.
+CREATE TABLE $schema$.lanes(
+    id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    queue text COLLATE "C" NOT NULL,
+    name text COLLATE "C" NOT NULL,
+    version bigint NOT NULL,
+    UNIQUE(queue, name, version)
+);
+
+-- Live jobs. `rev` changes with every change of a row, and with it ends every hold on the job that
+-- named it. `fence` is that of the last grant that is over.
+CREATE TABLE $schema$.jobs(
+    id uuid PRIMARY KEY,
+    lane int NOT NULL,
+    rev int NOT NULL DEFAULT 0,
+    fence bigint NOT NULL DEFAULT 0,
+    rank smallint NOT NULL,
+    suspect bool NOT NULL DEFAULT false,
+    created_at bigint NOT NULL,
+    due_at bigint NOT NULL,
+    retain bigint NOT NULL,
+    max_attempts int NOT NULL,
+    max_crashes int NOT NULL,
+    expires bigint,
+    deadline bigint,
+    expires_at bigint,
+    deadline_at bigint,
+    unique_key bytea,
+    progress text,
+    past text,
+    extra text,
+    metadata text NOT NULL
+) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0,
+        autovacuum_vacuum_insert_threshold = -1);
+CREATE UNIQUE INDEX jobs_unique ON $schema$.jobs(unique_key) WHERE unique_key IS NOT NULL;
+
+-- An entry for each job that waits, in the order of claims. `until` is the earlier of expires_at
+-- and deadline_at.
+CREATE TABLE $schema$.ready(
+    lane int NOT NULL,
+    suspect bool NOT NULL,
+    rank smallint NOT NULL,
+    due_at bigint NOT NULL,
+    id uuid NOT NULL,
+    rev int NOT NULL,
+    touch_at bigint NOT NULL,
+    until bigint,
+    PRIMARY KEY(lane, suspect, rank, due_at, id)
+) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
+CREATE INDEX ready_until ON $schema$.ready(until) WHERE until IS NOT NULL;
+
+-- A lease for each claimed batch. Its jobs are those of `ids` whose `rev` is still the one noted
+-- here; `members` counts down as they leave, and the last one takes the row along.
+CREATE TABLE $schema$.grants(
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    token uuid NOT NULL,
+    owner uuid NOT NULL,
+    since bigint NOT NULL,
+    lease_until bigint NOT NULL,
+    members int NOT NULL,
+    ids uuid[] NOT NULL,
+    revs int[] NOT NULL
+) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0,
+        toast_tuple_target = 256);
+ALTER TABLE $schema$.grants ALTER ids SET STORAGE EXTERNAL, ALTER revs SET STORAGE MAIN;
+CREATE INDEX grants_token ON $schema$.grants(token);
+
+-- A lease of its own, for a job that was renewed or is asked to end.
+CREATE TABLE $schema$.held(
+    id uuid PRIMARY KEY,
+    rev int NOT NULL,
+    token uuid NOT NULL,
+    owner uuid NOT NULL,
+    since bigint NOT NULL,
+    lease_until bigint NOT NULL,
+    cancel bool NOT NULL
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
+CREATE INDEX held_token ON $schema$.held(token);
+
+-- Jobs that are over.
+CREATE TABLE $schema$.history(
+    id uuid PRIMARY KEY,
+    lane int NOT NULL,
+    rev int NOT NULL,
+    fence bigint NOT NULL,
+    rank smallint NOT NULL,
+    created_at bigint NOT NULL,
+    due_at bigint NOT NULL,
+    retain bigint NOT NULL,
+    max_attempts int NOT NULL,
+    max_crashes int NOT NULL,
+    expires bigint,
+    deadline bigint,
+    expires_at bigint,
+    deadline_at bigint,
+    ended_at bigint NOT NULL,
+    purge_at bigint NOT NULL,
+    ended text NOT NULL,
+    reason text,
+    unique_key bytea,
+    progress text,
+    past text,
+    extra text,
+    metadata text NOT NULL,
+    result text
+) WITH (autovacuum_vacuum_cost_delay = 0);
+CREATE INDEX history_purge ON $schema$.history(purge_at);
+CREATE INDEX history_ended ON $schema$.history(ended, lane);
+
+-- Ids of jobs that were deleted at their end, a batch a row: those made by bgjob grow with time, so
+-- that a new one is beyond the `hi` of nearly every row. Ids of the users' own have a table with a
+-- row each.
+CREATE TABLE $schema$.gone(
+    lo uuid NOT NULL,
+    hi uuid NOT NULL,
+    until bigint NOT NULL,
+    ids uuid[] NOT NULL
+);
+CREATE INDEX gone_hi ON $schema$.gone(hi);
+CREATE INDEX gone_until ON $schema$.gone USING brin(until);
+CREATE TABLE $schema$.gone_own(id uuid PRIMARY KEY, until bigint NOT NULL);

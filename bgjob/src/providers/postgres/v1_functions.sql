@@ -1,0 +1,574 @@
+-- The statements that run once a batch. `clock` is the time in a test that makes its own, and NULL
+-- everywhere else. Whoever locks rows of several tables does so in the order jobs, held, grants,
+-- ready.
+
+CREATE FUNCTION $schema$.now_ms(clock bigint) RETURNS bigint LANGUAGE sql VOLATILE AS
+    'SELECT coalesce(clock, (extract(epoch FROM clock_timestamp()) * 1000)::bigint)';
+
+-- A time and a span later; nothing is later than the last time there is.
+CREATE FUNCTION $schema$.later(at bigint, nanos bigint) RETURNS bigint LANGUAGE sql IMMUTABLE AS
+    'SELECT CASE WHEN nanos IS NOT NULL
+         THEN least(at + (nanos + 999999) / 1000000, 253402300799999) END';
+
+-- T1. Answers the ids that were stored; the others' stories are the caller's to find out. Whether an
+-- id is that of a job that is over is asked after the insert: while it waited for a row that is just
+-- being deleted, the job may have come to its end.
+CREATE FUNCTION $schema$.create_jobs(
+    clock bigint, p_ids uuid[], p_lanes int[], p_ranks smallint[], p_dues bigint[],
+    p_from_now bool[], p_retains bigint[], p_attempts int[], p_crashes int[], p_expires bigint[],
+    p_deadlines bigint[], p_keys bytea[], p_extras text[], p_metadata text[])
+RETURNS uuid[] LANGUAGE plpgsql SET enable_seqscan = off SET jit = off AS $$
+DECLARE
+    v_now bigint := $schema$.now_ms(clock);
+    v_max CONSTANT bigint := 253402300799999;
+    v_new uuid[];
+    v_lo uuid;
+    v_hi uuid;
+    v_over uuid[];
+BEGIN
+    WITH stored AS (
+        INSERT INTO $schema$.jobs(id, lane, rank, created_at, due_at, retain, max_attempts,
+            max_crashes, expires, deadline, expires_at, deadline_at, unique_key, extra, metadata)
+        SELECT id, lane, rank, v_now, due_at, retain, max_attempts, max_crashes, expires, deadline,
+            $schema$.later(due_at, expires), $schema$.later(due_at, deadline), unique_key, extra,
+            metadata
+        FROM (
+            SELECT n.*, CASE WHEN from_now THEN least(v_now + due, v_max) ELSE due END AS due_at
+            FROM unnest(p_ids, p_lanes, p_ranks, p_dues, p_from_now, p_retains, p_attempts,
+                p_crashes, p_expires, p_deadlines, p_keys, p_extras, p_metadata)
+                AS n(id, lane, rank, due, from_now, retain, max_attempts, max_crashes, expires,
+                    deadline, unique_key, extra, metadata)) n
+        ON CONFLICT DO NOTHING
+        RETURNING id, lane, rank, due_at, expires_at, deadline_at
+    ), entered AS (
+        INSERT INTO $schema$.ready(lane, suspect, rank, due_at, id, rev, touch_at, until)
+        SELECT lane, false, rank, due_at, id, 0,
+            CASE WHEN due_at > v_now THEN due_at ELSE v_now + 15000 END,
+            least(expires_at, deadline_at)
+        FROM stored
+        RETURNING id
+    )
+    SELECT coalesce(array_agg(id), '{}') INTO v_new FROM entered;
+    SELECT n.id INTO v_lo FROM unnest(v_new) AS n(id) ORDER BY n.id LIMIT 1;
+    SELECT n.id INTO v_hi FROM unnest(v_new) AS n(id) ORDER BY n.id DESC LIMIT 1;
+    SELECT array_agg(o.id) INTO v_over FROM (
+        SELECT h.id FROM unnest(v_new) AS n(id) JOIN $schema$.history h USING (id)
+        UNION ALL
+        SELECT o.id FROM $schema$.gone_own o WHERE o.id = ANY(v_new) AND o.until > v_now
+        UNION ALL
+        SELECT g.id FROM (
+            SELECT unnest(ids) AS id FROM $schema$.gone
+            WHERE hi >= v_lo AND lo <= v_hi AND until > v_now) g
+        WHERE g.id = ANY(v_new)
+    ) o;
+    IF v_over IS NOT NULL THEN
+        DELETE FROM $schema$.ready e USING $schema$.jobs j
+            WHERE j.id = ANY(v_over) AND e.lane = j.lane AND e.suspect = j.suspect
+              AND e.rank = j.rank AND e.due_at = j.due_at AND e.id = j.id;
+        DELETE FROM $schema$.jobs WHERE id = ANY(v_over);
+        SELECT coalesce(array_agg(n.id), '{}') INTO v_new FROM unnest(v_new) AS n(id)
+            WHERE n.id <> ALL(v_over);
+    END IF;
+    RETURN v_new;
+END $$;
+
+-- What a claim hands out. The first row has no id: its times are the store's now (`created_at`) and
+-- the next due time (`due_at`), its lane is how many lanes there are, and `done` are the jobs that
+-- succeeded in the same call.
+CREATE TYPE $schema$.claimed AS (
+    id uuid, lane int, fence bigint, rank smallint, created_at bigint, due_at bigint,
+    retain bigint, max_attempts int, max_crashes int, expires bigint, deadline bigint,
+    deadline_at bigint, since bigint, unique_key bytea, past text, extra text, metadata text, done uuid[]);
+
+-- Gives a grant what was taken out of `ready`, and answers it in the order of claims.
+CREATE FUNCTION $schema$.hold(
+    p_now bigint, p_ids uuid[], p_revs int[], p_token uuid, p_owner uuid, p_lease bigint)
+RETURNS SETOF $schema$.claimed LANGUAGE plpgsql ROWS 100 SET enable_seqscan = off SET jit = off AS $$
+BEGIN
+    INSERT INTO $schema$.grants(token, owner, since, lease_until, members, ids, revs)
+        VALUES(p_token, p_owner, p_now, p_now + p_lease, cardinality(p_ids), p_ids, p_revs);
+    RETURN QUERY
+        SELECT j.id, j.lane, j.fence, j.rank, j.created_at, j.due_at, j.retain, j.max_attempts,
+            j.max_crashes, j.expires, j.deadline, j.deadline_at, p_now, j.unique_key, j.past,
+            j.extra, j.metadata, NULL::uuid[]
+        FROM unnest(p_ids) WITH ORDINALITY AS n(id, nth) JOIN $schema$.jobs j USING (id)
+        ORDER BY n.nth;
+END $$;
+
+-- T2 for what is ready: at most `p_max[w]` of the lanes whose `p_of` is w.
+CREATE FUNCTION $schema$.claim_ready(
+    clock bigint, p_lanes int[], p_of int[], p_max int[], p_suspect bool, p_token uuid,
+    p_owner uuid, p_lease bigint, p_done uuid[])
+RETURNS SETOF $schema$.claimed LANGUAGE plpgsql ROWS 100 SET enable_seqscan = off SET jit = off AS $$
+DECLARE
+    v_now bigint := $schema$.now_ms(clock);
+    v_wanted bool;
+    v_suspect bool;
+    v_lanes int[];
+    v_asked int[];
+    v_ids uuid[];
+    v_revs int[];
+    v_all uuid[] := '{}';
+    v_all_revs int[] := '{}';
+    v_left int;
+    v_found bool;
+    v_more bool;
+    v_head $schema$.claimed;
+BEGIN
+    FOR pass IN 1..10 LOOP
+        v_more := false;
+        v_asked := '{}';
+        v_wanted := p_suspect AND EXISTS (
+            SELECT FROM unnest(p_lanes) AS l(lane) CROSS JOIN LATERAL (
+                SELECT FROM $schema$.ready e WHERE e.lane = l.lane AND e.suspect LIMIT 1) e
+        ) AND NOT $schema$.holds_suspect(p_token);
+        v_suspect := v_wanted AND EXISTS (
+            SELECT FROM unnest(p_lanes) AS l(lane) CROSS JOIN generate_series(0, 3) AS r(rank)
+            CROSS JOIN LATERAL (
+                SELECT FROM $schema$.ready e WHERE e.lane = l.lane AND e.suspect
+                    AND e.rank = r.rank::smallint AND e.due_at <= v_now LIMIT 1) e);
+        FOR w IN 1..cardinality(p_max) LOOP
+            v_left := p_max[w];
+            SELECT array_agg(l.lane) INTO v_lanes
+                FROM unnest(p_lanes, p_of) AS l(lane, of_want) WHERE l.of_want = w;
+            CONTINUE WHEN v_left <= 0 OR v_lanes IS NULL;
+            v_asked := v_asked || v_lanes;
+            IF cardinality(v_lanes) = 1 AND NOT v_suspect THEN
+                -- Entries are walked in the order of the index, and no further than is wanted.
+                -- One more than that is looked at, to know whether there are more.
+                WITH seen AS MATERIALIZED (
+                    SELECT e.tid FROM generate_series(0, 3) AS r(rank) CROSS JOIN LATERAL (
+                        SELECT ctid AS tid FROM $schema$.ready e
+                        WHERE e.lane = v_lanes[1] AND NOT e.suspect AND e.rank = r.rank::smallint
+                          AND e.due_at <= v_now AND (e.until IS NULL OR e.until > v_now)
+                        ORDER BY e.due_at, e.id LIMIT v_left + 1 FOR UPDATE SKIP LOCKED) e
+                    LIMIT v_left + 1
+                ), taken AS (
+                    DELETE FROM $schema$.ready
+                    WHERE ctid = ANY(ARRAY(SELECT tid FROM seen LIMIT v_left))
+                    RETURNING rank, due_at, id, rev)
+                SELECT array_agg(id ORDER BY rank, due_at, id),
+                    array_agg(rev ORDER BY rank, due_at, id),
+                    v_more OR (SELECT count(*) FROM seen) > v_left
+                INTO v_ids, v_revs, v_more FROM taken;
+                IF v_ids IS NOT NULL THEN
+                    v_all := v_all || v_ids;
+                    v_all_revs := v_all_revs || v_revs;
+                    v_left := v_left - cardinality(v_ids);
+                END IF;
+            ELSE
+                FOR r IN 0..3 LOOP
+                    EXIT WHEN v_left = 0;
+                    WITH seen AS MATERIALIZED (
+                        SELECT e.*, false AS suspect FROM unnest(v_lanes) AS l(lane) CROSS JOIN LATERAL (
+                            SELECT ctid AS tid, e.due_at, e.id FROM $schema$.ready e
+                            WHERE e.lane = l.lane AND NOT e.suspect AND e.rank = r::smallint
+                              AND e.due_at <= v_now AND (e.until IS NULL OR e.until > v_now)
+                            ORDER BY e.due_at, e.id LIMIT v_left + 1 FOR UPDATE SKIP LOCKED) e
+                        UNION ALL
+                        SELECT e.*, true FROM unnest(v_lanes) AS l(lane) CROSS JOIN LATERAL (
+                            SELECT ctid AS tid, e.due_at, e.id FROM $schema$.ready e
+                            WHERE v_suspect AND e.lane = l.lane AND e.suspect AND e.rank = r::smallint
+                              AND e.due_at <= v_now AND (e.until IS NULL OR e.until > v_now)
+                            ORDER BY e.due_at, e.id LIMIT 1 FOR UPDATE SKIP LOCKED) e
+                    ), counted AS (
+                        SELECT s.*, count(*) FILTER (WHERE s.suspect) OVER (ORDER BY s.due_at, s.id) AS nth
+                        FROM seen s
+                    ), taken AS (
+                        DELETE FROM $schema$.ready WHERE ctid = ANY(ARRAY(
+                            SELECT tid FROM counted WHERE NOT suspect OR nth = 1
+                            ORDER BY due_at, id LIMIT v_left))
+                        RETURNING due_at, id, rev, suspect)
+                    SELECT array_agg(id ORDER BY due_at, id), array_agg(rev ORDER BY due_at, id),
+                        coalesce(bool_or(suspect), false),
+                        v_more OR (SELECT count(*) FROM counted WHERE NOT suspect OR nth = 1) > v_left
+                    INTO v_ids, v_revs, v_found, v_more FROM taken;
+                    IF v_ids IS NOT NULL THEN
+                        v_all := v_all || v_ids;
+                        v_all_revs := v_all_revs || v_revs;
+                        v_left := v_left - cardinality(v_ids);
+                        v_suspect := v_suspect AND NOT v_found;
+                        v_wanted := v_wanted AND NOT v_found;
+                    END IF;
+                END LOOP;
+            END IF;
+        END LOOP;
+        EXIT WHEN v_more;
+        SELECT min(e.due_at) INTO v_head.due_at
+        FROM unnest(p_lanes) AS l(lane)
+        CROSS JOIN generate_series(0, 3) AS r(rank) CROSS JOIN (VALUES (false), (true)) AS s(suspect)
+        CROSS JOIN LATERAL (
+            SELECT e.due_at FROM $schema$.ready e
+            WHERE e.lane = l.lane AND e.suspect = s.suspect AND e.rank = r.rank::smallint
+              AND (e.until IS NULL OR e.until > v_now)
+            ORDER BY e.due_at, e.id LIMIT 1) e
+        WHERE v_wanted OR NOT s.suspect;
+        EXIT WHEN cardinality(v_all) > 0 OR v_head.due_at IS NULL OR v_head.due_at > v_now;
+        -- Somebody is about to take what there is: whether they do has to be known before "nothing"
+        -- is an answer.
+        PERFORM FROM $schema$.ready e WHERE e.lane = ANY(v_asked) AND (v_wanted OR NOT e.suspect)
+            AND e.due_at <= v_now AND (e.until IS NULL OR e.until > v_now) LIMIT 1 FOR UPDATE;
+        EXIT WHEN NOT FOUND AND pass > 1;
+    END LOOP;
+    v_head.created_at := v_now;
+    v_head.done := p_done;
+    SELECT count(*) INTO v_head.lane FROM $schema$.lanes;
+    RETURN NEXT v_head;
+    IF cardinality(v_all) > 0 THEN
+        RETURN QUERY SELECT * FROM $schema$.hold(v_now, v_all, v_all_revs, p_token, p_owner, p_lease);
+    END IF;
+END $$;
+
+-- T2 by id: of these entries, those that are still there.
+CREATE FUNCTION $schema$.claim_entries(
+    p_now bigint, p_lanes int[], p_suspects bool[], p_ranks smallint[], p_dues bigint[],
+    p_ids uuid[], p_token uuid, p_owner uuid, p_lease bigint)
+RETURNS SETOF $schema$.claimed LANGUAGE plpgsql ROWS 100 SET enable_seqscan = off SET jit = off AS $$
+DECLARE
+    v_ids uuid[];
+    v_revs int[];
+BEGIN
+    WITH taken AS (
+        DELETE FROM $schema$.ready e
+        USING unnest(p_lanes, p_suspects, p_ranks, p_dues, p_ids)
+            AS n(lane, suspect, rank, due_at, id)
+        WHERE e.lane = n.lane AND e.suspect = n.suspect AND e.rank = n.rank
+          AND e.due_at = n.due_at AND e.id = n.id
+        RETURNING e.id, e.rev)
+    SELECT array_agg(id), array_agg(rev) INTO v_ids, v_revs FROM taken;
+    IF v_ids IS NOT NULL THEN
+        RETURN QUERY SELECT * FROM $schema$.hold(p_now, v_ids, v_revs, p_token, p_owner, p_lease);
+    END IF;
+END $$;
+
+-- T2′: what a token holds.
+CREATE FUNCTION $schema$.held_by(p_token uuid) RETURNS SETOF $schema$.claimed
+LANGUAGE sql STABLE ROWS 100 AS $$
+    SELECT j.id, j.lane, j.fence, j.rank, j.created_at, j.due_at, j.retain, j.max_attempts,
+        j.max_crashes, j.expires, j.deadline, j.deadline_at, m.since, j.unique_key, j.past, j.extra,
+        j.metadata, NULL::uuid[]
+    FROM (
+        SELECT n.id, n.rev, g.since FROM $schema$.grants g
+            CROSS JOIN LATERAL unnest(g.ids, g.revs) AS n(id, rev) WHERE g.token = p_token
+        UNION ALL
+        SELECT h.id, h.rev, h.since FROM $schema$.held h WHERE h.token = p_token
+    ) m JOIN $schema$.jobs j ON j.id = m.id AND j.rev = m.rev
+    ORDER BY j.rank, j.due_at, j.id
+$$;
+
+CREATE FUNCTION $schema$.holds_suspect(p_token uuid) RETURNS bool LANGUAGE sql STABLE AS $$
+    SELECT EXISTS (
+        SELECT FROM $schema$.grants g CROSS JOIN LATERAL unnest(g.ids, g.revs) AS n(id, rev)
+            JOIN $schema$.jobs j ON j.id = n.id AND j.rev = n.rev
+            WHERE g.token = p_token AND j.suspect
+        UNION ALL
+        SELECT FROM $schema$.held h JOIN $schema$.jobs j ON j.id = h.id AND j.rev = h.rev
+            WHERE h.token = p_token AND j.suspect)
+$$;
+
+-- Counts members of grants down, and removes what has none left.
+CREATE FUNCTION $schema$.leave(p_grants bigint[]) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    g record;
+BEGIN
+    FOR g IN SELECT n.id, count(*)::int AS members FROM unnest(p_grants) AS n(id)
+             WHERE n.id IS NOT NULL GROUP BY n.id ORDER BY n.id LOOP
+        DELETE FROM $schema$.grants t WHERE t.id = g.id AND t.members <= g.members;
+        IF NOT FOUND THEN
+            UPDATE $schema$.grants t SET members = t.members - g.members WHERE t.id = g.id;
+        END IF;
+    END LOOP;
+END $$;
+
+-- Of these jobs, those that these tokens hold. The planner can't know how long the arrays are, and
+-- would compare each element of one with each of the other.
+CREATE FUNCTION $schema$.held_jobs(p_ids uuid[], p_tokens uuid[], p_texts text[])
+RETURNS TABLE(id uuid, rev int, grant_id bigint, token uuid, owner uuid, since bigint,
+    lease_until bigint, cancel bool, txt text)
+LANGUAGE sql STABLE ROWS 100 SET enable_nestloop = off SET jit = off AS $$
+    WITH given AS MATERIALIZED (
+        SELECT * FROM unnest(p_ids, p_tokens, p_texts) AS n(id, token, txt)
+    ), tokens AS MATERIALIZED (
+        SELECT ARRAY(SELECT DISTINCT token FROM given) AS tokens
+    ), members AS MATERIALIZED (
+        SELECT m.id, m.rev, g.id AS grant_id, g.token, g.owner, g.since, g.lease_until
+        FROM $schema$.grants g CROSS JOIN LATERAL unnest(g.ids, g.revs) AS m(id, rev)
+        WHERE g.token = ANY((SELECT tokens FROM tokens)::uuid[])
+    )
+    SELECT m.id, m.rev, m.grant_id, m.token, m.owner, m.since, m.lease_until, false, n.txt
+    FROM members m JOIN given n ON n.id = m.id AND n.token = m.token
+    UNION ALL
+    SELECT h.id, h.rev, NULL, h.token, h.owner, h.since, h.lease_until, h.cancel, n.txt
+    FROM $schema$.held h JOIN given n ON n.id = h.id AND n.token = h.token
+    WHERE h.token = ANY((SELECT tokens FROM tokens)::uuid[])
+$$;
+
+-- T4. Answers the ids of the jobs that were held by these tokens, and have succeeded. `p_own` are
+-- those ids that bgjob has not made. A renewal at the same time moves a job to a lease of its own:
+-- then it is looked for once more.
+CREATE FUNCTION $schema$.succeed(
+    clock bigint, p_ids uuid[], p_tokens uuid[], p_results text[], p_own uuid[])
+RETURNS uuid[] LANGUAGE plpgsql SET enable_seqscan = off SET jit = off AS $$
+DECLARE
+    v_now bigint := $schema$.now_ms(clock);
+    v_all uuid[] := '{}';
+    v_done uuid[];
+    v_gone uuid[];
+    v_grants bigint[];
+    v_single bool;
+BEGIN
+    FOR pass IN 1..5 LOOP
+        WITH own AS MATERIALIZED (
+            SELECT * FROM $schema$.held_jobs(p_ids, p_tokens, p_results)
+        ), done AS (
+            DELETE FROM $schema$.jobs j USING own o WHERE j.id = o.id AND j.rev = o.rev
+            RETURNING j.*, o.grant_id, o.txt AS result
+        ), kept AS (
+            INSERT INTO $schema$.history(id, lane, rev, fence, rank, created_at, due_at, retain,
+                max_attempts, max_crashes, expires, deadline, deadline_at, ended_at, purge_at,
+                ended, unique_key, progress, past, extra, metadata, result)
+            SELECT id, lane, rev + 1, fence + 1, rank, created_at, due_at, retain, max_attempts,
+                max_crashes, expires, deadline, deadline_at, v_now,
+                v_now + (retain + 999999) / 1000000, 'succeeded', unique_key, progress, past,
+                extra, metadata, result
+            FROM done WHERE retain > 0
+        )
+        SELECT array_agg(id), array_agg(id) FILTER (WHERE retain = 0), array_agg(grant_id),
+            bool_or(grant_id IS NULL)
+        INTO v_done, v_gone, v_grants, v_single FROM done;
+        IF v_done IS NOT NULL THEN
+            IF v_single THEN
+                DELETE FROM $schema$.held WHERE id = ANY(v_done);
+            END IF;
+            PERFORM $schema$.leave(v_grants);
+            IF v_gone IS NOT NULL THEN
+                PERFORM $schema$.remember(v_gone, p_own, v_now);
+            END IF;
+            v_all := v_all || v_done;
+        END IF;
+        EXIT WHEN cardinality(v_all) = cardinality(p_ids) OR NOT EXISTS (
+            SELECT FROM unnest(p_ids, p_tokens) AS n(id, token)
+            JOIN $schema$.held h ON h.id = n.id AND h.token = n.token);
+    END LOOP;
+    RETURN v_all;
+END $$;
+
+-- Remembers the ids of jobs that were deleted at their end, for five minutes.
+CREATE FUNCTION $schema$.remember(p_ids uuid[], p_own uuid[], p_now bigint)
+RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    v_ids uuid[];
+BEGIN
+    IF cardinality(p_own) > 0 THEN
+        INSERT INTO $schema$.gone_own SELECT id, p_now + 300000
+            FROM unnest(p_ids) AS n(id) WHERE id = ANY(p_own)
+            ON CONFLICT (id) DO UPDATE SET until = excluded.until;
+    END IF;
+    v_ids := ARRAY(SELECT id FROM unnest(p_ids) AS n(id) WHERE id <> ALL(p_own) ORDER BY id);
+    IF cardinality(v_ids) > 0 THEN
+        INSERT INTO $schema$.gone(lo, hi, until, ids)
+            VALUES(v_ids[1], v_ids[cardinality(v_ids)], p_now + 300000, v_ids);
+    END IF;
+END $$;
+
+-- T4 and T2 in one commit.
+CREATE FUNCTION $schema$.succeed_and_claim(
+    clock bigint, p_ids uuid[], p_tokens uuid[], p_results text[], p_own uuid[],
+    p_lanes int[], p_of int[], p_max int[], p_suspect bool, p_token uuid, p_owner uuid,
+    p_lease bigint)
+RETURNS SETOF $schema$.claimed LANGUAGE plpgsql ROWS 100 AS $$
+DECLARE
+    v_done uuid[] := $schema$.succeed(clock, p_ids, p_tokens, p_results, p_own);
+BEGIN
+    RETURN QUERY SELECT * FROM $schema$.claim_ready(
+        clock, p_lanes, p_of, p_max, p_suspect, p_token, p_owner, p_lease, v_done);
+END $$;
+
+-- T3. A job that is renewed for the first time leaves its grant for a lease of its own. Who gets
+-- such a lease or has news to tell changes its row, and its rev with it; where somebody else changes
+-- it at the same time, once more.
+CREATE FUNCTION $schema$.renew(
+    clock bigint, p_ids uuid[], p_tokens uuid[], p_progress text[], p_lease bigint)
+RETURNS TABLE(id uuid, token uuid, cancel bool) LANGUAGE plpgsql
+SET enable_seqscan = off SET jit = off AS $$
+#variable_conflict use_column
+DECLARE
+    v_until bigint := $schema$.now_ms(clock) + p_lease;
+    v_ids uuid[] := p_ids;
+    v_tokens uuid[] := p_tokens;
+    v_texts text[] := p_progress;
+    v_changed uuid[];
+    v_grants bigint[];
+BEGIN
+    FOR pass IN 1..10 LOOP
+        WITH own AS MATERIALIZED (
+            SELECT * FROM $schema$.held_jobs(v_ids, v_tokens, v_texts)
+            WHERE grant_id IS NOT NULL OR txt IS NOT NULL
+        ), changed AS (
+            UPDATE $schema$.jobs j SET rev = j.rev + 1, progress = coalesce(o.txt, j.progress)
+            FROM own o WHERE j.id = o.id AND j.rev = o.rev
+            RETURNING j.id, j.rev, o.grant_id, o.token, o.owner, o.since, o.lease_until, o.cancel
+        ), moved AS (
+            INSERT INTO $schema$.held AS t (id, rev, token, owner, since, lease_until, cancel)
+            SELECT id, rev, token, owner, since, lease_until, cancel FROM changed
+            ON CONFLICT (id) DO UPDATE SET rev = excluded.rev
+        )
+        SELECT coalesce(array_agg(id), '{}'), array_agg(grant_id) INTO v_changed, v_grants
+        FROM changed;
+        PERFORM $schema$.leave(v_grants);
+        SELECT array_agg(n.id), array_agg(n.token), array_agg(n.txt) INTO v_ids, v_tokens, v_texts
+        FROM unnest(v_ids, v_tokens, v_texts) AS n(id, token, txt)
+        JOIN $schema$.held h ON h.id = n.id AND h.token = n.token
+        WHERE n.txt IS NOT NULL AND n.id <> ALL(v_changed);
+        EXIT WHEN v_ids IS NULL;
+    END LOOP;
+    RETURN QUERY
+        UPDATE $schema$.held h SET lease_until = greatest(h.lease_until, v_until)
+        FROM unnest(p_ids, p_tokens) AS n(id, token)
+        WHERE h.id = n.id AND h.token = n.token
+        RETURNING h.id, h.token, h.cancel;
+END $$;
+
+-- All other transitions: what the caller made of a job that it read, where it still stands as it
+-- was read. `p_was` says where: {"ready": …} by the key of its entry, {"grant": id} or
+-- {"held": lease_until} while it runs, nothing where it is over. Answers the ids that were changed.
+CREATE FUNCTION $schema$.save(clock bigint, p_changes text) RETURNS uuid[] LANGUAGE plpgsql SET enable_seqscan = off SET jit = off AS $$
+DECLARE
+    v_saved uuid[] := '{}';
+    v_grants bigint[] := '{}';
+    c record;
+BEGIN
+    FOR c IN SELECT * FROM json_to_recordset(p_changes::json) AS x(
+        id uuid, rev int, was text, was_lane int, was_suspect bool, was_rank smallint,
+        was_due_at bigint, was_grant bigint, was_until bigint,
+        becomes text, lane int, rank smallint, suspect bool, fence bigint, created_at bigint,
+        due_at bigint, retain bigint, max_attempts int, max_crashes int, expires bigint,
+        deadline bigint, expires_at bigint, deadline_at bigint, unique_key text, progress text,
+        past text, extra text, metadata text, touch_at bigint, token uuid, owner uuid, since bigint,
+        lease_until bigint, cancel bool, ended text, reason text, ended_at bigint, purge_at bigint,
+        result text, own_id bool) ORDER BY id
+    LOOP
+        -- Where it is.
+        IF c.was = 'over' THEN
+            PERFORM FROM $schema$.history h WHERE h.id = c.id AND h.rev = c.rev FOR UPDATE;
+        ELSE
+            PERFORM FROM $schema$.jobs j WHERE j.id = c.id AND j.rev = c.rev FOR UPDATE;
+        END IF;
+        CONTINUE WHEN NOT FOUND;
+        IF c.was = 'ready' THEN
+            DELETE FROM $schema$.ready e WHERE e.lane = c.was_lane AND e.suspect = c.was_suspect
+                AND e.rank = c.was_rank AND e.due_at = c.was_due_at AND e.id = c.id;
+            CONTINUE WHEN NOT FOUND;
+        ELSIF c.was = 'held' THEN
+            DELETE FROM $schema$.held h WHERE h.id = c.id AND h.lease_until = c.was_until;
+            CONTINUE WHEN NOT FOUND;
+        ELSIF c.was = 'grant' THEN
+            v_grants := v_grants || c.was_grant;
+        END IF;
+        -- Where it goes.
+        IF c.was = 'over' THEN
+            DELETE FROM $schema$.history h WHERE h.id = c.id;
+            IF c.becomes = 'ready' THEN
+                INSERT INTO $schema$.jobs(id, lane, rev, fence, rank, suspect, created_at, due_at,
+                    retain, max_attempts, max_crashes, expires, deadline, expires_at, deadline_at,
+                    unique_key, progress, past, extra, metadata)
+                VALUES(c.id, c.lane, c.rev + 1, c.fence, c.rank, c.suspect, c.created_at, c.due_at,
+                    c.retain, c.max_attempts, c.max_crashes, c.expires, c.deadline, c.expires_at,
+                    c.deadline_at, decode(c.unique_key, 'hex'), c.progress, c.past, c.extra,
+                    c.metadata);
+            END IF;
+        ELSIF c.becomes IN ('ready', 'held') THEN
+            UPDATE $schema$.jobs j SET rev = c.rev + 1, lane = c.lane, fence = c.fence,
+                suspect = c.suspect, due_at = c.due_at, expires_at = c.expires_at,
+                deadline_at = c.deadline_at, progress = c.progress, past = c.past,
+                metadata = c.metadata
+            WHERE j.id = c.id;
+        ELSE
+            DELETE FROM $schema$.jobs j WHERE j.id = c.id;
+        END IF;
+        IF c.becomes = 'ready' THEN
+            INSERT INTO $schema$.ready(lane, suspect, rank, due_at, id, rev, touch_at, until)
+            VALUES(c.lane, c.suspect, c.rank, c.due_at, c.id, c.rev + 1, c.touch_at,
+                least(c.expires_at, c.deadline_at));
+        ELSIF c.becomes = 'held' THEN
+            INSERT INTO $schema$.held(id, rev, token, owner, since, lease_until, cancel)
+            VALUES(c.id, c.rev + 1, c.token, c.owner, c.since, c.lease_until, c.cancel);
+        ELSIF c.becomes = 'over' THEN
+            INSERT INTO $schema$.history(id, lane, rev, fence, rank, created_at, due_at, retain,
+                max_attempts, max_crashes, expires, deadline, expires_at, deadline_at, ended_at,
+                purge_at, ended, reason, unique_key, progress, past, extra, metadata, result)
+            VALUES(c.id, c.lane, c.rev + 1, c.fence, c.rank, c.created_at, c.due_at, c.retain,
+                c.max_attempts, c.max_crashes, c.expires, c.deadline, c.expires_at, c.deadline_at,
+                c.ended_at, c.purge_at, c.ended, c.reason, decode(c.unique_key, 'hex'), c.progress,
+                c.past, c.extra, c.metadata, c.result);
+        ELSIF c.becomes = 'gone' THEN
+            PERFORM $schema$.remember(ARRAY[c.id],
+                CASE WHEN c.own_id THEN ARRAY[c.id] ELSE '{}'::uuid[] END,
+                $schema$.now_ms(clock));
+        END IF;
+        v_saved := v_saved || c.id;
+    END LOOP;
+    PERFORM $schema$.leave(v_grants);
+    RETURN v_saved;
+END $$;
+
+-- What time has come for: leases that ran out ('lease'), jobs that are too late ('late') and jobs to
+-- be hinted at ('touch'); at most `p_limit` in all. Grants that nothing is left of are removed.
+CREATE FUNCTION $schema$.due(
+    clock bigint, p_margin bigint, p_limit int, p_touch bool)
+RETURNS TABLE(kind text, id uuid) LANGUAGE plpgsql SET jit = off AS $$
+#variable_conflict use_column
+DECLARE
+    v_now bigint := $schema$.now_ms(clock);
+    v_left int := p_limit;
+    v_found int;
+BEGIN
+    IF EXISTS (SELECT FROM $schema$.grants WHERE lease_until < v_now - p_margin) THEN
+        DELETE FROM $schema$.grants g WHERE g.lease_until < v_now - p_margin AND NOT EXISTS (
+            SELECT FROM unnest(g.ids, g.revs) AS n(id, rev)
+            JOIN $schema$.jobs j ON j.id = n.id AND j.rev = n.rev);
+        RETURN QUERY SELECT 'lease', n.id FROM $schema$.grants g
+            CROSS JOIN LATERAL unnest(g.ids, g.revs) AS n(id, rev)
+            JOIN $schema$.jobs j ON j.id = n.id AND j.rev = n.rev
+            WHERE g.lease_until < v_now - p_margin ORDER BY g.lease_until LIMIT v_left;
+        GET DIAGNOSTICS v_found = ROW_COUNT;
+        v_left := v_left - v_found;
+    END IF;
+    RETURN QUERY SELECT 'lease', h.id FROM $schema$.held h
+        WHERE h.lease_until < v_now - p_margin ORDER BY h.lease_until LIMIT v_left;
+    GET DIAGNOSTICS v_found = ROW_COUNT;
+    v_left := v_left - v_found;
+    RETURN QUERY SELECT 'late', e.id FROM $schema$.ready e
+        WHERE e.until <= v_now ORDER BY e.until LIMIT v_left;
+    GET DIAGNOSTICS v_found = ROW_COUNT;
+    v_left := v_left - v_found;
+    IF p_touch THEN
+        RETURN QUERY SELECT 'touch', e.id FROM $schema$.ready e
+            WHERE e.touch_at <= v_now ORDER BY e.touch_at LIMIT v_left;
+    END IF;
+END $$;
+
+-- T12. Answers how many jobs it was.
+CREATE FUNCTION $schema$.purge(clock bigint, p_limit int) RETURNS int LANGUAGE plpgsql AS $$
+DECLARE
+    v_now bigint := $schema$.now_ms(clock);
+    v_purged int;
+    v_more int;
+BEGIN
+    DELETE FROM $schema$.gone WHERE until <= v_now;
+    DELETE FROM $schema$.gone_own WHERE until <= v_now;
+    -- First what nobody else is about to take; then, to know that nothing is left, also that.
+    DELETE FROM $schema$.history WHERE ctid = ANY(ARRAY(
+        SELECT ctid FROM $schema$.history WHERE purge_at <= v_now
+        ORDER BY purge_at LIMIT p_limit FOR UPDATE SKIP LOCKED));
+    GET DIAGNOSTICS v_purged = ROW_COUNT;
+    WHILE v_purged < p_limit LOOP
+        DELETE FROM $schema$.history WHERE ctid = ANY(ARRAY(
+            SELECT ctid FROM $schema$.history WHERE purge_at <= v_now
+            ORDER BY purge_at LIMIT p_limit - v_purged FOR UPDATE));
+        GET DIAGNOSTICS v_more = ROW_COUNT;
+        EXIT WHEN v_more = 0;
+        v_purged := v_purged + v_more;
+    END LOOP;
+    RETURN v_purged;
+END $$;

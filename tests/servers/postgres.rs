@@ -1,0 +1,155 @@
+//! A PostgreSQL server of a test's own: on a free port of 127.0.0.1, with its own data folder, and
+//! gone with the process that started it.
+
+use std::{
+    fs,
+    net::TcpListener,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+/// A running server. It ends, and its data goes, when this is dropped or its process ends, however
+/// that happens.
+#[derive(Debug)]
+pub(crate) struct Server {
+    folder: PathBuf,
+    port: u16,
+    guard: Option<Child>,
+}
+
+/// Runs the server and waits for the end of its own input, which is that of the test.
+const GUARD: &str =
+    r#""$@" & server=$!; read -r _; kill -INT "$server"; wait "$server"; rm -rf "$FOLDER""#;
+
+/// Where Debian and others put what `PATH` does not have.
+const FOLDERS: &[&str] = &[
+    "/usr/lib/postgresql/18/bin",
+    "/usr/lib/postgresql/17/bin",
+    "/usr/lib/postgresql/16/bin",
+    "/usr/lib/postgresql/15/bin",
+    "/usr/lib/postgresql/14/bin",
+];
+
+fn program(name: &str) -> PathBuf {
+    let found = FOLDERS.iter().map(|folder| Path::new(folder).join(name));
+    let found = found.into_iter().find(|path| path.exists());
+    found.unwrap_or_else(|| name.into())
+}
+
+/// A command line. The server refuses to run as root: then it runs as the user its package made.
+fn unprivileged(name: &str) -> Vec<PathBuf> {
+    let is_root = fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0);
+    let switch = [
+        "setpriv",
+        "--reuid=postgres",
+        "--regid=postgres",
+        "--clear-groups",
+    ];
+    let switch = switch.iter().filter(|_| is_root).map(PathBuf::from);
+    switch.chain([program(name)]).collect()
+}
+
+impl Server {
+    /// Starts one with these settings besides the usual ones.
+    ///
+    /// # Panics
+    /// Where there is no PostgreSQL: `.ci/test` installs it.
+    pub(crate) fn start(settings: &[&str]) -> Self {
+        let folder = std::env::temp_dir().join(format!("bgjob-postgres-{}", bgjob::JobId::new()));
+        fs::create_dir(&folder).expect("the folder for temporary files can be written");
+        let line = unprivileged("initdb");
+        if line.len() > 1 {
+            let owned = Command::new("chown").arg("postgres").arg(&folder).status();
+            assert!(
+                owned.is_ok_and(|owned| owned.success()),
+                "there is no user `postgres`"
+            );
+        }
+        let made = Command::new(&line[0])
+            .args(&line[1..])
+            .args([
+                "--username=postgres",
+                "--encoding=UTF8",
+                "--locale=C",
+                "--auth=trust",
+            ])
+            .args(["--no-sync", "--pgdata"])
+            .arg(folder.join("data"))
+            .stdout(Stdio::null())
+            .status();
+        assert!(
+            made.is_ok_and(|made| made.success()),
+            "PostgreSQL's initdb is missing or failed: `.ci/test` installs the package"
+        );
+        let mut server = Self {
+            folder,
+            port: free_port(),
+            guard: None,
+        };
+        server.launch(settings);
+        server
+    }
+
+    fn launch(&mut self, settings: &[&str]) {
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", GUARD, "sh"])
+            .args(unprivileged("postgres"));
+        command.arg("-D").arg(self.folder.join("data"));
+        let port = format!("port={}", self.port);
+        let usual = [
+            "listen_addresses=127.0.0.1",
+            "unix_socket_directories=",
+            "max_connections=200",
+            &port,
+        ];
+        for setting in usual.iter().chain(settings) {
+            command.args(["-c", setting]);
+        }
+        let log = fs::File::create(self.folder.join("log")).expect("its folder is ours");
+        command.env("FOLDER", &self.folder).stdin(Stdio::piped());
+        command.stdout(Stdio::null()).stderr(log);
+        self.guard = Some(command.spawn().expect("there is a shell"));
+        self.await_answers();
+    }
+
+    fn await_answers(&mut self) {
+        let until = Instant::now() + Duration::from_secs(60);
+        let port = self.port.to_string();
+        loop {
+            let ready = Command::new(program("pg_isready"))
+                .args(["-q", "-h", "127.0.0.1", "-U", "postgres", "-p", &port])
+                .status();
+            if ready.is_ok_and(|ready| ready.success()) {
+                return;
+            }
+            assert!(
+                Instant::now() < until,
+                "the server does not answer: {}",
+                fs::read_to_string(self.folder.join("log")).unwrap_or_default()
+            );
+            std::thread::yield_now();
+        }
+    }
+
+    /// The URL of its database.
+    pub(crate) fn url(&self) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(guard) = &mut self.guard {
+            drop(guard.stdin.take());
+            guard.wait().ok();
+        }
+    }
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
+    listener.local_addr().expect("it has an address").port()
+}
