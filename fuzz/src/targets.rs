@@ -9,7 +9,7 @@ use bgjob::{
         End, Failure, FailureKind, Grant, Retry, Serves, Token,
         transition::{Operation, SweepPolicy},
     },
-    providers::sqlite::SqliteOptions,
+    providers::{postgres::PostgresOptions, sqlite::SqliteOptions},
     store::{Document, DocumentStore, Documents, Ending, Filter, Held},
     testing::{ManualClock, MemoryDocuments, fuzz},
 };
@@ -153,9 +153,12 @@ pub fn url(data: &[u8]) {
     let refused = [
         SqliteOptions::from_url(text).err(),
         fuzz::folder_of(text).err(),
+        PostgresOptions::from_url(text).err(),
     ];
     refused.iter().flatten().for_each(check_message);
-    if !text.starts_with("sqlite:") && !text.starts_with("file:") {
+    // What would make files, or call somebody.
+    let opens = ["sqlite:", "file:", "postgres:", "postgresql:"];
+    if !opens.iter().any(|scheme| text.starts_with(scheme)) {
         let store = async { JobManager::connect(text).await.err() };
         let queue = async { JobManager::connect("memory:").queue_url(text).await.err() };
         let refused = [block_on(store), block_on(queue)];

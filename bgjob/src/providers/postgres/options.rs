@@ -55,6 +55,15 @@ impl PostgresOptions {
     /// # Errors
     /// `InvalidInput` for what is no such URL, and for an option of bgjob's that there is not.
     pub fn from_url(url: &str) -> Result<Self> {
+        let wrong = || {
+            Error::invalid(
+                "this is no URL of a PostgreSQL database: it is \
+                 `postgres://user:password@host/database`",
+            )
+        };
+        if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+            return Err(wrong());
+        }
         let (address, query) = url.split_once('?').unwrap_or((url, ""));
         let (ours, theirs): (Vec<_>, Vec<_>) = query
             .split('&')
@@ -65,13 +74,8 @@ impl PostgresOptions {
         } else {
             format!("{address}?{}", theirs.join("&"))
         };
-        let connect = PgConnectOptions::from_str(&url).map_err(|_| {
-            // The cause may quote the URL, and with it the password.
-            Error::invalid(
-                "this is no URL of a PostgreSQL database: it is \
-                 `postgres://user:password@host/database`",
-            )
-        })?;
+        // The cause may quote the URL, and with it the password.
+        let connect = PgConnectOptions::from_str(&url).map_err(|_| wrong())?;
         ours.into_iter()
             .try_fold(Self::new(connect), |this, option| this.set(option))
     }
