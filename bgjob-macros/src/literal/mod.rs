@@ -29,12 +29,15 @@ impl Mistake {
         }
     }
 
-    /// The message, and under the text a caret; for the whole of a text the message alone.
+    /// The message, on one line, and under the text a caret; for the whole of a text the message
+    /// alone.
     pub(crate) fn draw(&self, text: &str) -> String {
         let Self { message, at, len } = self;
+        // It may quote some of the text.
+        let message = message.replace(char::is_control, " ");
         if text.trim().is_empty() || *len >= text.chars().count() || text.contains(char::is_control)
         {
-            return message.clone();
+            return message;
         }
         format!("{message}\n  {text}\n  {:at$}{}", "", "^".repeat(*len))
     }
