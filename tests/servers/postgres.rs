@@ -19,9 +19,16 @@ pub(crate) struct Server {
     guard: Option<Child>,
 }
 
-/// Runs the server and waits for the end of its own input, which is that of the test.
-const GUARD: &str =
-    r#""$@" & server=$!; read -r _; kill -INT "$server"; wait "$server"; rm -rf "$FOLDER""#;
+/// Keeps the server running until the end of its own input, which is that of the test.
+const GUARD: &str = r#"
+    stop="$FOLDER/stop"
+    while [ ! -e "$stop" ]; do "$@"; done &
+    read -r _
+    touch "$stop"
+    kill -INT "$(head -n 1 "$FOLDER/data/postmaster.pid")"
+    wait
+    rm -rf "$FOLDER"
+"#;
 
 /// Where Debian and others put what `PATH` does not have.
 const FOLDERS: &[&str] = &[
@@ -132,6 +139,16 @@ impl Server {
             );
             std::thread::yield_now();
         }
+    }
+
+    /// Ends it as a crash would (`kill -9`); it comes back by itself.
+    #[allow(dead_code, reason = "not every test has one that crashes")]
+    pub(crate) fn crash(&self) {
+        let pid = fs::read_to_string(self.folder.join("data/postmaster.pid"));
+        let pid = pid.expect("it runs");
+        let pid = pid.lines().next().expect("its first line is the id");
+        let killed = Command::new("kill").args(["-KILL", pid]).status();
+        assert!(killed.is_ok_and(|killed| killed.success()), "it was there");
     }
 
     /// The URL of its database.

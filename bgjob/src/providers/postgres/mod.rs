@@ -71,12 +71,10 @@ pub struct PostgresStore {
 /// What it can do at its best.
 const CAPABILITIES: StoreCapabilities = StoreCapabilities::new("postgres", Durability::OsCrash);
 
-/// How long somebody sleeps without a look at what a lost notification may have told.
-const LOOK: Duration = Duration::from_secs(5);
-
-/// The same where there are no notifications: for work, and for the end of a job.
-const POLL_READY: Duration = Duration::from_secs(1);
-const POLL_ENDED: Duration = Duration::from_millis(500);
+/// How long somebody sleeps without a look at what a notification may have told: one that was lost
+/// with its process, or all of them, where there are none. For work, and for the end of a job.
+const LOOK_READY: Duration = Duration::from_secs(1);
+const LOOK_ENDED: Duration = Duration::from_millis(500);
 
 impl PostgresStore {
     /// Opens the database of a URL; see [`PostgresOptions::from_url`].
@@ -236,12 +234,7 @@ impl JobStore for PostgresStore {
         Self: 'async_trait,
     {
         self.signals.listen();
-        let look = if self.capabilities.wakes {
-            LOOK
-        } else {
-            POLL_READY
-        };
-        Box::pin(self.wait(self.wake.wait_ready(queues), look))
+        Box::pin(self.wait(self.wake.wait_ready(queues), LOOK_READY))
     }
 
     fn wait_ended<'life0, 'async_trait>(
@@ -252,6 +245,6 @@ impl JobStore for PostgresStore {
         'life0: 'async_trait,
         Self: 'async_trait,
     {
-        Box::pin(self.wait(self.wake.wait_ended(id), POLL_ENDED))
+        Box::pin(self.wait(self.wake.wait_ended(id), LOOK_ENDED))
     }
 }
