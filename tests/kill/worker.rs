@@ -44,8 +44,8 @@ impl Work {
     }
 }
 
-/// Takes its time. Kills are many here, so a job may see many crashes; and it is kept for longer than
-/// any run takes, as the judge looks for it in the end.
+/// Takes its time. Kills are many here, so a job may see many crashes; and it is kept for longer
+/// than any run takes, as the judge looks for it in the end.
 #[job(max_crashes = 100, retain = "7d")]
 pub(crate) async fn work(
     meta: Work,
