@@ -59,7 +59,7 @@ BEGIN
         SELECT g.id FROM (
             SELECT unnest(ids) AS id FROM $schema$.gone
             WHERE hi >= v_lo AND lo <= v_hi AND until > v_now) g
-        WHERE g.id = ANY(v_new)
+        JOIN unnest(v_new) AS n(id) USING (id)
     ) o;
     IF v_over IS NOT NULL THEN
         DELETE FROM $schema$.ready e USING $schema$.jobs j
