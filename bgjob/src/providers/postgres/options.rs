@@ -152,7 +152,7 @@ impl PostgresOptions {
     /// The server is reached through a pooler that gives a connection for one transaction only
     /// (PgBouncer with `pool_mode = transaction`). Nothing is prepared and nobody listens then:
     /// work of other processes is found by a look each second, and each call is a transaction of
-    /// four round trips.
+    /// four round trips. Not yet tested against a real pooler.
     #[must_use]
     pub fn behind_pooler(mut self) -> Self {
         self.pooled = true;
