@@ -141,14 +141,25 @@ impl Server {
         }
     }
 
-    /// Ends it as a crash would (`kill -9`); it comes back by itself.
+    /// Ends it as a crash would (`kill -9`). It comes back by itself: when this returns, another
+    /// process has taken its place and may still be at its recovery.
     #[allow(dead_code, reason = "not every test has one that crashes")]
     pub(crate) fn crash(&self) {
-        let pid = fs::read_to_string(self.folder.join("data/postmaster.pid"));
-        let pid = pid.expect("it runs");
-        let pid = pid.lines().next().expect("its first line is the id");
-        let killed = Command::new("kill").args(["-KILL", pid]).status();
+        let pid = self.process().expect("it runs");
+        let killed = Command::new("kill").args(["-KILL", &pid]).status();
         assert!(killed.is_ok_and(|killed| killed.success()), "it was there");
+        let until = Instant::now() + Duration::from_secs(60);
+        while self.process().is_none_or(|now| now == pid) {
+            assert!(Instant::now() < until, "the server did not come back");
+            std::thread::yield_now();
+        }
+    }
+
+    /// The id of its process, as it has written it down; not while it does that.
+    fn process(&self) -> Option<String> {
+        let lines = fs::read_to_string(self.folder.join("data/postmaster.pid")).ok()?;
+        let (pid, _) = lines.split_once('\n')?;
+        Some(pid.to_owned())
     }
 
     /// The URL of its database.
