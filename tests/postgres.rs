@@ -122,7 +122,7 @@ async fn tables_of_a_newer_version_are_refused() {
     let store = open(&options).await;
     let schema = store.schema().to_owned();
     run(format!(
-        "INSERT INTO {schema}.migrations(version) VALUES(99)"
+        "INSERT INTO {schema}.migrations(version, oldest) VALUES(99, 99)"
     ))
     .await;
     let error = options.open().await.expect_err("they are newer");

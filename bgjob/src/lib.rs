@@ -50,6 +50,7 @@ mod error;
 mod events;
 mod manager;
 mod task;
+mod transaction;
 
 #[doc(hidden)]
 #[path = "private.rs"]
@@ -74,7 +75,8 @@ pub use job::{
     Progress, State as JobState,
 };
 pub use manager::{
-    Connect, Cursor, Enqueue, EnqueueAll, JobHandle, JobManager, List, ManagerBuilder, Page,
+    Connect, Cursor, Enqueue, EnqueueAll, EnqueueStatement, JobHandle, JobManager, List,
+    ManagerBuilder, Page, Within,
 };
 pub use queue::JobQueue;
 pub use registry::{JobItem, Registry};

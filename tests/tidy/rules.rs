@@ -29,18 +29,31 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
     ("error", &["job"]), // an error says which job it is about
     ("clock", &["error"]),
     ("job", &["clock", "entropy", "error"]),
+    ("transaction", &["error"]),
     // The contracts are one layer: a sweep tells which hints to push.
-    ("store", &["clock", "entropy", "error", "job", "queue"]),
+    (
+        "store",
+        &["clock", "entropy", "error", "job", "queue", "transaction"],
+    ),
     ("queue", &["clock", "entropy", "error", "job", "store"]),
     (
         "providers",
-        &["clock", "entropy", "error", "job", "store", "queue"],
+        &[
+            "clock",
+            "entropy",
+            "error",
+            "extract", // `JobTransaction`, of a provider with a driver's transactions
+            "job",
+            "store",
+            "queue",
+            "transaction",
+        ],
     ),
     (
         "events",
         &["clock", "entropy", "error", "extract", "job", "store"],
     ),
-    ("extract", &["clock", "error", "job"]),
+    ("extract", &["clock", "error", "job", "transaction"]),
     ("registry", &["error", "job", "extract"]),
     (
         "manager",
@@ -54,14 +67,25 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
             "events",
             "registry",
             "task",
+            "transaction",
             "providers", // in `connect` alone, see `only_connect_opens_providers`
         ],
     ),
     (
         "dispatcher",
         &[
-            "clock", "entropy", "error", "job", "store", "queue", "events", "extract", "registry",
-            "manager", "task",
+            "clock",
+            "entropy",
+            "error",
+            "job",
+            "store",
+            "queue",
+            "events",
+            "extract",
+            "registry",
+            "manager",
+            "task",
+            "transaction",
         ],
     ),
 ];

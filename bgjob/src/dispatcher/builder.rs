@@ -78,6 +78,7 @@ impl DispatcherBuilder {
                 sweep: Duration::from_secs(4),
                 lease_thread: !task::is_simulated(),
                 jitter: true,
+                commit: true,
             },
         }
     }
@@ -198,6 +199,13 @@ impl DispatcherBuilder {
     #[cfg(feature = "testing")]
     pub(super) fn without_jitter(mut self) -> Self {
         self.config.jitter = false;
+        self
+    }
+
+    /// What handlers write in a `JobTransaction` is rolled back, however they end.
+    #[cfg(feature = "testing")]
+    pub(crate) fn without_commit(mut self) -> Self {
+        self.config.commit = false;
         self
     }
 

@@ -4,12 +4,17 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::{DispatcherBuilder, core::Core, execute, hand::Hand};
+use super::{
+    DispatcherBuilder,
+    core::Core,
+    execute::{self, Over},
+    hand::Hand,
+};
 use crate::{
     JobContext, Result,
     extract::Held,
     job::{ClaimedJob, End, Grant, Job, Serves},
-    store::Want,
+    store::{Finished, Want},
 };
 
 /// A dispatcher without loops. Everything else is the real thing: what it serves, the services,
@@ -79,6 +84,10 @@ impl ByHand {
 
     /// Runs the attempt. `None` where nobody is to hear of its end: its lease is lost.
     pub(crate) async fn run(&self, attempt: &JobContext) -> Option<End> {
-        execute::run(&self.0, attempt.held()).await
+        match execute::run(&self.0, attempt.held()).await {
+            Over::Open(end) => end,
+            Over::Decided(end) | Over::Recorded(end, Finished::Applied(_)) => Some(end),
+            Over::Recorded(_, Finished::Lost) => None,
+        }
     }
 }

@@ -35,6 +35,8 @@ pub(super) struct Config {
     pub(super) lease_thread: bool,
     /// Retries wait a random part of their backoff. Off only where a test tells the time.
     pub(super) jitter: bool,
+    /// A success is committed with the handler's own transaction. Off only where nothing is stored.
+    pub(super) commit: bool,
 }
 
 impl Config {

@@ -16,16 +16,19 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{
     core::{Config, Core, Phase},
+    fetch::bounded,
     lease::ask,
     middleware::{Middleware, Next},
 };
 use crate::{
-    CancelReason, JobContext, Json, Outcome,
+    CancelReason, Error, ErrorKind, JobContext, Json, Outcome,
     error::panic_text,
     events::{Event, Events, Span, Verdict},
-    extract::Held,
+    extract::{Commit, Held},
     job::{End, Failure, FailureKind, Retry, limits},
     registry::JobDescriptor,
+    store::{self, Finished},
+    transaction,
 };
 
 /// How a handler came to its end.
@@ -38,28 +41,89 @@ enum Ran {
     Dropped,
 }
 
-/// Runs one attempt. Answers how it ended, or `None` where nobody is to hear of it: the lease is
-/// lost, or the lease thread has ended a stuck one in its place.
-pub(super) async fn run(core: &Core, held: &Arc<Held>) -> Option<End> {
+/// How an attempt ended.
+pub(super) enum Over {
+    /// So, and the store is to hear of it; `None`: nobody is, as the lease is lost or the lease
+    /// thread has ended a stuck one in its place.
+    Open(Option<End>),
+    /// So, and the right to say it is taken.
+    Decided(End),
+    /// So, and the store has answered: it was recorded in the handler's own transaction.
+    Recorded(End, Finished),
+}
+
+/// Runs one attempt.
+pub(super) async fn run(core: &Core, held: &Arc<Held>) -> Over {
     let started = Instant::now();
     // A job is started once: it is in one hand, and one slot takes it out.
     let _ = held.started.set(started);
     core.events.emit(Event::AttemptStarted { job: &held.job });
-    let end = match core.registry.get(&held.job.spec.name) {
+    let over = match core.registry.get(&held.job.spec.name) {
         Some(job) => {
             let ran = attempt(core, job, held, started).await;
-            to_end(core, ran, held, job)
+            let end = to_end(core, ran, held, job);
+            match (end, held.transaction()) {
+                (Some(End::Success(result)), Some(transaction)) if core.config.commit => {
+                    commit(core, job, held, result, transaction).await
+                }
+                // Where there is one it is rolled back with this.
+                (end, _) => Over::Open(end),
+            }
         }
         // Only what is served is claimed, so this is a store's mistake; another worker may know.
-        None => Some(End::Release),
+        None => Over::Open(Some(End::Release)),
     };
     let ran = started.elapsed();
+    let end = match &over {
+        Over::Open(end) => end.as_ref(),
+        Over::Decided(end) | Over::Recorded(end, _) => Some(end),
+    };
     core.events.emit(Event::AttemptEnded {
         job: &held.job,
-        verdict: verdict(end.as_ref()),
+        verdict: verdict(end),
         ran,
     });
-    end
+    over
+}
+
+/// Records a success in the handler's own transaction and commits that. Where it is not known
+/// whether it was committed, an error is as good an end as any: the store refuses it if it was.
+async fn commit(
+    core: &Core,
+    job: &JobDescriptor,
+    held: &Held,
+    result: Json,
+    mut own: Box<dyn Commit>,
+) -> Over {
+    if !held.decide() {
+        return Over::Open(None);
+    }
+    let (id, token) = (held.job.id, held.job.token);
+    let committed = bounded(async {
+        let statement = core.store.succeed_within(id, token, &result)?;
+        let answer = transaction::run(&mut *own, &statement).await?;
+        let answer = store::finished(&answer)?;
+        if matches!(answer, Finished::Applied(_)) {
+            let text = "the job's transaction could not be committed";
+            let failed = |cause| Error::new(ErrorKind::Unavailable, text).because(cause);
+            own.commit().await.map_err(failed)?;
+        }
+        Ok(answer)
+    });
+    match committed.await {
+        Ok(answer) => {
+            core.store.succeeded_within(id);
+            Over::Recorded(End::Success(result), answer)
+        }
+        Err(error) => {
+            let errors = held.job.errors + 1;
+            let wait = job.backoff().jittered(errors, core.config.jitter());
+            Over::Decided(End::Error {
+                failure: Failure::from_error(FailureKind::Error, &error),
+                retry: Retry::After(wait),
+            })
+        }
+    }
 }
 
 /// When the attempt must have ended: its time-out, or the job's deadline if that is sooner.

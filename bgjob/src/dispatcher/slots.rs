@@ -4,7 +4,12 @@ use std::sync::{Arc, atomic::Ordering::Relaxed};
 
 use tokio::time::Instant;
 
-use super::{core::Core, execute, hand::Hand, lease::ask};
+use super::{
+    core::Core,
+    execute::{self, Over},
+    hand::Hand,
+    lease::ask,
+};
 use crate::{CancelReason, extract::Held, job::End};
 
 /// Runs jobs of one queue until the hand closes.
@@ -15,24 +20,24 @@ pub(super) async fn slot(core: Arc<Core>, hand: Arc<Hand>) {
             core.room.notify_one();
         }
         let started = Instant::now();
-        let end = match may_start(&core, &held, started) {
+        let over = match may_start(&core, &held, started) {
             Ok(()) => {
-                let end = execute::run(&core, &held).await;
+                let over = execute::run(&core, &held).await;
                 hand.done(started.elapsed());
-                end
+                over
             }
             Err(end) => {
                 hand.left();
-                end
+                Over::Open(end)
             }
         };
-        if !held.decide() {
+        match over {
+            Over::Recorded(end, answer) => core.recorded(&held, &end, answer, false),
+            Over::Decided(end) => core.end(held, end),
             // The lease thread has ended it as stuck; the slot is free again only now.
-            core.tally.stuck.fetch_sub(1, Relaxed);
-        } else if let Some(end) = end {
-            core.end(held, end);
-        } else {
-            core.release(&held);
+            Over::Open(_) if !held.decide() => _ = core.tally.stuck.fetch_sub(1, Relaxed),
+            Over::Open(Some(end)) => core.end(held, end),
+            Over::Open(None) => core.release(&held),
         }
         if hand.has_room() {
             core.room.notify_one();

@@ -15,8 +15,9 @@ use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 
 use crate::{
-    JobId, Priority, Progress, Timestamp,
+    Error, ErrorKind, JobId, Priority, Progress, Result, Timestamp,
     job::{ClaimedJob, Json},
+    transaction::Commit,
 };
 
 /// Services by their type, as `.state(…)` collected them.
@@ -76,6 +77,8 @@ pub(crate) struct Held {
     reason: AtomicU8,
     /// What the handler reported and no renewal has carried away yet.
     progress: Mutex<Option<Progress>>,
+    /// Where the handler's success is to be recorded, if not by itself.
+    transaction: Mutex<Option<Box<dyn Commit>>>,
     /// Someone has decided how the attempt ends: its slot, or the lease thread for a stuck one.
     decided: AtomicBool,
     /// The store has answered, or the lease is lost: nothing is held any more.
@@ -93,6 +96,7 @@ impl Held {
             token: OnceLock::new(),
             reason: AtomicU8::new(0),
             progress: Mutex::new(None),
+            transaction: Mutex::new(None),
             decided: AtomicBool::new(false),
             settled: AtomicBool::new(false),
         }
@@ -109,6 +113,27 @@ impl Held {
     /// plus its length.
     pub(crate) fn good(&self) -> Instant {
         self.claimed + Duration::from_millis(self.renewed.load(Ordering::Relaxed))
+    }
+
+    /// Keeps a transaction for the end of the attempt; not if there is one.
+    pub(crate) fn lend(&self, transaction: Box<dyn Commit>) -> bool {
+        let mut slot = self
+            .transaction
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let free = slot.is_none();
+        if free {
+            *slot = Some(transaction);
+        }
+        free
+    }
+
+    /// The transaction that was kept.
+    pub(crate) fn transaction(&self) -> Option<Box<dyn Commit>> {
+        self.transaction
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .take()
     }
 
     /// Takes the right to say how the attempt ends; only one gets it.
@@ -309,6 +334,21 @@ impl JobContext {
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         *latest = Some(progress);
+    }
+
+    /// Makes the success of this attempt part of a transaction: where the handler returns one, it
+    /// is recorded there and the transaction is committed, unless another worker has the job by
+    /// now. With any other end the transaction is rolled back. For extractors; a handler takes one,
+    /// such as `JobTransaction`.
+    ///
+    /// # Errors
+    /// `AlreadyExists` where the attempt has a transaction: it can't succeed in two.
+    pub fn succeed_in(&self, transaction: impl Commit + 'static) -> Result<()> {
+        if self.held().lend(Box::new(transaction)) {
+            return Ok(());
+        }
+        let text = "a job has one transaction: take `JobTransaction` once";
+        Err(Error::new(ErrorKind::AlreadyExists, text))
     }
 
     /// Whether the job should end.

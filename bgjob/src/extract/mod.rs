@@ -8,6 +8,7 @@ mod needs;
 mod parts;
 mod state;
 
+pub use crate::transaction::Commit;
 pub use context::{CancelReason, JobContext};
 pub(crate) use context::{Held, Services};
 pub use from_context::FromContext;

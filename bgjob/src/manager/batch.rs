@@ -225,7 +225,7 @@ pub(crate) async fn within<T>(span: Duration, call: impl Future<Output = T>) -> 
 }
 
 /// How many of the first jobs fit into one batch; at least one.
-fn fitting<'a>(jobs: impl Iterator<Item = &'a NewJob>) -> usize {
+pub(super) fn fitting<'a>(jobs: impl Iterator<Item = &'a NewJob>) -> usize {
     let mut bytes = 0;
     let fits = |job: &&NewJob| {
         bytes += job.spec.metadata.len();

@@ -17,7 +17,10 @@ use crate::{
     job::{Due, NewJob, limits},
     registry::JobDescriptor,
     store::Created,
+    transaction::Transaction,
 };
+
+use super::within::{EnqueueStatement, Within};
 
 /// One job about to be enqueued; await it.
 ///
@@ -214,21 +217,68 @@ impl<M, R> Enqueue<M, R> {
 }
 
 impl<M: Serialize, R> Enqueue<M, R> {
-    async fn enqueue(self) -> Result<JobHandle<R>> {
+    /// In a transaction of your own: the job is there when that commits, and never if it rolls
+    /// back. The store must be in the same database ([`postgres`](crate::providers)).
+    ///
+    /// ```no_run
+    /// # use bgjob::prelude::*;
+    /// # #[cfg(feature = "postgres")]
+    /// # async fn sign_up(pool: sqlx::PgPool, jobs: JobManager) -> Result<(), bgjob::BoxError> {
+    /// # #[job] async fn send_welcome(user: i64) {}
+    /// let mut tx = pool.begin().await?;
+    /// let insert = "INSERT INTO users(name) VALUES('Ada') RETURNING id";
+    /// let user: i64 = sqlx::query_scalar(insert).fetch_one(&mut *tx).await?;
+    /// send_welcome::enqueue(&jobs, user).within(&mut tx).await?;
+    /// tx.commit().await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// Until the commit the handle's job is there for nobody else: `status` says `NotFound`. Beside
+    /// a queue the hint comes from the sweeper, within 20 s of the commit.
+    ///
+    /// # Errors
+    /// As for [`Enqueue`]; `Unsupported` where the store has no part in transactions. An error of
+    /// the database leaves the transaction as its errors do: it can only be rolled back.
+    pub fn within<T: Transaction + ?Sized>(self, transaction: &mut T) -> Within<'_, Self, T> {
+        Within::new(self, transaction)
+    }
+
+    /// The statement that stores the job, for a driver that has no
+    /// [`Transaction`](crate::store::Transaction).
+    ///
+    /// # Errors
+    /// As for [`within`](Self::within).
+    pub async fn statement(self) -> Result<EnqueueStatement<R>> {
+        let manager = self.manager.clone();
+        let job = self.into_job()?;
+        EnqueueStatement::new(manager, vec![job]).await
+    }
+
+    pub(super) fn into_jobs(self) -> Result<(JobManager, Vec<NewJob>)> {
+        let manager = self.manager.clone();
+        Ok((manager, vec![self.into_job()?]))
+    }
+
+    fn into_job(self) -> Result<NewJob> {
         let id = self.id.unwrap_or_else(JobId::new);
-        let job = new_job(
+        new_job(
             &self.manager,
             &self.source,
             &self.options,
             &self.metadata,
             id,
             self.unique_key,
-        )?;
-        let kept = !job.spec.retain.is_zero();
-        let answer = self.manager.inner.creates.one(job).await?;
+        )
+    }
+
+    async fn enqueue(self) -> Result<JobHandle<R>> {
+        let manager = self.manager.clone();
+        let job = self.into_job()?;
+        let (id, kept) = (job.id, !job.spec.retain.is_zero());
+        let answer = manager.inner.creates.one(job).await?;
         #[cfg(feature = "testing")]
-        self.manager.enqueued().await;
-        handle(self.manager, answer, id, kept)
+        manager.enqueued().await;
+        handle(manager, answer, id, kept)
     }
 }
 
@@ -263,7 +313,22 @@ impl<M, R> EnqueueAll<M, R> {
 }
 
 impl<M: Serialize, R> EnqueueAll<M, R> {
-    async fn enqueue(self) -> Result<Vec<JobHandle<R>>> {
+    /// In a transaction of your own, all or none; see [`Enqueue::within`].
+    pub fn within<T: Transaction + ?Sized>(self, transaction: &mut T) -> Within<'_, Self, T> {
+        Within::new(self, transaction)
+    }
+
+    /// The statement that stores the jobs, at most 1000; see [`Enqueue::statement`].
+    ///
+    /// # Errors
+    /// As for [`within`](Self::within), and `InvalidInput` where there are more jobs.
+    pub async fn statement(self) -> Result<EnqueueStatement<R>> {
+        let (manager, jobs) = self.into_jobs()?;
+        EnqueueStatement::new(manager, jobs).await
+    }
+
+    /// Everything is checked before anything is stored.
+    pub(super) fn into_jobs(self) -> Result<(JobManager, Vec<NewJob>)> {
         let Self {
             manager,
             source,
@@ -271,14 +336,16 @@ impl<M: Serialize, R> EnqueueAll<M, R> {
             options,
             ..
         } = self;
-        // Everything is checked before anything is stored.
-        let jobs = jobs
-            .into_iter()
-            .map(|(metadata, id)| {
-                let id = id.unwrap_or_else(JobId::new);
-                new_job(&manager, &source, &options, &metadata, id, None)
-            })
-            .collect::<Result<Vec<_>>>()?;
+        let jobs = jobs.into_iter().map(|(metadata, id)| {
+            let id = id.unwrap_or_else(JobId::new);
+            new_job(&manager, &source, &options, &metadata, id, None)
+        });
+        let jobs = jobs.collect::<Result<Vec<_>>>()?;
+        Ok((manager, jobs))
+    }
+
+    async fn enqueue(self) -> Result<Vec<JobHandle<R>>> {
+        let (manager, jobs) = self.into_jobs()?;
         let answers = manager.inner.creates.many(&jobs).await;
         #[cfg(feature = "testing")]
         manager.enqueued().await;
@@ -321,7 +388,12 @@ fn new_job<M: Serialize>(
     })
 }
 
-fn handle<R>(manager: JobManager, answer: Created, id: JobId, kept: bool) -> Result<JobHandle<R>> {
+pub(super) fn handle<R>(
+    manager: JobManager,
+    answer: Created,
+    id: JobId,
+    kept: bool,
+) -> Result<JobHandle<R>> {
     let refuse = |kind, message: &str| Err(Error::new(kind, message).about(id));
     match answer {
         Created::Created => Ok(JobHandle::new(manager, id, false, kept)),

@@ -5,6 +5,7 @@ mod builder;
 mod enqueue;
 mod handle;
 mod operate;
+mod within;
 
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ pub use builder::{Connect, ManagerBuilder};
 pub use enqueue::{Enqueue, EnqueueAll};
 pub use handle::JobHandle;
 pub use operate::{Cursor, List, Page};
+pub use within::{EnqueueStatement, Within};
 
 use crate::{JobQueue, JobStore, events::Events, job::Json};
 

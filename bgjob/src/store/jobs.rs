@@ -5,12 +5,13 @@ use std::{fmt, sync::Arc, time::Duration};
 use async_trait::async_trait;
 
 use crate::{
-    Result, Timestamp,
+    Error, ErrorKind, Result, Timestamp,
     job::{
-        ClaimedJob, End, Grant, Job, JobId, NewJob, Progress, Serves, State, Token,
+        ClaimedJob, End, Grant, Job, JobId, Json, NewJob, Progress, Serves, State, Token,
         transition::{Operated, Operation, SweepPolicy},
     },
     queue::Hint,
+    transaction::Statement,
 };
 
 /// Where jobs are kept: the only truth.
@@ -90,6 +91,38 @@ pub trait JobStore: Send + Sync + fmt::Debug {
     /// The store's time.
     async fn now(&self) -> Result<Timestamp>;
 
+    /// T1 as a statement for a transaction of the caller's, at most [`limits::BATCH`] jobs. Only
+    /// where `transactions` is declared.
+    ///
+    /// It answers JSON, an element a job: `"created"`, `"exists"`, `"id_taken"` or
+    /// `{"key_taken": "<id of the holder>"}`.
+    ///
+    /// Provided: `Unsupported`.
+    ///
+    /// [`limits::BATCH`]: crate::job::limits::BATCH
+    async fn create_within(&self, jobs: &[NewJob]) -> Result<Statement> {
+        let _ = jobs;
+        Err(no_transactions(&self.capabilities()))
+    }
+
+    /// T4 as a statement for a transaction of the caller's: the job succeeds with it, in one
+    /// commit. Only where `transactions` is declared.
+    ///
+    /// It answers JSON: `["succeeded"]`, or `["lost"]` where the token holds nothing (any more).
+    ///
+    /// Provided: `Unsupported`.
+    fn succeed_within(&self, id: JobId, token: Token, result: &Json) -> Result<Statement> {
+        let _ = (id, token, result);
+        Err(no_transactions(&self.capabilities()))
+    }
+
+    /// A success was committed in such a transaction: wakes who waits for the job's end.
+    ///
+    /// Provided: nothing; who waits looks now and then.
+    fn succeeded_within(&self, id: JobId) {
+        let _ = id;
+    }
+
     /// Returns when one of these queues may have work that it did not have when the call began:
     /// a job was stored, released, requeued, revoked … and is due, or will be (so that the waiter
     /// learns of an earlier due time). It is not woken by a delayed job's time: callers know that
@@ -113,6 +146,15 @@ pub trait JobStore: Send + Sync + fmt::Debug {
         tokio::time::sleep(Duration::from_millis(500)).await;
         Ok(())
     }
+}
+
+fn no_transactions(can: &StoreCapabilities) -> Error {
+    let text = format!(
+        "the {} store takes no part in transactions of yours: `within` and `JobTransaction` need \
+         one that keeps jobs in the same database, as `postgres:` does",
+        can.name
+    );
+    Error::new(ErrorKind::Unsupported, text)
 }
 
 /// What survives which failure.
@@ -155,12 +197,15 @@ pub struct StoreCapabilities {
     pub wakes: bool,
     /// It holds at most one live job to a unique key.
     pub unique: bool,
+    /// It makes statements for transactions of the caller's.
+    pub transactions: bool,
     /// The largest job it takes, in bytes of metadata.
     pub max_document: usize,
 }
 
 impl StoreCapabilities {
-    /// A store of this name and durability that can do everything; fields say what it can't.
+    /// A store of this name and durability that can do everything but transactions of the
+    /// caller's; fields say otherwise.
     ///
     /// ```
     /// use bgjob::{Durability, store::StoreCapabilities};
@@ -177,6 +222,7 @@ impl StoreCapabilities {
             next_due: true,
             wakes: true,
             unique: true,
+            transactions: false,
             max_document: crate::job::limits::METADATA_HARD,
         }
     }

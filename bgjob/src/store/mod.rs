@@ -8,13 +8,16 @@
 //! [guide]: https://github.com/bgjob/bgjob/blob/main/docs/write-a-provider.md
 
 mod adapter;
+mod answers;
 mod documents;
 mod jobs;
 mod shared;
 
+pub use crate::transaction::{Statement, Transaction};
 #[cfg(feature = "testing")]
 pub(crate) use adapter::Body;
 pub use adapter::Documents;
+pub(crate) use answers::{created, finished};
 pub use documents::{
     Document, DocumentCapabilities, DocumentStore, Filed, Inserted, Key, KeyRange, Replaced,
     Version,

@@ -30,7 +30,8 @@ use crate::{
 ///
 /// Nothing is stored, and no dispatcher runs; the rest is the real way of an attempt: the metadata
 /// is written as JSON and read again, extractors are called, panics are caught, time-outs hold.
-/// (With tokio's time paused, `#[tokio::test(start_paused = true)]`, they take no time.)
+/// What the handler wrote in a `JobTransaction` is rolled back in the end. (With tokio's time paused,
+/// `#[tokio::test(start_paused = true)]`, they take no time.)
 ///
 /// ```
 /// use bgjob::prelude::*;
@@ -220,7 +221,8 @@ impl<M: Serialize, R> Perform<M, R> {
         spec.validate(limits::METADATA_HARD).map_err(said)?;
         let queue = Arc::clone(&spec.queue);
         // A queue of its own is one that some dispatcher would serve.
-        let by_hand = self.dispatcher.slots(queue, 1).by_hand().map_err(said)?;
+        let dispatcher = self.dispatcher.slots(queue, 1).without_commit();
+        let by_hand = dispatcher.by_hand().map_err(said)?;
         by_hand.check_needs(self.job.name()).map_err(said)?;
         let now = Timestamp::now();
         let new = NewJob {

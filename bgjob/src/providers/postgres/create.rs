@@ -10,7 +10,10 @@ use uuid::Uuid;
 
 use crate::{
     Error, ErrorKind, JobId, Result,
-    job::{Due, NewJob, transition},
+    job::{
+        Due, NewJob,
+        transition::{self, SweepPolicy},
+    },
     providers::columns::{extra, nanos},
     store::Created,
 };
@@ -67,11 +70,7 @@ impl Db {
     /// The statement that stores jobs.
     pub(super) fn creation<'q>(&self, jobs: &[&NewJob], lanes: Vec<i32>) -> Call<'q> {
         let ranks: Vec<i16> = each(jobs, |job| job.spec.priority.rank().into());
-        let dues: Vec<i64> = each(jobs, |job| match job.due {
-            Due::Now => 0,
-            Due::After(delay) => millis(delay),
-            Due::At(time) => time.as_millis(),
-        });
+        let dues: Vec<i64> = each(jobs, due);
         let from_now: Vec<bool> = each(jobs, |job| !matches!(job.due, Due::At(_)));
         let retains: Vec<i64> = each(jobs, |job| nanos(job.spec.retain));
         let attempts: Vec<i32> = each(jobs, |job| int(job.spec.max_attempts));
@@ -97,6 +96,7 @@ impl Db {
             }))
             .bind(some(jobs, |job| extra(&job.spec)))
             .bind(metadata)
+            .bind(millis(SweepPolicy::TOUCH))
     }
 
     /// Says why these could not be stored, where the reason is still there.
@@ -167,6 +167,15 @@ impl Db {
     }
 }
 
+/// Milliseconds from now, or a time.
+pub(super) fn due(job: &NewJob) -> i64 {
+    match job.due {
+        Due::Now => 0,
+        Due::After(delay) => millis(delay),
+        Due::At(time) => time.as_millis(),
+    }
+}
+
 fn too_large(job: &NewJob) -> Option<Created> {
     let (size, max) = (job.spec.metadata.len(), CAPABILITIES.max_document);
     (size > max).then(|| {
@@ -186,7 +195,7 @@ fn some<T>(jobs: &[&NewJob], value: impl Fn(&NewJob) -> Option<T>) -> Option<Vec
     values.iter().any(Option::is_some).then_some(values)
 }
 
-fn int(count: u32) -> i32 {
+pub(super) fn int(count: u32) -> i32 {
     i32::try_from(count).unwrap_or(i32::MAX)
 }
 

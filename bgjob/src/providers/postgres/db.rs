@@ -1,8 +1,11 @@
 //! Calls to the server.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering::Relaxed},
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
 };
 
 use sqlx::{
@@ -11,11 +14,13 @@ use sqlx::{
     query::Query,
     raw_sql,
 };
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::{Clock, JobId, Result, job::JobSpec};
 
 use super::{
+    create::millis,
     error::translate,
     lanes::{Lane, Lanes},
     options::{PostgresOptions, STATEMENT},
@@ -38,7 +43,12 @@ pub(super) struct Db {
     clock: Option<Arc<dyn Clock>>,
     /// Whether the index for touches is known to be there.
     touches: AtomicBool,
+    /// When it was last noted in the database that somebody sleeps.
+    asleep: Mutex<Option<Instant>>,
 }
+
+/// How long a note that somebody sleeps is good for.
+const ASLEEP: Duration = Duration::from_secs(20);
 
 /// Prepares a statement of [`Sql`].
 pub(super) fn call<'q>(sql: &Arc<str>) -> Call<'q> {
@@ -55,6 +65,7 @@ impl Db {
             pooled: options.pooled,
             clock: options.clock.clone(),
             touches: AtomicBool::new(false),
+            asleep: Mutex::default(),
         }
     }
 
@@ -181,6 +192,26 @@ impl Db {
         self.lanes
             .id(wanted)
             .ok_or_else(|| translate(sqlx::Error::RowNotFound))
+    }
+
+    /// Notes in the database that somebody sleeps, so that a commit of others is to wake them.
+    /// Answers whether it was not known there; where it can't be told, it counts as known.
+    pub(super) async fn fall_asleep(&self) -> bool {
+        {
+            let asleep = self.asleep.lock().unwrap_or_else(PoisonError::into_inner);
+            if asleep.is_some_and(|since| since.elapsed() < ASLEEP / 2) {
+                return false;
+            }
+        }
+        let note = call(&self.sql.asleep)
+            .bind(self.clock())
+            .bind(millis(ASLEEP));
+        let noted = self.rows(note).await.is_ok();
+        if noted {
+            let mut asleep = self.asleep.lock().unwrap_or_else(PoisonError::into_inner);
+            *asleep = Some(Instant::now());
+        }
+        noted
     }
 
     /// Sees to it that there is an index for touches: a database without a queue beside it should

@@ -15,6 +15,7 @@ mod change;
 mod claim;
 mod create;
 mod db;
+mod drivers;
 mod end;
 mod error;
 mod lanes;
@@ -24,26 +25,35 @@ mod rows;
 mod schema;
 mod signals;
 mod sql;
+mod transaction;
+mod within;
 
-use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
+use tokio::time::timeout;
 
 use crate::{
-    Durability, Job, JobId, JobStore, Result, Timestamp,
+    Durability, Job, JobId, JobStore, Json, Result, Timestamp,
     job::{
-        Grant, NewJob, Serves,
+        Grant, NewJob, Serves, Token,
         transition::{Operated, Operation, SweepPolicy},
     },
     providers::wake::{Wait, Wake},
     store::{
-        Claim, Claimed, Created, Ending, Filter, Finished, Held, QueueCount, Renewed,
+        Claim, Claimed, Created, Ending, Filter, Finished, Held, QueueCount, Renewed, Statement,
         StoreCapabilities, Swept, Want,
     },
 };
 
 pub use options::PostgresOptions;
 pub use schema::Migration;
+pub use transaction::JobTransaction;
 
 use change::News;
 use db::Db;
@@ -76,6 +86,10 @@ const CAPABILITIES: StoreCapabilities = StoreCapabilities::new("postgres", Durab
 const LOOK_READY: Duration = Duration::from_secs(1);
 const LOOK_ENDED: Duration = Duration::from_millis(500);
 
+/// Who waits for work has dozed for so long before the database is told that somebody sleeps. Under
+/// load nobody ever has.
+const DOZE: Duration = Duration::from_millis(20);
+
 impl PostgresStore {
     /// Opens the database of a URL; see [`PostgresOptions::from_url`].
     ///
@@ -88,13 +102,14 @@ impl PostgresStore {
     async fn start(options: PostgresOptions) -> Result<Self> {
         let db = Db::new(&options);
         let mut connection = db.pool().acquire().await.map_err(options::unreachable)?;
-        schema::prepare(&mut connection, &options.schema, options.migrate).await?;
+        schema::prepare(&mut connection, &options).await?;
         drop(connection);
         let mut capabilities = CAPABILITIES;
         if !db.is_durable().await? {
             capabilities.durability = Durability::ProcessCrash;
         }
         capabilities.wakes = !options.pooled;
+        capabilities.transactions = true;
         db.refresh_lanes().await?;
         let wake = Arc::<Wake>::default();
         let signals = Signals::new(&options, &db.sql, Arc::clone(&wake));
@@ -128,10 +143,17 @@ impl PostgresStore {
         self.signals.ready(&news.ready);
     }
 
-    async fn wait(&self, wait: Wait, look: Duration) -> Result<()> {
-        // Late is late enough: whoever waits looks, and calls again.
-        tokio::time::timeout(look, wait.woken()).await.ok();
-        Ok(())
+    async fn wait_ready(&self, wait: Wait) {
+        let mut woken = pin!(wait.woken());
+        if timeout(DOZE, &mut woken).await.is_ok() {
+            return;
+        }
+        // Others commit without a word as long as they don't know that anybody sleeps. What they
+        // have committed till then is found by who looks once more.
+        if self.signals.listens() && self.db.fall_asleep().await {
+            return;
+        }
+        timeout(LOOK_READY - DOZE, woken).await.ok();
     }
 }
 
@@ -223,6 +245,18 @@ impl JobStore for PostgresStore {
         self.db.now().await
     }
 
+    async fn create_within(&self, jobs: &[NewJob]) -> Result<Statement> {
+        self.db.create_within(jobs).await
+    }
+
+    fn succeed_within(&self, id: JobId, token: Token, result: &Json) -> Result<Statement> {
+        Ok(self.db.succeed_within(id, token, result))
+    }
+
+    fn succeeded_within(&self, id: JobId) {
+        self.wake.ended(&[id]);
+    }
+
     // Written out, as the wait has to begin with the call, not when its future is first polled.
     fn wait_ready<'life0, 'life1, 'async_trait>(
         &'life0 self,
@@ -234,7 +268,11 @@ impl JobStore for PostgresStore {
         Self: 'async_trait,
     {
         self.signals.listen();
-        Box::pin(self.wait(self.wake.wait_ready(queues), LOOK_READY))
+        let wait = self.wake.wait_ready(queues);
+        Box::pin(async move {
+            self.wait_ready(wait).await;
+            Ok(())
+        })
     }
 
     fn wait_ended<'life0, 'async_trait>(
@@ -245,6 +283,11 @@ impl JobStore for PostgresStore {
         'life0: 'async_trait,
         Self: 'async_trait,
     {
-        Box::pin(self.wait(self.wake.wait_ended(id), LOOK_ENDED))
+        let wait = self.wake.wait_ended(id);
+        Box::pin(async move {
+            // Late is late enough: whoever waits looks, and calls again.
+            timeout(LOOK_ENDED, wait.woken()).await.ok();
+            Ok(())
+        })
     }
 }

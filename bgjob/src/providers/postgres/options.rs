@@ -6,7 +6,7 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
 use crate::{Clock, Error, ErrorKind, Result};
 
-use super::{PostgresStore, error::translate};
+use super::{PostgresStore, error::translate, schema::KNOWN};
 
 /// How a database is used.
 ///
@@ -28,6 +28,8 @@ pub struct PostgresOptions {
     pub(super) migrate: bool,
     pub(super) pooled: bool,
     pub(super) clock: Option<Arc<dyn Clock>>,
+    /// The version of the schema that is known.
+    pub(super) known: usize,
 }
 
 /// Options in a URL start so; all others are for the connection.
@@ -89,6 +91,7 @@ impl PostgresOptions {
             migrate: true,
             pooled: false,
             clock: None,
+            known: KNOWN,
         }
     }
 
@@ -165,6 +168,15 @@ impl PostgresOptions {
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = Some(clock);
+        self
+    }
+
+    /// As a program would that knows the schema up to this version, so that a test can have an
+    /// older one at work.
+    #[cfg(feature = "testing")]
+    #[must_use]
+    pub fn as_of(mut self, version: usize) -> Self {
+        self.known = version;
         self
     }
 

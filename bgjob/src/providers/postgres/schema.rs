@@ -26,13 +26,32 @@ use sqlx::{AssertSqlSafe, PgConnection, Row, raw_sql};
 
 use crate::{Error, ErrorKind, Result};
 
-use super::{error::translate, options::unreachable};
+use super::{
+    error::translate,
+    options::{PostgresOptions, unreachable},
+};
 
 /// Each step takes the schema from the version before (its index) to the next.
-const STEPS: &[&str] = &[concat!(
-    include_str!("v1.sql"),
-    include_str!("v1_functions.sql")
-)];
+const STEPS: &[Step] = &[
+    Step {
+        statements: concat!(include_str!("v1.sql"), include_str!("v1_functions.sql")),
+        oldest: 1,
+    },
+    Step {
+        statements: include_str!("v2.sql"),
+        oldest: 1,
+    },
+];
+
+/// The version of the schema that this program knows.
+pub(super) const KNOWN: usize = STEPS.len();
+
+struct Step {
+    statements: &'static str,
+    /// Programs that know this version can work with the tables that it leaves: old and new ones
+    /// run side by side while a deployment goes on.
+    oldest: usize,
+}
 
 /// One step, ready to be run by hand.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,21 +65,26 @@ pub struct Migration {
 }
 
 fn step(schema: &str, version: usize) -> String {
-    let statements = STEPS[version - 1].replace("$schema$", schema);
-    format!("{statements}INSERT INTO {schema}.migrations(version) VALUES({version});\n")
+    let Step { statements, oldest } = &STEPS[version - 1];
+    let statements = statements.replace("$schema$", schema);
+    format!(
+        "{statements}INSERT INTO {schema}.migrations(version, oldest) \
+         VALUES({version}, {oldest});\n"
+    )
 }
 
 fn first(schema: &str) -> String {
     format!(
         "CREATE SCHEMA IF NOT EXISTS {schema};\n\
          CREATE TABLE IF NOT EXISTS {schema}.migrations(\n    \
-             version int PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now());\n"
+             version int PRIMARY KEY, oldest int NOT NULL, \
+             applied_at timestamptz NOT NULL DEFAULT now());\n"
     )
 }
 
 /// All steps, those that were run and those that were not.
 pub(super) async fn migrations(db: &mut PgConnection, schema: &str) -> Result<Vec<Migration>> {
-    let have = version(db, schema).await?;
+    let have = tables(db, schema).await?.version;
     let steps = (1..=STEPS.len()).map(|version| Migration {
         version,
         sql: match version {
@@ -72,30 +96,47 @@ pub(super) async fn migrations(db: &mut PgConnection, schema: &str) -> Result<Ve
     Ok(steps.collect())
 }
 
-/// The version of the tables that are there; 0 where there are none.
-async fn version(db: &mut PgConnection, schema: &str) -> Result<usize> {
+/// The tables that are there.
+#[derive(Debug, Clone, Copy, Default)]
+struct Tables {
+    /// 0 where there are none.
+    version: usize,
+    /// Programs that know this version can work with them.
+    oldest: usize,
+}
+
+async fn tables(db: &mut PgConnection, schema: &str) -> Result<Tables> {
     let there = "SELECT to_regclass($1 || '.migrations') IS NOT NULL AS there";
     let row = sqlx::query(there).bind(schema).fetch_one(&mut *db).await;
     if !row
         .and_then(|row| row.try_get::<bool, _>("there"))
         .map_err(unreachable)?
     {
-        return Ok(0);
+        return Ok(Tables::default());
     }
-    let last = format!("SELECT coalesce(max(version), 0) AS version FROM {schema}.migrations");
-    let row = sqlx::query(AssertSqlSafe(last)).fetch_one(db).await;
-    let version: i32 = row
-        .and_then(|row| row.try_get("version"))
-        .map_err(translate)?;
-    Ok(usize::try_from(version).unwrap_or(0))
+    let last =
+        format!("SELECT version, oldest FROM {schema}.migrations ORDER BY version DESC LIMIT 1");
+    let row = sqlx::query(AssertSqlSafe(last)).fetch_optional(db).await;
+    let Some(row) = row.map_err(translate)? else {
+        return Ok(Tables::default());
+    };
+    let number = |column| {
+        let number: i32 = row.try_get(column).map_err(translate)?;
+        Ok(usize::try_from(number).unwrap_or(0))
+    };
+    Ok(Tables {
+        version: number("version")?,
+        oldest: number("oldest")?,
+    })
 }
 
-/// Makes sure that the tables are there and of this version; creates what is missing if it may.
+/// Makes sure that the tables are there and fit this program; creates what is missing if it may.
 ///
 /// # Errors
-/// `Unsupported` where they were made by a newer version, `InvalidInput` where they are missing and
-/// may not be made.
-pub(super) async fn prepare(db: &mut PgConnection, schema: &str, migrate: bool) -> Result<()> {
+/// `Unsupported` where they were made by a version that is too new, `InvalidInput` where they are
+/// missing and may not be made.
+pub(super) async fn prepare(db: &mut PgConnection, options: &PostgresOptions) -> Result<()> {
+    let (schema, migrate, known) = (&options.schema, options.migrate, options.known);
     let encoding = sqlx::query("SELECT current_setting('server_encoding') AS encoding");
     let row = encoding.fetch_one(&mut *db).await.map_err(unreachable)?;
     let encoding: String = row.try_get("encoding").map_err(translate)?;
@@ -106,40 +147,40 @@ pub(super) async fn prepare(db: &mut PgConnection, schema: &str, migrate: bool) 
         )
         .with("encoding", encoding));
     }
-    let have = version(db, schema).await?;
-    check(have, migrate)?;
-    if have < STEPS.len() {
+    let have = tables(db, schema).await?;
+    check(have, migrate, known)?;
+    if have.version < known {
         // Two that make a schema at once get in each other's way, once.
-        if up(db, schema).await.is_err() {
-            up(db, schema).await?;
+        if up(db, schema, known).await.is_err() {
+            up(db, schema, known).await?;
         }
     }
     Ok(())
 }
 
-fn check(have: usize, migrate: bool) -> Result<()> {
-    if have > STEPS.len() {
+fn check(have: Tables, migrate: bool, known: usize) -> Result<()> {
+    if have.oldest > known {
         return Err(Error::new(
             ErrorKind::Unsupported,
             "these tables were made by a newer bgjob: upgrade this program, or give it a schema of \
              its own",
         )
-        .with("schema", have)
-        .with("known", STEPS.len()));
+        .with("schema", have.version)
+        .with("known", known));
     }
-    if have < STEPS.len() && !migrate {
+    if have.version < known && !migrate {
         return Err(Error::invalid(
             "the tables of bgjob are missing or older than this program: run what \
              `PostgresStore::migrations` prints, or allow it with `?bgjob.migrate=on`",
         )
-        .with("schema", have)
-        .with("needed", STEPS.len()));
+        .with("schema", have.version)
+        .with("needed", known));
     }
     Ok(())
 }
 
 /// Runs the steps that are missing, in one transaction, one process at a time.
-async fn up(db: &mut PgConnection, schema: &str) -> Result<()> {
+async fn up(db: &mut PgConnection, schema: &str, known: usize) -> Result<()> {
     // The lock is on a table and ends with the transaction, so that it holds behind a pooler too.
     let begin = format!(
         "BEGIN; SET LOCAL statement_timeout = 0; {} \
@@ -151,9 +192,9 @@ async fn up(db: &mut PgConnection, schema: &str) -> Result<()> {
             .execute(&mut *db)
             .await
             .map_err(translate)?;
-        let have = version(db, schema).await?;
-        check(have, true)?;
-        for version in have + 1..=STEPS.len() {
+        let have = tables(db, schema).await?;
+        check(have, true, known)?;
+        for version in have.version + 1..=known {
             let sql = step(schema, version);
             raw_sql(AssertSqlSafe(sql))
                 .execute(&mut *db)

@@ -109,6 +109,11 @@ impl Signals {
         }
     }
 
+    /// Whether anything is heard here at all.
+    pub(super) fn listens(&self) -> bool {
+        !self.silent
+    }
+
     /// Begins to listen, if nobody does.
     pub(super) fn listen(&self) {
         if self.silent || self.listens.swap(true, Relaxed) {

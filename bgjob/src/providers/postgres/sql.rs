@@ -44,12 +44,15 @@ macro_rules! statements {
 }
 
 statements! {
+    /// With the time to go by in the place of `$clock$`, as the one parameter is taken.
+    create_within = "SELECT $schema$.create_within($clock$, $1) AS answer";
+    succeed_within = "SELECT $schema$.succeed_within($clock$, $1) AS answer";
     now = "SELECT $schema$.now_ms($1) AS now";
     lanes = "SELECT id, queue, name, version FROM $schema$.lanes";
     add_lanes = "INSERT INTO $schema$.lanes(queue, name, version) \
         SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[]) ON CONFLICT DO NOTHING";
     create = "SELECT $schema$.create_jobs($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, \
-        $14) AS ids";
+        $14, $15) AS ids";
     remembered = "SELECT n.id FROM unnest($2::uuid[]) AS n(id) \
         WHERE EXISTS (SELECT FROM $schema$.gone_own o WHERE o.id = n.id \
             AND o.until > $schema$.now_ms($1)) \
@@ -92,5 +95,6 @@ statements! {
             UNION ALL \
             SELECT lane, ended, count(*) FROM $schema$.history GROUP BY lane, ended \
         ) c JOIN $schema$.lanes l ON l.id = c.lane GROUP BY l.queue, c.state";
+    asleep = "SELECT $schema$.asleep($1, $2)";
     notify = "SELECT pg_notify($1, q) FROM unnest($2::text[]) AS n(q)";
 }

@@ -10,13 +10,14 @@ CREATE FUNCTION $schema$.later(at bigint, nanos bigint) RETURNS bigint LANGUAGE 
     'SELECT CASE WHEN nanos IS NOT NULL
          THEN least(at + (nanos + 999999) / 1000000, 253402300799999) END';
 
--- T1. Answers the ids that were stored; the others' stories are the caller's to find out. Whether an
+-- T1. Answers the ids that were stored; the others' stories are the caller's to find out. What is due
+-- is hinted at by a sweep `p_touch` milliseconds later, if nobody has taken it by then. Whether an
 -- id is that of a job that is over is asked after the insert: while it waited for a row that is just
 -- being deleted, the job may have come to its end.
 CREATE FUNCTION $schema$.create_jobs(
     clock bigint, p_ids uuid[], p_lanes int[], p_ranks smallint[], p_dues bigint[],
     p_from_now bool[], p_retains bigint[], p_attempts int[], p_crashes int[], p_expires bigint[],
-    p_deadlines bigint[], p_keys bytea[], p_extras text[], p_metadata text[])
+    p_deadlines bigint[], p_keys bytea[], p_extras text[], p_metadata text[], p_touch bigint)
 RETURNS uuid[] LANGUAGE plpgsql SET enable_seqscan = off SET jit = off AS $$
 DECLARE
     v_now bigint := $schema$.now_ms(clock);
@@ -43,7 +44,7 @@ BEGIN
     ), entered AS (
         INSERT INTO $schema$.ready(lane, suspect, rank, due_at, id, rev, touch_at, until)
         SELECT lane, false, rank, due_at, id, 0,
-            CASE WHEN due_at > v_now THEN due_at ELSE v_now + 15000 END,
+            CASE WHEN due_at > v_now THEN due_at ELSE v_now + p_touch END,
             least(expires_at, deadline_at)
         FROM stored
         RETURNING id

@@ -1,0 +1,3 @@
+//! Transactions of the drivers that bgjob knows.
+
+mod sqlx;
