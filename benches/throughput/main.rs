@@ -5,12 +5,14 @@
 //! cargo bench --bench throughput -- sqlite
 //! cargo bench --bench throughput -- file
 //! cargo bench --bench throughput -- postgres
+//! cargo bench --bench throughput -- bloat docs/bloat.svg   # PostgreSQL, twelve minutes
 //! cargo bench --bench throughput -- memory sqlite --json    # a line a measurement
 //! ```
 //!
 //! The work: a job that counts, with about 150 bytes of JSON metadata. Every figure is the median
 //! of three runs unless it says otherwise.
 
+mod bloat;
 mod file;
 mod idle;
 mod latency;
@@ -49,6 +51,13 @@ async fn main() -> bgjob::Result<()> {
     } else {
         parts
     };
+    if let [part, plot @ ..] = parts.as_slice()
+        && *part == "bloat"
+    {
+        bloat::run(&mut report, plot.first().copied()).await?;
+        report.end();
+        return Ok(());
+    }
     for part in parts {
         match part {
             "memory" => memory::run(&mut report).await?,
@@ -56,7 +65,7 @@ async fn main() -> bgjob::Result<()> {
             "sqlite" => sqlite::run(&mut report).await?,
             "postgres" => postgres::run(&mut report).await?,
             other => {
-                eprintln!("`{other}` is no part: memory, sqlite, file, postgres");
+                eprintln!("`{other}` is no part: memory, sqlite, file, postgres, bloat");
                 std::process::exit(2);
             }
         }

@@ -30,6 +30,7 @@
 //! * To consume: [`JobDispatcher`], [`extract`] (what handlers may take), [`Outcome`] and
 //!   [`JobError`] (what they may return), [`Middleware`].
 //! * To watch: [`Event`], [`Health`], and `tracing` under the target `bgjob`.
+//! * In your own transactions: [`Enqueue::within`], `JobTransaction` (`docs/transactions.md`).
 //! * To test your jobs: the feature `testing` (`docs/testing.md`).
 //! * To bring a store or queue: [`store`], [`queue`], [`providers`], and the feature `testing`.
 
@@ -87,6 +88,12 @@ pub use store::{Durability, JobStore, Want};
 #[doc = include_str!("../../README.md")]
 #[derive(Debug)]
 pub struct Readme;
+
+/// The code of the guide to transactions, as doctests.
+#[cfg(all(doctest, feature = "macros", feature = "postgres"))]
+#[doc = include_str!("../../docs/transactions.md")]
+#[derive(Debug)]
+pub struct TransactionsGuide;
 
 /// The testing guide's code, as doctests.
 #[cfg(all(doctest, feature = "macros", feature = "testing"))]

@@ -3,9 +3,11 @@
 #[path = "../servers/postgres.rs"]
 mod server;
 
+mod drivers;
 mod enqueue;
 mod finish;
 mod function;
+mod horizon;
 mod upgrade;
 mod wake;
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use sqlx::{Row, postgres::PgRow};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::{
@@ -20,6 +21,7 @@ use super::{
     db::{Call, Db, call},
     end::Succeeded,
     error::translate,
+    floors::Search,
     rows::{self, Stored},
 };
 
@@ -53,11 +55,12 @@ impl Db {
             let rows = self.rows(claim).await?;
             let (head, rows) = rows.split_first().expect("the first row is always there");
             let head = Head::read(head).map_err(translate)?;
-            done.extend(head.done);
+            done.extend(head.done.iter().copied());
             let found = rows.len();
             for row in rows {
                 jobs.push(self.claimed(row, grant.token).await?);
             }
+            self.learn(&look, &head, rows, &jobs[jobs.len() - found..])?;
             if found == 0 && head.lanes > self.lanes.count() {
                 // There are lanes that this process has not heard of.
                 self.refresh_lanes().await?;
@@ -75,6 +78,49 @@ impl Db {
             };
             return Ok((done, claimed));
         }
+    }
+
+    /// What this search tells the next ones.
+    fn learn(&self, look: &Look, head: &Head, rows: &[PgRow], jobs: &[ClaimedJob]) -> Result<()> {
+        let lane = |row: &PgRow| row.try_get("lane").map_err(translate);
+        let found = rows
+            .iter()
+            .zip(jobs)
+            .map(|(row, job)| Ok((lane(row)?, job)));
+        self.floors.learn(&Search {
+            lanes: &look.lanes,
+            of: &look.of,
+            max: &look.max,
+            found: &found.collect::<Result<Vec<_>>>()?,
+            walked: head.walked,
+            now: head.now.as_millis(),
+        });
+        Ok(())
+    }
+
+    /// Looks for entries that claims pass over, if it is time to.
+    pub(super) async fn look_below(&self) -> Result<()> {
+        let Some((lanes, floors)) = self.floors.to_look() else {
+            return Ok(());
+        };
+        let begun = Instant::now();
+        let look = call(&self.sql.below).bind(lanes).bind(floors);
+        let rows = self.rows(look).await?;
+        let took = begun.elapsed();
+        let read = || {
+            let (walked, below) = rows.split_last().expect("the last row is always there");
+            let below = below.iter().map(|row| {
+                let rank: i32 = row.try_get("rank")?;
+                let rank = usize::try_from(rank).unwrap_or(0);
+                Ok((row.try_get("lane")?, rank, row.try_get("due_at")?))
+            });
+            let walked: i64 = walked.try_get("due_at")?;
+            Ok((walked, below.collect::<sqlx::Result<Vec<_>>>()?))
+        };
+        let (walked, below) = read().map_err(translate)?;
+        let walked = u64::try_from(walked).unwrap_or(0);
+        self.floors.looked(&below, walked, took);
+        Ok(())
     }
 
     fn look(&self, want: &[Want], held: &[ClaimedJob], serves: &Serves) -> Look {
@@ -110,7 +156,8 @@ impl Db {
             .bind(look.lanes.clone())
             .bind(look.of.clone())
             .bind(look.max.clone())
-            .bind(serves.suspect);
+            .bind(serves.suspect)
+            .bind(self.floors.of(&look.lanes));
         held_as(first, grant)
     }
 
@@ -253,6 +300,8 @@ struct Head {
     now: Timestamp,
     next: Option<Timestamp>,
     lanes: usize,
+    /// How many entries were walked over.
+    walked: u64,
     done: Vec<JobId>,
 }
 
@@ -261,10 +310,12 @@ impl Head {
         let lanes: i32 = row.try_get("lane")?;
         let next: Option<i64> = row.try_get("due_at")?;
         let done: Option<Vec<Uuid>> = row.try_get("done")?;
+        let walked: i64 = row.try_get("since")?;
         Ok(Self {
             now: Timestamp::from_millis(row.try_get("created_at")?),
             next: next.map(Timestamp::from_millis),
             lanes: usize::try_from(lanes).unwrap_or(0),
+            walked: u64::try_from(walked).unwrap_or(0),
             done: done
                 .unwrap_or_default()
                 .into_iter()

@@ -22,6 +22,7 @@ use crate::{Clock, JobId, Result, job::JobSpec};
 use super::{
     create::millis,
     error::translate,
+    floors::Floors,
     lanes::{Lane, Lanes},
     options::{PostgresOptions, STATEMENT},
     sql::Sql,
@@ -35,6 +36,7 @@ pub(super) type Call<'q> = Query<'q, Postgres, PgArguments>;
 pub(super) struct Db {
     pub(super) sql: Sql,
     pub(super) lanes: Lanes,
+    pub(super) floors: Floors,
     calls: PgPool,
     /// Renewals come from a runtime of their own, so that they need connections of their own.
     renewals: PgPool,
@@ -60,6 +62,7 @@ impl Db {
         Self {
             sql: Sql::new(&options.schema),
             lanes: Lanes::default(),
+            floors: Floors::default(),
             calls: options.calls(),
             renewals: options.own_pool(2),
             pooled: options.pooled,

@@ -54,6 +54,29 @@ pub(super) fn translate(error: sqlx::Error) -> Error {
     }
 }
 
+/// A refusal of the server's that another driver tells of.
+#[cfg(any(feature = "sea-orm", feature = "tokio-postgres"))]
+pub(super) fn refusal(code: &str, message: &str) -> Error {
+    let (kind, text) = refused(code);
+    Error::new(kind, text)
+        .because(message.to_owned())
+        .with("sqlstate", code)
+}
+
+/// A failure of another driver's that has no code.
+#[cfg(any(
+    feature = "diesel-async",
+    feature = "sea-orm",
+    feature = "tokio-postgres"
+))]
+pub(super) fn lost(cause: impl Into<crate::BoxError>) -> Error {
+    Error::new(
+        ErrorKind::Unavailable,
+        "the statement of bgjob failed in your transaction: roll it back and begin anew",
+    )
+    .because(cause)
+}
+
 /// By SQLSTATE: <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
 fn refused(code: &str) -> (ErrorKind, &'static str) {
     match code {

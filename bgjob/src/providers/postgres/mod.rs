@@ -18,6 +18,7 @@ mod db;
 mod drivers;
 mod end;
 mod error;
+mod floors;
 mod lanes;
 mod options;
 mod read;
@@ -212,6 +213,7 @@ impl JobStore for PostgresStore {
     }
 
     async fn sweep(&self, limit: usize, policy: &SweepPolicy) -> Result<Vec<Swept>> {
+        self.db.look_below().await?;
         let mut news = News::default();
         let swept = self.db.sweep(limit, policy, &mut news).await;
         self.tell(&news);

@@ -59,13 +59,14 @@ statements! {
         OR EXISTS (SELECT FROM $schema$.gone g WHERE g.hi >= n.id AND g.lo <= n.id \
             AND g.until > $schema$.now_ms($1) AND n.id = ANY(g.ids))";
     key_holders = "SELECT id, unique_key FROM $schema$.jobs WHERE unique_key = ANY($1::bytea[])";
-    claim_ready = "SELECT * FROM $schema$.claim_ready($1, $2, $3, $4, $5, $6, $7, $8, NULL)";
+    claim_ready = "SELECT * FROM $schema$.claim_ready($1, $2, $3, $4, $5, $6, $7, $8, $9, NULL)";
+    below = "SELECT lane, rank, due_at FROM $schema$.below($1, $2)";
     claim_entries = "SELECT * FROM $schema$.claim_entries($1, $2, $3, $4, $5, $6, $7, $8, $9)";
     held_by = "SELECT * FROM $schema$.held_by($1)";
     holds_suspect = "SELECT $schema$.holds_suspect($1) AS holds";
     succeed = "SELECT $schema$.succeed($1, $2, $3, $4, $5) AS ids";
     succeed_and_claim = "SELECT * FROM $schema$.succeed_and_claim($1, $2, $3, $4, $5, $6, $7, $8, \
-        $9, $10, $11, $12)";
+        $9, $10, $11, $12, $13)";
     renew = "SELECT id, token, cancel FROM $schema$.renew($1, $2, $3, $4, $5)";
     save = "SELECT $schema$.save($1, $2) AS ids";
     due = "SELECT kind, id FROM $schema$.due($1, $2, $3, $4)";

@@ -74,8 +74,8 @@ BEGIN
 END $$;
 
 -- What a claim hands out. The first row has no id: its times are the store's now (`created_at`) and
--- the next due time (`due_at`), its lane is how many lanes there are, and `done` are the jobs that
--- succeeded in the same call.
+-- the next due time (`due_at`), its lane is how many lanes there are, `since` is how many entries were
+-- walked over, dead ones too, and `done` are the jobs that succeeded in the same call.
 CREATE TYPE $schema$.claimed AS (
     id uuid, lane int, fence bigint, rank smallint, created_at bigint, due_at bigint,
     retain bigint, max_attempts int, max_crashes int, expires bigint, deadline bigint,
@@ -96,17 +96,21 @@ BEGIN
         ORDER BY n.nth;
 END $$;
 
--- T2 for what is ready: at most `p_max[w]` of the lanes whose `p_of` is w.
+-- T2 for what is ready: at most `p_max[w]` of the lanes whose `p_of` is w. Where `p_floors` has a
+-- time for a lane and a rank (four a lane), no earlier entry is looked at: there are but dead ones.
 CREATE FUNCTION $schema$.claim_ready(
-    clock bigint, p_lanes int[], p_of int[], p_max int[], p_suspect bool, p_token uuid,
-    p_owner uuid, p_lease bigint, p_done uuid[])
+    clock bigint, p_lanes int[], p_of int[], p_max int[], p_suspect bool, p_floors bigint[],
+    p_token uuid, p_owner uuid, p_lease bigint, p_done uuid[])
 RETURNS SETOF $schema$.claimed LANGUAGE plpgsql ROWS 100 SET enable_seqscan = off SET jit = off AS $$
 DECLARE
     v_now bigint := $schema$.now_ms(clock);
     v_wanted bool;
     v_suspect bool;
     v_lanes int[];
+    v_nths int[];
     v_asked int[];
+    v_index CONSTANT oid := '$schema$.ready_pkey'::regclass;
+    v_walked bigint := pg_stat_get_xact_tuples_returned(v_index);
     v_ids uuid[];
     v_revs int[];
     v_all uuid[] := '{}';
@@ -130,8 +134,9 @@ BEGIN
                     AND e.rank = r.rank::smallint AND e.due_at <= v_now LIMIT 1) e);
         FOR w IN 1..cardinality(p_max) LOOP
             v_left := p_max[w];
-            SELECT array_agg(l.lane) INTO v_lanes
-                FROM unnest(p_lanes, p_of) AS l(lane, of_want) WHERE l.of_want = w;
+            SELECT array_agg(l.lane), array_agg(4 * (l.nth - 1) + 1) INTO v_lanes, v_nths
+                FROM unnest(p_lanes, p_of) WITH ORDINALITY AS l(lane, of_want, nth)
+                WHERE l.of_want = w;
             CONTINUE WHEN v_left <= 0 OR v_lanes IS NULL;
             v_asked := v_asked || v_lanes;
             IF cardinality(v_lanes) = 1 AND NOT v_suspect THEN
@@ -141,6 +146,7 @@ BEGIN
                     SELECT e.tid FROM generate_series(0, 3) AS r(rank) CROSS JOIN LATERAL (
                         SELECT ctid AS tid FROM $schema$.ready e
                         WHERE e.lane = v_lanes[1] AND NOT e.suspect AND e.rank = r.rank::smallint
+                          AND e.due_at >= coalesce(p_floors[v_nths[1] + r.rank], 0)
                           AND e.due_at <= v_now AND (e.until IS NULL OR e.until > v_now)
                         ORDER BY e.due_at, e.id LIMIT v_left + 1 FOR UPDATE SKIP LOCKED) e
                     LIMIT v_left + 1
@@ -148,10 +154,10 @@ BEGIN
                     DELETE FROM $schema$.ready
                     WHERE ctid = ANY(ARRAY(SELECT tid FROM seen LIMIT v_left))
                     RETURNING rank, due_at, id, rev)
-                SELECT array_agg(id ORDER BY rank, due_at, id),
-                    array_agg(rev ORDER BY rank, due_at, id),
+                SELECT array_agg(id), array_agg(rev),
                     v_more OR (SELECT count(*) FROM seen) > v_left
-                INTO v_ids, v_revs, v_more FROM taken;
+                INTO v_ids, v_revs, v_more
+                FROM (SELECT id, rev FROM taken ORDER BY rank, due_at, id) t;
                 IF v_ids IS NOT NULL THEN
                     v_all := v_all || v_ids;
                     v_all_revs := v_all_revs || v_revs;
@@ -161,9 +167,11 @@ BEGIN
                 FOR r IN 0..3 LOOP
                     EXIT WHEN v_left = 0;
                     WITH seen AS MATERIALIZED (
-                        SELECT e.*, false AS suspect FROM unnest(v_lanes) AS l(lane) CROSS JOIN LATERAL (
+                        SELECT e.*, false AS suspect FROM unnest(v_lanes, v_nths) AS l(lane, nth)
+                        CROSS JOIN LATERAL (
                             SELECT ctid AS tid, e.due_at, e.id FROM $schema$.ready e
                             WHERE e.lane = l.lane AND NOT e.suspect AND e.rank = r::smallint
+                              AND e.due_at >= coalesce(p_floors[l.nth + r], 0)
                               AND e.due_at <= v_now AND (e.until IS NULL OR e.until > v_now)
                             ORDER BY e.due_at, e.id LIMIT v_left + 1 FOR UPDATE SKIP LOCKED) e
                         UNION ALL
@@ -180,10 +188,10 @@ BEGIN
                             SELECT tid FROM counted WHERE NOT suspect OR nth = 1
                             ORDER BY due_at, id LIMIT v_left))
                         RETURNING due_at, id, rev, suspect)
-                    SELECT array_agg(id ORDER BY due_at, id), array_agg(rev ORDER BY due_at, id),
-                        coalesce(bool_or(suspect), false),
+                    SELECT array_agg(id), array_agg(rev), coalesce(bool_or(suspect), false),
                         v_more OR (SELECT count(*) FROM counted WHERE NOT suspect OR nth = 1) > v_left
-                    INTO v_ids, v_revs, v_found, v_more FROM taken;
+                    INTO v_ids, v_revs, v_found, v_more
+                    FROM (SELECT id, rev, suspect FROM taken ORDER BY due_at, id) t;
                     IF v_ids IS NOT NULL THEN
                         v_all := v_all || v_ids;
                         v_all_revs := v_all_revs || v_revs;
@@ -196,11 +204,13 @@ BEGIN
         END LOOP;
         EXIT WHEN v_more;
         SELECT min(e.due_at) INTO v_head.due_at
-        FROM unnest(p_lanes) AS l(lane)
+        FROM unnest(p_lanes) WITH ORDINALITY AS l(lane, nth)
         CROSS JOIN generate_series(0, 3) AS r(rank) CROSS JOIN (VALUES (false), (true)) AS s(suspect)
         CROSS JOIN LATERAL (
             SELECT e.due_at FROM $schema$.ready e
             WHERE e.lane = l.lane AND e.suspect = s.suspect AND e.rank = r.rank::smallint
+              AND e.due_at >= CASE WHEN s.suspect THEN 0
+                  ELSE coalesce(p_floors[4 * (l.nth - 1) + 1 + r.rank], 0) END
               AND (e.until IS NULL OR e.until > v_now)
             ORDER BY e.due_at, e.id LIMIT 1) e
         WHERE v_wanted OR NOT s.suspect;
@@ -213,11 +223,34 @@ BEGIN
     END LOOP;
     v_head.created_at := v_now;
     v_head.done := p_done;
+    v_head.since := pg_stat_get_xact_tuples_returned(v_index) - v_walked;
     SELECT count(*) INTO v_head.lane FROM $schema$.lanes;
     RETURN NEXT v_head;
     IF cardinality(v_all) > 0 THEN
         RETURN QUERY SELECT * FROM $schema$.hold(v_now, v_all, v_all_revs, p_token, p_owner, p_lease);
     END IF;
+END $$;
+
+-- Entries that a claim with these floors does not see: the earliest of each lane and rank. The last
+-- row has no lane: its `due_at` is how many entries were walked over.
+CREATE FUNCTION $schema$.below(p_lanes int[], p_floors bigint[])
+RETURNS TABLE(lane int, rank int, due_at bigint) LANGUAGE plpgsql STABLE
+SET enable_seqscan = off SET jit = off AS $$
+#variable_conflict use_column
+DECLARE
+    v_index CONSTANT oid := '$schema$.ready_pkey'::regclass;
+    v_walked bigint := pg_stat_get_xact_tuples_returned(v_index);
+BEGIN
+    RETURN QUERY SELECT l.lane, r.rank, e.due_at
+        FROM unnest(p_lanes) WITH ORDINALITY AS l(lane, nth)
+        CROSS JOIN generate_series(0, 3) AS r(rank)
+        CROSS JOIN LATERAL (
+            SELECT e.due_at FROM $schema$.ready e
+            WHERE e.lane = l.lane AND NOT e.suspect AND e.rank = r.rank::smallint
+              AND e.due_at < p_floors[4 * (l.nth - 1) + 1 + r.rank]
+            ORDER BY e.due_at LIMIT 1) e;
+    RETURN QUERY SELECT NULL::int, NULL::int,
+        pg_stat_get_xact_tuples_returned(v_index) - v_walked;
 END $$;
 
 -- T2 by id: of these entries, those that are still there.
@@ -375,14 +408,14 @@ END $$;
 -- T4 and T2 in one commit.
 CREATE FUNCTION $schema$.succeed_and_claim(
     clock bigint, p_ids uuid[], p_tokens uuid[], p_results text[], p_own uuid[],
-    p_lanes int[], p_of int[], p_max int[], p_suspect bool, p_token uuid, p_owner uuid,
-    p_lease bigint)
+    p_lanes int[], p_of int[], p_max int[], p_suspect bool, p_floors bigint[], p_token uuid,
+    p_owner uuid, p_lease bigint)
 RETURNS SETOF $schema$.claimed LANGUAGE plpgsql ROWS 100 AS $$
 DECLARE
     v_done uuid[] := $schema$.succeed(clock, p_ids, p_tokens, p_results, p_own);
 BEGIN
     RETURN QUERY SELECT * FROM $schema$.claim_ready(
-        clock, p_lanes, p_of, p_max, p_suspect, p_token, p_owner, p_lease, v_done);
+        clock, p_lanes, p_of, p_max, p_suspect, p_floors, p_token, p_owner, p_lease, v_done);
 END $$;
 
 -- T3. A job that is renewed for the first time leaves its grant for a lease of its own. Who gets
