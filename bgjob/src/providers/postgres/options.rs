@@ -152,11 +152,15 @@ impl PostgresOptions {
     /// The server is reached through a pooler that gives a connection for one transaction only
     /// (PgBouncer with `pool_mode = transaction`). Nothing is prepared and nobody listens then:
     /// work of other processes is found by a look each second, and each call is a transaction of
-    /// four round trips. Not yet tested against a real pooler.
+    /// five round trips.
     #[must_use]
     pub fn behind_pooler(mut self) -> Self {
         self.pooled = true;
-        self.connect = self.connect.statement_cache_capacity(0);
+        self.connect = self
+            .connect
+            .statement_cache_capacity(0)
+            // PgBouncer refuses a connection that sets what it does not know.
+            .extra_float_digits(None);
         self
     }
 
@@ -178,7 +182,7 @@ impl PostgresOptions {
         PostgresStore::start(self).await
     }
 
-    fn check(&self) -> Result<()> {
+    pub(super) fn check(&self) -> Result<()> {
         let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
         let name = self.schema.as_bytes();
         if name.is_empty()

@@ -74,8 +74,9 @@ pub(super) async fn migrations(db: &mut PgConnection, schema: &str) -> Result<Ve
 
 /// The version of the tables that are there; 0 where there are none.
 async fn version(db: &mut PgConnection, schema: &str) -> Result<usize> {
-    let there = "SELECT to_regclass($1 || '.migrations') IS NOT NULL AS there";
-    let row = sqlx::query(there).bind(schema).fetch_one(&mut *db).await;
+    // In one message each: a pooler may give the next another connection.
+    let there = format!("SELECT to_regclass('{schema}.migrations') IS NOT NULL AS there");
+    let row = raw_sql(AssertSqlSafe(there)).fetch_one(&mut *db).await;
     if !row
         .and_then(|row| row.try_get::<bool, _>("there"))
         .map_err(unreachable)?
@@ -83,7 +84,7 @@ async fn version(db: &mut PgConnection, schema: &str) -> Result<usize> {
         return Ok(0);
     }
     let last = format!("SELECT coalesce(max(version), 0) AS version FROM {schema}.migrations");
-    let row = sqlx::query(AssertSqlSafe(last)).fetch_one(db).await;
+    let row = raw_sql(AssertSqlSafe(last)).fetch_one(db).await;
     let version: i32 = row
         .and_then(|row| row.try_get("version"))
         .map_err(translate)?;
@@ -96,7 +97,7 @@ async fn version(db: &mut PgConnection, schema: &str) -> Result<usize> {
 /// `Unsupported` where they were made by a newer version, `InvalidInput` where they are missing and
 /// may not be made.
 pub(super) async fn prepare(db: &mut PgConnection, schema: &str, migrate: bool) -> Result<()> {
-    let encoding = sqlx::query("SELECT current_setting('server_encoding') AS encoding");
+    let encoding = raw_sql("SELECT current_setting('server_encoding') AS encoding");
     let row = encoding.fetch_one(&mut *db).await.map_err(unreachable)?;
     let encoding: String = row.try_get("encoding").map_err(translate)?;
     if encoding != "UTF8" {
