@@ -51,7 +51,7 @@ impl Db {
             sql: Sql::new(&options.schema),
             lanes: Lanes::default(),
             calls: options.calls(),
-            renewals: options.own_pool(2),
+            renewals: options.renewals(),
             pooled: options.pooled,
             clock: options.clock.clone(),
             touches: AtomicBool::new(false),

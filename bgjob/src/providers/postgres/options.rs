@@ -2,7 +2,10 @@
 
 use std::{str::FromStr, sync::Arc, time::Duration};
 
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::{
+    Connection,
+    postgres::{PgConnectOptions, PgPool, PgPoolOptions},
+};
 
 use crate::{Clock, Error, ErrorKind, Result};
 
@@ -36,6 +39,9 @@ const PREFIX: &str = "bgjob.";
 /// How long one statement may take. A dispatcher waits 10 s for a call, and is to hear from the
 /// server that it was cancelled.
 pub(super) const STATEMENT: Duration = Duration::from_secs(8);
+
+/// A connection that was idle for this long is asked whether it still is one.
+const IDLE: Duration = Duration::from_secs(1);
 
 impl PostgresOptions {
     /// The schema that the tables are in, unless told otherwise.
@@ -215,6 +221,33 @@ impl PostgresOptions {
 
     /// So many connections of our own, made when they are needed.
     pub(super) fn own_pool(&self, connections: u32) -> PgPool {
+        // A server that went away and came back leaves connections that are none any more. Those
+        // in use say so; those that lie idle are asked, so that not each costs a call its answer.
+        self.pool_of(connections)
+            .before_acquire(|connection, about| {
+                Box::pin(
+                    async move { Ok(about.idle_for < IDLE || connection.ping().await.is_ok()) },
+                )
+            })
+            .connect_lazy_with(self.connecting())
+    }
+
+    /// Connections for renewing leases. They die with the runtime of the thread that they were made
+    /// in, so the next dispatcher of the process has to ask each.
+    pub(super) fn renewals(&self) -> PgPool {
+        self.pool_of(2)
+            .test_before_acquire(true)
+            .connect_lazy_with(self.connecting())
+    }
+
+    fn pool_of(&self, connections: u32) -> PgPoolOptions {
+        PgPoolOptions::new()
+            .max_connections(connections)
+            .acquire_timeout(STATEMENT)
+            .test_before_acquire(false)
+    }
+
+    fn connecting(&self) -> PgConnectOptions {
         let mut connect = self.connect.clone().application_name("bgjob");
         if !self.pooled {
             let statement = STATEMENT.as_millis().to_string();
@@ -226,11 +259,7 @@ impl PostgresOptions {
                 ("search_path", "pg_catalog"),
             ]);
         }
-        PgPoolOptions::new()
-            .max_connections(connections)
-            .acquire_timeout(STATEMENT)
-            .test_before_acquire(false)
-            .connect_lazy_with(connect)
+        connect
     }
 }
 
