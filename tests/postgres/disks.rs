@@ -1,8 +1,8 @@
 //! A disk that is full.
 //!
-//! The tables get a disk of their own: a file system of a few MiB that the test mounts, in a mount
-//! namespace that ends with it. For that it runs itself again as a process. Where that is not
-//! allowed nothing is shown, and the output says so.
+//! Tables, or a whole server, get a disk of their own: a file system of some MiB that the test
+//! mounts, in a mount namespace that ends with it. For that it runs itself again as a process.
+//! Where that is not allowed nothing is shown, and the output says so.
 
 use std::{
     env, fs,
@@ -11,7 +11,7 @@ use std::{
     sync::Arc,
 };
 
-use bgjob::{Error, ErrorKind, JobId, JobManager, JobState};
+use bgjob::{Error, ErrorKind, JobId, JobManager, JobState, Running};
 
 use crate::{
     servers::postgres::Server,
@@ -22,7 +22,7 @@ use crate::{
 const DISK: &str = "BGJOB_TEST_DISK";
 
 /// How a process comes to a disk that can be filled. The server is another user.
-const MOUNT: &str = r#"mount -t tmpfs -o size=8m,mode=777 none "$0" && exec "$@""#;
+const MOUNT: &str = r#"mount -t tmpfs -o size=$SIZE,mode=777 none "$0" && exec "$@""#;
 
 /// A folder gone with the test.
 struct Folder(PathBuf);
@@ -34,13 +34,14 @@ impl Drop for Folder {
     }
 }
 
-#[test]
-fn a_full_disk_is_named_and_loses_nothing() {
+/// Runs a test of this file in a process with a disk of its own.
+fn run_apart(test: &str, size: &str) {
     let disk = Folder(env::temp_dir().join(format!("bgjob-disk-{}", JobId::new())));
     fs::create_dir(&disk.0).expect("the folder for temporary files can be written");
     let apart = || {
         let mut command = Command::new("unshare");
         command.args(["--mount", "sh", "-c", MOUNT]).arg(&disk.0);
+        command.env("SIZE", size);
         command
     };
     let trial = apart()
@@ -49,19 +50,34 @@ fn a_full_disk_is_named_and_loses_nothing() {
         .stderr(Stdio::null())
         .status();
     if !trial.is_ok_and(|status| status.success()) {
-        println!("left out: no disk can be mounted here");
+        println!("{test}: left out, as no disk can be mounted here");
         return;
     }
     let output = apart()
         .arg(env::current_exe().expect("the test has a path"))
-        .args(["--exact", "disks::process_that_fills_a_disk", "--nocapture"])
+        .args(["--exact", test, "--nocapture"])
         .env(DISK, &disk.0)
         .output()
         .expect("it can be run again");
     let text = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{text}\n{errors}");
-    assert!(text.contains("1 passed"), "it has another name: {text}");
+    assert!(text.contains("1 passed"), "{test} has another name: {text}");
+}
+
+/// The disk of this process, if it is one that was started for a test.
+fn disk() -> Option<PathBuf> {
+    env::var_os(DISK).map(PathBuf::from)
+}
+
+#[test]
+fn a_full_disk_is_named_and_loses_nothing() {
+    run_apart("disks::process_that_fills_a_disk", "8m");
+}
+
+#[test]
+fn a_disk_that_is_full_with_the_servers_log_too_loses_nothing() {
+    run_apart("disks::process_that_fills_the_only_disk", "112m");
 }
 
 /// Enqueues until there is no more room; answers the error.
@@ -75,8 +91,24 @@ async fn fill(jobs: &JobManager, stored: &mut Vec<JobId>) -> Error {
             Ok(job) => stored.push(job.id()),
             Err(error) => return error,
         }
-        assert!(stored.len() < 1_000, "the disk is of 8 MiB");
+        assert!(stored.len() < 3_000, "no disk here is so large");
     }
+}
+
+/// Runs all that was stored, and then it is over.
+async fn run_all(jobs: &JobManager, stored: &[JobId], running: Running, told: &Told) {
+    for (n, id) in (0..).zip(stored) {
+        let handle = jobs.handle::<u64>(*id);
+        let result = soon(handle.result()).await;
+        assert_eq!(result.expect("it succeeded"), n);
+    }
+    assert!(running.health().is_good());
+    let _ = running.shutdown().await;
+    told.each_once(stored.len() as u64);
+    let counts = jobs.counts().await.expect("it answers");
+    assert_eq!(counts.len(), 1);
+    assert_eq!(counts[0].state, JobState::Succeeded);
+    assert_eq!(counts[0].jobs, stored.len() as u64);
 }
 
 /// Makes a server whose tables are on this disk.
@@ -96,10 +128,10 @@ async fn serve(disk: &Path) -> Server {
     server
 }
 
-/// What the test above starts; by itself it has no disk and does nothing.
+/// What a test above starts; by itself it has no disk and does nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn process_that_fills_a_disk() {
-    let Some(disk) = env::var_os(DISK).map(PathBuf::from) else {
+    let Some(disk) = disk() else {
         return;
     };
     let server = serve(&disk).await;
@@ -122,16 +154,53 @@ async fn process_that_fills_a_disk() {
     fs::remove_file(&ballast).expect("it is there");
     let repeated = tell::enqueue(&jobs, stored.len() as u64).id(unstored);
     stored.push(repeated.await.expect("there is room").id());
-    for (n, id) in (0..).zip(&stored) {
-        let handle = jobs.handle::<u64>(*id);
-        let result = soon(handle.result()).await;
-        assert_eq!(result.expect("it succeeded"), n);
+    run_all(&jobs, &stored, running, &told).await;
+}
+
+/// What a test above starts; by itself it has no disk and does nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn process_that_fills_the_only_disk() {
+    let Some(disk) = disk() else {
+        return;
+    };
+    let server = Server::start_in(&disk, &["max_wal_size=32MB", "min_wal_size=32MB"]);
+    let jobs = JobManager::connect(server.url()).await.expect("it runs");
+    let ballast = disk.join("ballast");
+    // Less than the next file of its write-ahead log takes: without that the server can do nothing,
+    // and may stop and try to come back until there is room.
+    let left = free(&disk) - (13 << 20);
+    fs::write(&ballast, vec![1; left]).expect("there is as much");
+    let mut stored = Vec::new();
+    let error = fill(&jobs, &mut stored).await;
+    let unstored = error.job_id().expect("it says which it was about");
+    for error in [error, fill(&jobs, &mut stored).await] {
+        assert!(error.is_retryable(), "{error:?}");
     }
-    assert!(running.health().is_good());
-    let _ = running.shutdown().await;
-    told.each_once(stored.len() as u64);
-    let counts = jobs.counts().await.expect("it answers");
-    assert_eq!(counts.len(), 1);
-    assert_eq!(counts[0].state, JobState::Succeeded);
-    assert_eq!(counts[0].jobs, stored.len() as u64);
+    let told = Arc::<Told>::default();
+    let running = dispatcher(&jobs, &told).start().await.expect("it starts");
+    fs::remove_file(&ballast).expect("it is there");
+    let repeated = loop {
+        let again = tell::enqueue(&jobs, stored.len() as u64).id(unstored);
+        match soon(again.into_future()).await {
+            Err(error) => assert!(error.is_retryable(), "{error:?}"),
+            done => break done.expect("there is room"),
+        }
+        tokio::task::yield_now().await;
+    };
+    stored.push(repeated.id());
+    run_all(&jobs, &stored, running, &told).await;
+}
+
+/// How many bytes fit onto a disk.
+fn free(disk: &Path) -> usize {
+    let output = Command::new("df")
+        .args(["--output=avail", "-B1"])
+        .arg(disk)
+        .output();
+    let output = output.expect("`df` is there").stdout;
+    let text = String::from_utf8_lossy(&output);
+    let bytes = text.lines().last().map(|line| line.trim().parse());
+    bytes
+        .expect("it prints a line")
+        .expect("it prints a number")
 }

@@ -64,8 +64,16 @@ impl Server {
     /// # Panics
     /// Where there is no PostgreSQL: `.ci/test` installs it.
     pub(crate) fn start(settings: &[&str]) -> Self {
-        let folder = std::env::temp_dir().join(format!("bgjob-postgres-{}", bgjob::JobId::new()));
-        fs::create_dir(&folder).expect("the folder for temporary files can be written");
+        Self::start_in(&std::env::temp_dir(), settings)
+    }
+
+    /// The same, with its data in a folder of its own within this one.
+    ///
+    /// # Panics
+    /// Where there is no PostgreSQL: `.ci/test` installs it.
+    pub(crate) fn start_in(parent: &Path, settings: &[&str]) -> Self {
+        let folder = parent.join(format!("bgjob-postgres-{}", bgjob::JobId::new()));
+        fs::create_dir(&folder).expect("its parent can be written");
         let line = unprivileged(program("initdb"));
         if line.len() > 1 {
             let owned = Command::new("chown").arg("postgres").arg(&folder).status();

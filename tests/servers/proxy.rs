@@ -78,10 +78,15 @@ impl Proxy {
     }
 
     /// Lets the n-th statement from now on reach the server and end there, then cuts its connection
-    /// in place of passing on the answer. Returns when that has happened.
-    pub(crate) async fn swallow(&self, nth: u64) {
-        let done = self.orders.swallowed.notified();
+    /// in place of passing on the answer. With 0, none.
+    pub(crate) fn swallow(&self, nth: u64) {
         self.orders.left.store(nth, Relaxed);
+    }
+
+    /// The same, and returns when that has happened.
+    pub(crate) async fn until_swallowed(&self, nth: u64) {
+        let done = self.orders.swallowed.notified();
+        self.swallow(nth);
         done.await;
     }
 }
