@@ -1,6 +1,9 @@
 //! Servers that crash, cut connections, or take no writes.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bgjob::{
     ErrorKind, JobId, JobManager, JobStore,
@@ -40,6 +43,33 @@ async fn connections_that_were_cut_are_made_again() {
     }
     let stored = store.get(&[job.id]).await.expect("it answers");
     assert!(stored[0].is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_lay_idle_cost_no_call_its_answer() {
+    let database = database().await;
+    let options = PostgresOptions::from_url(&url(&database)).expect("it is a URL");
+    let store = Arc::new(open(&options).await);
+    let create_some = async || {
+        let calls: Vec<_> = (0..8)
+            .map(|_| {
+                let store = Arc::clone(&store);
+                tokio::spawn(async move { store.create(&[new(None)]).await })
+            })
+            .collect();
+        for call in calls {
+            call.await.expect("no panic").expect("it answers");
+        }
+    };
+    create_some().await;
+    terminate(&database).await;
+    // A wait ends by itself after a second at the latest.
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_millis(1500) {
+        let waited = store.wait_ready(&[Arc::from("nothing")]).await;
+        waited.expect("it answers");
+    }
+    create_some().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
