@@ -1,7 +1,9 @@
 //! The conformance suites, on every provider there is.
 
-#[path = "servers/postgres.rs"]
-mod postgres_server;
+mod servers {
+    pub(crate) mod pgbouncer;
+    pub(crate) mod postgres;
+}
 
 use std::{
     path::PathBuf,
@@ -24,7 +26,7 @@ use bgjob::{
         conformance::{Clocked, DOCUMENT_CASES, QUEUE_CASES, STORE_CASES, Stored, Timed},
     },
 };
-use postgres_server::Server;
+use servers::{pgbouncer::PgBouncer, postgres::Server};
 
 async fn memory() -> Clocked {
     let clock = ManualClock::new();
@@ -88,13 +90,20 @@ async fn sqlite_wrapped() -> Clocked {
 
 bgjob::store_conformance!(sqlite_wrapped, sqlite_wrapped);
 
-/// Opens a schema of one test's own.
-async fn open_schema(clock: &ManualClock) -> PostgresStore {
+fn server() -> &'static Server {
     // Whether a commit is on the disk is not what these cases are about.
     static SERVER: OnceLock<Server> = OnceLock::new();
-    let server = SERVER.get_or_init(|| Server::start(&["fsync=off"]));
+    SERVER.get_or_init(|| Server::start(&["fsync=off"]))
+}
+
+/// Opens a schema of one test's own.
+async fn open_schema(clock: &ManualClock) -> PostgresStore {
+    open_schema_at(&server().url(), clock).await
+}
+
+async fn open_schema_at(url: &str, clock: &ManualClock) -> PostgresStore {
     let name = JobId::new().to_string().replace('-', "");
-    let options = PostgresOptions::from_url(&server.url()).expect("it is a URL");
+    let options = PostgresOptions::from_url(url).expect("it is a URL");
     let options = options.schema(&format!("jobs_{name}")).connections(4);
     let opened = options.clock(Arc::new(clock.clone())).open().await;
     opened.expect("tables can be made in an empty schema")
@@ -114,6 +123,17 @@ async fn postgres_wrapped() -> Clocked {
 }
 
 bgjob::store_conformance!(postgres_wrapped, postgres_wrapped);
+
+/// Behind a pooler that has fewer connections than the cases make.
+async fn postgres_pooled() -> Clocked {
+    static POOLER: OnceLock<PgBouncer> = OnceLock::new();
+    let pooler = POOLER.get_or_init(|| PgBouncer::start(server(), 5));
+    let url = format!("{}?bgjob.pooler=transaction", pooler.url("postgres"));
+    let clock = ManualClock::new();
+    Clocked::new(open_schema_at(&url, &clock).await, clock)
+}
+
+bgjob::store_conformance!(postgres_pooled, postgres_pooled, without = [Wakes]);
 
 async fn memory_documents() -> Stored {
     Stored::new(MemoryDocuments::new(Arc::new(ManualClock::new())))

@@ -1,4 +1,5 @@
-//! The scenario `kill`: workers are killed and frozen at random under a steady load.
+//! The scenario `kill`: workers are killed and frozen at random under a steady load, and the
+//! server too where the store has one.
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,6 +24,8 @@ pub(crate) struct Plan {
     pub(crate) jobs: u64,
     pub(crate) kills: usize,
     pub(crate) stops: usize,
+    /// Of the server, where there is one.
+    pub(crate) server_kills: usize,
     /// Who is in the middle of a job that has crashed more often than this is not struck.
     pub(crate) spare: u64,
     pub(crate) long: bool,
@@ -36,13 +39,22 @@ impl Plan {
         // About twelve seconds of load, or eight minutes.
         let jobs = if long { 20_000 } else { 120 * ground.pace() };
         let jobs = ground.options.jobs.unwrap_or(jobs);
-        let kills = if long { 100 } else { 5 };
+        // Each crash of a server strikes all that is held, so half the kills do as much.
+        let served = ground.store.is_served();
+        let (kills, server_kills) = match (long, served) {
+            (true, true) => (50, 10),
+            (true, false) => (100, 0),
+            (false, true) => (5, 1),
+            (false, false) => (5, 0),
+        };
         let kills = ground.options.kills.unwrap_or(kills);
+        let server_kills = ground.options.server_kills.unwrap_or(server_kills);
         Self {
             calm: (jobs / 10).max(jobs.min(30 * ground.pace())),
             jobs,
             kills,
             stops: kills.div_ceil(8),
+            server_kills: if served { server_kills } else { 0 },
             spare: u64::from(long),
             long,
             // In the long form a job may crash a third time, and then waits ten minutes.
@@ -54,8 +66,9 @@ impl Plan {
 pub(crate) async fn run(ground: &Ground) -> bgjob::Result<Vec<String>> {
     let plan = Plan::new(ground);
     println!(
-        "  {} jobs in calm, {} under {} kills and {} stops; {WORKERS} workers, lease {LEASE:?}",
-        plan.calm, plan.jobs, plan.kills, plan.stops
+        "  {} jobs in calm, {} under {} kills, {} stops and {} kills of the server; \
+         {WORKERS} workers, lease {LEASE:?}",
+        plan.calm, plan.jobs, plan.kills, plan.stops, plan.server_kills
     );
     let jobs = ground.store.open(&ground.folder).await?;
     let ledger = Arc::new(Ledger::open(&ground.folder));
@@ -77,6 +90,7 @@ pub(crate) async fn run(ground: &Ground) -> bgjob::Result<Vec<String>> {
     let load = produce(plan.calm..plan.calm + plan.jobs);
     tokio::join!(
         nemesis::strike(ground, &mut crew, &ledger, plan),
+        nemesis::strike_server(ground, &ledger, plan),
         watch.until_over(&load, plan.patience)
     );
     // What a frozen worker did last may have come after the end of the last job.

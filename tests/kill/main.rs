@@ -28,17 +28,21 @@ mod worker;
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
     time::Duration,
 };
 
 use clap::Parser;
 
 use options::{Options, Scenario};
+use postgres::Server;
 use store::Store;
 
-/// What one run of a scenario has: a store, a folder of its own, and the size it is asked for.
+/// What one run of a scenario has: a store, its server if it has one, a folder of its own, and the
+/// size it is asked for.
 struct Ground {
     store: Store,
+    server: Option<Arc<Server>>,
     folder: PathBuf,
     options: Options,
 }
@@ -87,13 +91,14 @@ fn main() -> ExitCode {
 /// Runs one scenario. The folder of one that failed stays, to be looked into.
 async fn run(scenario: Scenario, store: Store, options: &Options) -> bool {
     let name = format!("bgjob-kill-{}-{}", std::process::id(), bgjob::JobId::new());
-    let ground = Ground {
+    let folder = std::env::temp_dir().join(name);
+    std::fs::create_dir_all(&folder).expect("a folder is made");
+    let mut ground = Ground {
         store,
-        folder: std::env::temp_dir().join(name),
+        server: store.serve(&folder).map(Arc::new),
+        folder,
         options: options.clone(),
     };
-    std::fs::create_dir_all(&ground.folder).expect("a folder is made");
-    let server = store.serve(&ground.folder);
     let faults = match scenario {
         Scenario::Kill => kill::run(&ground).await,
         Scenario::Poison => poison::run(&ground, poison::Evil::Abort).await,
@@ -101,7 +106,7 @@ async fn run(scenario: Scenario, store: Store, options: &Options) -> bool {
         Scenario::Shutdown => shutdown::run(&ground).await,
         Scenario::Soak => soak::run(&ground).await,
     };
-    drop(server);
+    drop(ground.server.take());
     let faults = faults.unwrap_or_else(|error| vec![format!("the harness ended early: {error}")]);
     if faults.is_empty() {
         println!("  verdict: good");

@@ -1,4 +1,4 @@
-//! The nemesis: kills and freezes workers while they hold jobs.
+//! The nemesis: kills and freezes workers while they hold jobs, and their server meanwhile.
 
 use std::{
     collections::HashMap,
@@ -52,6 +52,25 @@ pub(crate) async fn strike(ground: &Ground, crew: &mut Crew, ledger: &Arc<Ledger
     }
     while crew.workers.iter().any(|worker| worker.is_frozen()) {
         sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Crashes the server now and then, as the plan says. It comes back by itself.
+pub(crate) async fn strike_server(ground: &Ground, ledger: &Ledger, plan: Plan) {
+    let Some(server) = &ground.server else {
+        return;
+    };
+    let mut dice = fastrand::Rng::with_seed(plan.jobs + 1);
+    let span = load::span(plan.jobs, ground.pace()).mul_f64(0.9);
+    let pace = span / u32::try_from(plan.server_kills.max(1)).expect("not so many");
+    let begun = Instant::now();
+    for n in 0..plan.server_kills {
+        let due = pace * u32::try_from(n).expect("not so many") + pace.mul_f64(dice.f64());
+        sleep(due.saturating_sub(begun.elapsed())).await;
+        let server = Arc::clone(server);
+        ledger.note("server-kill", "-", 0);
+        let back = tokio::task::spawn_blocking(move || server.crash());
+        back.await.expect("it comes back");
     }
 }
 

@@ -15,7 +15,8 @@ pub(crate) struct Options {
     /// On which store; otherwise kill takes all, the others SQLite
     #[arg(long, value_enum)]
     store: Option<Store>,
-    /// The long form: kill with 20,000 jobs and 100 kills, shutdown at 200 points
+    /// The long form: kill with 20,000 jobs and 100 kills (50 where the server is killed too),
+    /// shutdown at 200 points
     #[arg(long)]
     pub(crate) long: bool,
     /// kill: how many jobs
@@ -24,6 +25,10 @@ pub(crate) struct Options {
     /// kill: how many kills; shutdown: how many signals
     #[arg(long)]
     pub(crate) kills: Option<usize>,
+    /// kill: how often the server crashes; otherwise once, in the long form ten times, if there is
+    /// one
+    #[arg(long)]
+    pub(crate) server_kills: Option<usize>,
     /// kill, shutdown: how many jobs every tenth of a second; otherwise what suits the store
     #[arg(long)]
     pub(crate) pace: Option<u64>,

@@ -15,6 +15,7 @@ pub(crate) struct Report {
     /// Kills of a process in the middle of jobs.
     pub(crate) hits: usize,
     pub(crate) stops: usize,
+    pub(crate) server_kills: usize,
     pub(crate) starts: usize,
     /// Second starts, by what became of the first one's process.
     pub(crate) after_kill: usize,
@@ -75,6 +76,10 @@ impl Report {
                 "the work ended too soon for all stops",
             ),
             (
+                self.server_kills == plan.server_kills,
+                "the server was not killed as often as it should be",
+            ),
+            (
                 self.hits * 10 >= self.kills * 9,
                 "too many kills hit nothing",
             ),
@@ -130,6 +135,7 @@ impl fmt::Display for Report {
                 self.kills, self.stops
             ),
         )?;
+        row("server kills", self.server_kills.to_string())?;
         let [p50, p99, max] = [50, 99, 100].map(|percent| percentile(&self.first, percent));
         row(
             "first recovery",

@@ -1,9 +1,13 @@
 //! The stores a run can be on. A further one is a variant, a name and a URL.
 
-use std::path::Path;
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use bgjob::{prelude::*, store::Documents};
 use clap::ValueEnum;
+use tokio::time::sleep;
 
 use crate::{postgres::Server, redb::SharedRedb};
 
@@ -58,9 +62,14 @@ impl Store {
         }
     }
 
+    /// Whether a server runs beside it, which can be killed too.
+    pub(crate) fn is_served(self) -> bool {
+        matches!(self, Self::Postgres)
+    }
+
     /// What has to run beside it. Where it is to be found is written into the run's folder.
     pub(crate) fn serve(self, folder: &Path) -> Option<Server> {
-        let server = matches!(self, Self::Postgres).then(|| Server::start(&[]));
+        let server = self.is_served().then(|| Server::start(&[]));
         if let Some(server) = &server {
             std::fs::write(folder.join(ADDRESS), server.url()).expect("the folder is ours");
         }
@@ -83,6 +92,25 @@ impl Store {
                 let url = std::fs::read_to_string(folder.join(ADDRESS));
                 JobManager::connect(url.expect("the run has a server")).await
             }
+        }
+    }
+
+    /// Opens it, also while its server is coming back.
+    pub(crate) async fn open_soon(self, folder: &Path) -> bgjob::Result<JobManager> {
+        again(async || self.open(folder).await).await
+    }
+}
+
+/// Asks again where the answer may be another one soon.
+pub(crate) async fn again<T>(ask: impl AsyncFn() -> bgjob::Result<T>) -> bgjob::Result<T> {
+    const PATIENCE: Duration = Duration::from_secs(30);
+    let begun = Instant::now();
+    loop {
+        match ask().await {
+            Err(error) if error.is_retryable() && begun.elapsed() < PATIENCE => {
+                sleep(Duration::from_millis(100)).await;
+            }
+            answer => return answer,
         }
     }
 }

@@ -126,7 +126,7 @@ pub(crate) async fn run(
     drain: Duration,
 ) -> bgjob::Result<()> {
     let ledger = Arc::new(Ledger::open(folder));
-    let jobs = store.open(folder).await?;
+    let jobs = store.open_soon(folder).await?;
     tokio::spawn(count_tasks(Arc::clone(&ledger)));
     let heard = Arc::clone(&ledger);
     let drained = JobDispatcher::builder(&jobs)

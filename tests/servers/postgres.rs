@@ -15,7 +15,7 @@ use std::{
 #[derive(Debug)]
 pub(crate) struct Server {
     folder: PathBuf,
-    port: u16,
+    pub(super) port: u16,
     guard: Option<Child>,
 }
 
@@ -46,7 +46,7 @@ fn program(name: &str) -> PathBuf {
 }
 
 /// A command line. The server refuses to run as root: then it runs as the user its package made.
-fn unprivileged(name: &str) -> Vec<PathBuf> {
+pub(super) fn unprivileged(program: PathBuf) -> Vec<PathBuf> {
     let is_root = fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0);
     let switch = [
         "setpriv",
@@ -55,7 +55,7 @@ fn unprivileged(name: &str) -> Vec<PathBuf> {
         "--clear-groups",
     ];
     let switch = switch.iter().filter(|_| is_root).map(PathBuf::from);
-    switch.chain([program(name)]).collect()
+    switch.chain([program]).collect()
 }
 
 impl Server {
@@ -64,9 +64,17 @@ impl Server {
     /// # Panics
     /// Where there is no PostgreSQL: `.ci/test` installs it.
     pub(crate) fn start(settings: &[&str]) -> Self {
-        let folder = std::env::temp_dir().join(format!("bgjob-postgres-{}", bgjob::JobId::new()));
-        fs::create_dir(&folder).expect("the folder for temporary files can be written");
-        let line = unprivileged("initdb");
+        Self::start_in(&std::env::temp_dir(), settings)
+    }
+
+    /// The same, with its data in a folder of its own within this one.
+    ///
+    /// # Panics
+    /// Where there is no PostgreSQL: `.ci/test` installs it.
+    pub(crate) fn start_in(parent: &Path, settings: &[&str]) -> Self {
+        let folder = parent.join(format!("bgjob-postgres-{}", bgjob::JobId::new()));
+        fs::create_dir(&folder).expect("its parent can be written");
+        let line = unprivileged(program("initdb"));
         if line.len() > 1 {
             let owned = Command::new("chown").arg("postgres").arg(&folder).status();
             assert!(
@@ -103,7 +111,7 @@ impl Server {
         let mut command = Command::new("sh");
         command
             .args(["-c", GUARD, "sh"])
-            .args(unprivileged("postgres"));
+            .args(unprivileged(program("postgres")));
         command.arg("-D").arg(self.folder.join("data"));
         let port = format!("port={}", self.port);
         let usual = [
@@ -177,7 +185,7 @@ impl Drop for Server {
     }
 }
 
-fn free_port() -> u16 {
+pub(super) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
     listener.local_addr().expect("it has an address").port()
 }

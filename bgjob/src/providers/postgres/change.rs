@@ -21,7 +21,7 @@ use crate::{
 use super::{
     create::millis,
     db::{Db, call, ids, uuids},
-    error::translate,
+    error::{is_taken, translate},
     rows::{self, Past, Place, Stored},
 };
 
@@ -393,9 +393,4 @@ impl Db {
             .bind(encode(&[change]));
         Ok(!ids(&self.row(save).await?)?.is_empty())
     }
-}
-
-/// Whether the server refused a row as another one has its key.
-fn is_taken(error: &Error) -> bool {
-    error.to_string().contains("sqlstate: 23505")
 }

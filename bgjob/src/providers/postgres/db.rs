@@ -64,7 +64,7 @@ impl Db {
             lanes: Lanes::default(),
             floors: Floors::default(),
             calls: options.calls(),
-            renewals: options.own_pool(2),
+            renewals: options.renewals(),
             pooled: options.pooled,
             clock: options.clock.clone(),
             touches: AtomicBool::new(false),

@@ -1,6 +1,30 @@
 //! What PostgreSQL's errors mean to a caller.
 
-use crate::{Error, ErrorKind};
+use std::{borrow::Cow, error::Error as StdError, fmt};
+
+use crate::{Error, ErrorKind, error::BoxError};
+
+/// What the server said, as the cause of an error.
+#[derive(Debug)]
+struct Refusal {
+    /// Its SQLSTATE.
+    code: Option<String>,
+    message: String,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl StdError for Refusal {}
+
+/// Whether the server refused a row as another one has its key.
+pub(super) fn is_taken(error: &Error) -> bool {
+    let refusal = error.source().and_then(<dyn StdError>::downcast_ref);
+    refusal.is_some_and(|refusal: &Refusal| refusal.code.as_deref() == Some("23505"))
+}
 
 /// sqlx's error as one of ours: what can pass is `Unavailable`, so that callers try again.
 ///
@@ -39,13 +63,13 @@ pub(super) fn translate(error: sqlx::Error) -> Error {
             "PostgreSQL answered something unexpected",
         ),
     };
-    let code = match &error {
-        sqlx::Error::Database(refusal) => refusal.code().map(std::borrow::Cow::into_owned),
-        _ => None,
-    };
-    let cause: crate::error::BoxError = match error {
-        sqlx::Error::Database(refusal) => refusal.message().to_owned().into(),
-        other => other.to_string().into(),
+    let (code, cause): (_, BoxError) = match error {
+        sqlx::Error::Database(refusal) => {
+            let code = refusal.code().map(Cow::into_owned);
+            let message = refusal.message().to_owned();
+            (code.clone(), Refusal { code, message }.into())
+        }
+        other => (None, other.to_string().into()),
     };
     let error = Error::new(kind, message).because(cause);
     match code {

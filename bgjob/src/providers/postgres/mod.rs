@@ -127,8 +127,10 @@ impl PostgresStore {
     /// which of them the database has had. Each is to be run in a transaction of its own.
     ///
     /// # Errors
-    /// `Unavailable` where the server can't be reached.
+    /// As [`PostgresOptions::open`].
     pub async fn migrations(options: &PostgresOptions) -> Result<Vec<Migration>> {
+        // Whoever runs them trusts the name that is in them.
+        options.check()?;
         let pool = options.calls();
         let mut connection = pool.acquire().await.map_err(options::unreachable)?;
         schema::migrations(&mut connection, &options.schema).await

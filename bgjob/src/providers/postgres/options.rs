@@ -2,7 +2,10 @@
 
 use std::{str::FromStr, sync::Arc, time::Duration};
 
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::{
+    Connection,
+    postgres::{PgConnectOptions, PgPool, PgPoolOptions},
+};
 
 use crate::{Clock, Error, ErrorKind, Result};
 
@@ -38,6 +41,9 @@ const PREFIX: &str = "bgjob.";
 /// How long one statement may take. A dispatcher waits 10 s for a call, and is to hear from the
 /// server that it was cancelled.
 pub(super) const STATEMENT: Duration = Duration::from_secs(8);
+
+/// A connection that was idle for this long is asked whether it still is one.
+const IDLE: Duration = Duration::from_secs(1);
 
 impl PostgresOptions {
     /// The schema that the tables are in, unless told otherwise.
@@ -155,11 +161,15 @@ impl PostgresOptions {
     /// The server is reached through a pooler that gives a connection for one transaction only
     /// (PgBouncer with `pool_mode = transaction`). Nothing is prepared and nobody listens then:
     /// work of other processes is found by a look each second, and each call is a transaction of
-    /// four round trips. Not yet tested against a real pooler.
+    /// five round trips.
     #[must_use]
     pub fn behind_pooler(mut self) -> Self {
         self.pooled = true;
-        self.connect = self.connect.statement_cache_capacity(0);
+        self.connect = self
+            .connect
+            .statement_cache_capacity(0)
+            // PgBouncer refuses a connection that sets what it does not know.
+            .extra_float_digits(None);
         self
     }
 
@@ -190,7 +200,7 @@ impl PostgresOptions {
         PostgresStore::start(self).await
     }
 
-    fn check(&self) -> Result<()> {
+    pub(super) fn check(&self) -> Result<()> {
         let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
         let name = self.schema.as_bytes();
         if name.is_empty()
@@ -223,6 +233,33 @@ impl PostgresOptions {
 
     /// So many connections of our own, made when they are needed.
     pub(super) fn own_pool(&self, connections: u32) -> PgPool {
+        // A server that went away and came back leaves connections that are none any more. Those
+        // in use say so; those that lie idle are asked, so that not each costs a call its answer.
+        self.pool_of(connections)
+            .before_acquire(|connection, about| {
+                Box::pin(
+                    async move { Ok(about.idle_for < IDLE || connection.ping().await.is_ok()) },
+                )
+            })
+            .connect_lazy_with(self.connecting())
+    }
+
+    /// Connections for renewing leases. They die with the runtime of the thread that they were made
+    /// in, so the next dispatcher of the process has to ask each.
+    pub(super) fn renewals(&self) -> PgPool {
+        self.pool_of(2)
+            .test_before_acquire(true)
+            .connect_lazy_with(self.connecting())
+    }
+
+    fn pool_of(&self, connections: u32) -> PgPoolOptions {
+        PgPoolOptions::new()
+            .max_connections(connections)
+            .acquire_timeout(STATEMENT)
+            .test_before_acquire(false)
+    }
+
+    fn connecting(&self) -> PgConnectOptions {
         let mut connect = self.connect.clone().application_name("bgjob");
         if !self.pooled {
             let statement = STATEMENT.as_millis().to_string();
@@ -234,11 +271,7 @@ impl PostgresOptions {
                 ("search_path", "pg_catalog"),
             ]);
         }
-        PgPoolOptions::new()
-            .max_connections(connections)
-            .acquire_timeout(STATEMENT)
-            .test_before_acquire(false)
-            .connect_lazy_with(connect)
+        connect
     }
 }
 

@@ -106,8 +106,9 @@ struct Tables {
 }
 
 async fn tables(db: &mut PgConnection, schema: &str) -> Result<Tables> {
-    let there = "SELECT to_regclass($1 || '.migrations') IS NOT NULL AS there";
-    let row = sqlx::query(there).bind(schema).fetch_one(&mut *db).await;
+    // In one message each: a pooler may give the next another connection.
+    let there = format!("SELECT to_regclass('{schema}.migrations') IS NOT NULL AS there");
+    let row = raw_sql(AssertSqlSafe(there)).fetch_one(&mut *db).await;
     if !row
         .and_then(|row| row.try_get::<bool, _>("there"))
         .map_err(unreachable)?
@@ -116,7 +117,7 @@ async fn tables(db: &mut PgConnection, schema: &str) -> Result<Tables> {
     }
     let last =
         format!("SELECT version, oldest FROM {schema}.migrations ORDER BY version DESC LIMIT 1");
-    let row = sqlx::query(AssertSqlSafe(last)).fetch_optional(db).await;
+    let row = raw_sql(AssertSqlSafe(last)).fetch_optional(db).await;
     let Some(row) = row.map_err(translate)? else {
         return Ok(Tables::default());
     };
@@ -137,7 +138,7 @@ async fn tables(db: &mut PgConnection, schema: &str) -> Result<Tables> {
 /// missing and may not be made.
 pub(super) async fn prepare(db: &mut PgConnection, options: &PostgresOptions) -> Result<()> {
     let (schema, migrate, known) = (&options.schema, options.migrate, options.known);
-    let encoding = sqlx::query("SELECT current_setting('server_encoding') AS encoding");
+    let encoding = raw_sql("SELECT current_setting('server_encoding') AS encoding");
     let row = encoding.fetch_one(&mut *db).await.map_err(unreachable)?;
     let encoding: String = row.try_get("encoding").map_err(translate)?;
     if encoding != "UTF8" {

@@ -1,0 +1,18 @@
+//! The PostgreSQL store against servers of its own: what the suites can't ask of a store.
+
+mod cuts;
+mod disks;
+mod exhausted;
+mod in_doubt;
+mod opening;
+mod outages;
+mod pooler;
+#[path = "../servers"]
+mod servers {
+    pub(crate) mod pgbouncer;
+    pub(crate) mod postgres;
+    pub(crate) mod proxy;
+}
+mod support;
+mod texts;
+mod together;

@@ -1,0 +1,107 @@
+//! Several at once, and waking across processes.
+
+use std::{
+    future::poll_fn,
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+    time::{Duration, Instant},
+};
+
+use bgjob::{
+    Due, JobStore,
+    job::transition::{Operated, Operation},
+    store::Created,
+};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, raw_sql};
+
+use crate::support::{count_at, fresh, new, open, server, soon};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_may_make_the_tables_at_once() {
+    let options = fresh();
+    let opens: Vec<_> = (0..8)
+        .map(|_| tokio::spawn(options.clone().open()))
+        .collect();
+    for open in opens {
+        open.await.expect("no panic").expect("one after the other");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_32_tasks_one_gets_the_key() {
+    let store = Arc::new(open(&fresh()).await);
+    let tasks: Vec<_> = (0..32)
+        .map(|_| {
+            let store = Arc::clone(&store);
+            tokio::spawn(async move { store.create(&[new(Some("one"))]).await })
+        })
+        .collect();
+    let mut created = 0;
+    for task in tasks {
+        let answer = task.await.expect("no panic").expect("it answers").remove(0);
+        created += usize::from(answer == Created::Created);
+        assert!(matches!(answer, Created::Created | Created::KeyTaken(_)));
+    }
+    assert_eq!(created, 1);
+}
+
+#[tokio::test]
+async fn a_job_of_another_process_wakes() {
+    let options = fresh();
+    let (here, there) = (open(&options).await, open(&options).await);
+    let queues = [Arc::from("default")];
+    // The first wait ends when it is listened; what is woken after that is woken by a job.
+    here.wait_ready(&queues).await.expect("it answers");
+    let begun = Instant::now();
+    for _ in 0..12 {
+        let mut wait = pin!(here.wait_ready(&queues));
+        let early = poll_fn(|context| Poll::Ready(wait.as_mut().poll(context).is_ready())).await;
+        there.create(&[new(None)]).await.expect("it answers");
+        if !early {
+            soon(wait).await.expect("it answers");
+        }
+    }
+    // By itself each wait ends after a second.
+    assert!(
+        begun.elapsed() < Duration::from_secs(6),
+        "{:?}",
+        begun.elapsed()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_taken_meanwhile_is_said_to_be() {
+    let store = Arc::new(open(&fresh()).await);
+    let (over, taker) = (new(Some("one")), new(None));
+    store
+        .create(&[over.clone(), taker.clone()])
+        .await
+        .expect("it answers");
+    store
+        .operate(over.id, &Operation::Cancel)
+        .await
+        .expect("it answers");
+    // Somebody is about to take the key, and whoever looks can't see it yet.
+    let connected = PgConnection::connect(&server().url()).await;
+    let mut other = connected.expect("the server answers");
+    let schema = store.schema().to_owned();
+    let take = format!(
+        "BEGIN; UPDATE {schema}.jobs SET unique_key = 'one' WHERE id = '{}'",
+        taker.id
+    );
+    let took = raw_sql(AssertSqlSafe(take)).execute(&mut other).await;
+    took.expect("it may take it");
+    let requeue = tokio::spawn({
+        let (store, id) = (Arc::clone(&store), over.id);
+        async move { store.operate(id, &Operation::Requeue(Due::Now)).await }
+    });
+    let waits = format!(
+        "SELECT count(*) FROM pg_stat_activity \
+         WHERE wait_event_type = 'Lock' AND query LIKE '%{schema}.save%'"
+    );
+    soon(async { while count_at(&server().url(), &waits).await == 0 {} }).await;
+    raw_sql("COMMIT").execute(&mut other).await.expect("it may");
+    let operated = soon(requeue).await.expect("no panic").expect("it answers");
+    assert_eq!(operated, Operated::KeyTaken(taker.id));
+}
