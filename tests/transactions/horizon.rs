@@ -1,5 +1,5 @@
-//! A transaction that is held open: what was claimed since can't be removed, and claims begin behind
-//! it.
+//! A transaction that is held open: what was claimed since can't be removed, and claims begin
+//! behind it.
 
 use std::{
     sync::Arc,

@@ -30,8 +30,8 @@ use crate::{
 ///
 /// Nothing is stored, and no dispatcher runs; the rest is the real way of an attempt: the metadata
 /// is written as JSON and read again, extractors are called, panics are caught, time-outs hold.
-/// What the handler wrote in a `JobTransaction` is rolled back in the end. (With tokio's time paused,
-/// `#[tokio::test(start_paused = true)]`, they take no time.)
+/// What the handler wrote in a `JobTransaction` is rolled back in the end. (With tokio's time
+/// paused, `#[tokio::test(start_paused = true)]`, time-outs take no time.)
 ///
 /// ```
 /// use bgjob::prelude::*;
