@@ -1,12 +1,11 @@
 //! Where claims begin to look, while the dead can't be removed.
 //!
-//! A claimed entry is dead, and vacuum removes it. As long as some transaction is held open, however
-//! little it does, vacuum can't, and each claim would walk over all entries that were claimed
-//! since: a million in ten minutes at two thousand jobs a second. So a process notes up to where its last
-//! claims found nothing left, and begins there. It does that only while there are many
-//! dead ones. What comes
-//! late below that (a job that is given back, a transaction that was slow to commit) is found by a
-//! look beside the claims, which may take its time.
+//! A claimed entry is dead, and vacuum removes it. As long as some transaction is held open,
+//! however little it does, vacuum can't, and each claim would walk over all entries that were
+//! claimed since: a million in ten minutes at two thousand jobs a second. So a process notes up
+//! to where its last claims found nothing left, and begins there. It does that only while there
+//! are many dead ones. What comes late below that (a job that is given back, a transaction that
+//! was slow to commit) is found by a look beside the claims, which may take its time.
 
 use std::{
     collections::HashMap,
