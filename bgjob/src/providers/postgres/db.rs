@@ -6,7 +6,8 @@ use std::sync::{
 };
 
 use sqlx::{
-    AssertSqlSafe, PgPool, Postgres, Row,
+    AssertSqlSafe, Connection, PgConnection, PgPool, Postgres, Row,
+    pool::PoolConnection,
     postgres::{PgArguments, PgRow},
     query::Query,
     raw_sql,
@@ -38,6 +39,31 @@ pub(super) struct Db {
     clock: Option<Arc<dyn Clock>>,
     /// Whether the index for touches is known to be there.
     touches: AtomicBool,
+}
+
+/// A connection in use. If its call is given up it is closed: back in the pool it would first be
+/// waited for, and where nobody answers that takes until the system gives up, many minutes later.
+struct Busy {
+    connection: PoolConnection<Postgres>,
+    done: bool,
+}
+
+impl Busy {
+    async fn acquire(pool: &PgPool) -> sqlx::Result<Self> {
+        let connection = pool.acquire().await?;
+        Ok(Self {
+            connection,
+            done: false,
+        })
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        if !self.done {
+            self.connection.close_on_drop();
+        }
+    }
 }
 
 /// Prepares a statement of [`Sql`].
@@ -93,21 +119,29 @@ impl Db {
     }
 
     async fn run(&self, pool: &PgPool, call: Call<'_>) -> Result<Vec<PgRow>> {
+        let mut busy = Busy::acquire(pool).await.map_err(translate)?;
+        let rows = self.run_on(&mut busy.connection, call).await;
+        busy.done = true;
+        rows.map_err(translate)
+    }
+
+    async fn run_on(
+        &self,
+        connection: &mut PgConnection,
+        call: Call<'_>,
+    ) -> sqlx::Result<Vec<PgRow>> {
         if !self.pooled {
-            return call.fetch_all(pool).await.map_err(translate);
+            return call.fetch_all(connection).await;
         }
         // Behind a pooler nothing outlives a transaction: no setting, no prepared statement.
-        let run = async {
-            let mut tx = pool.begin().await?;
-            let set = format!(
-                "SET LOCAL statement_timeout = {}; SET LOCAL jit = off",
-                STATEMENT.as_millis()
-            );
-            raw_sql(AssertSqlSafe(set)).execute(&mut *tx).await?;
-            let rows = call.persistent(false).fetch_all(&mut *tx).await?;
-            tx.commit().await.map(|()| rows)
-        };
-        run.await.map_err(translate)
+        let mut tx = connection.begin().await?;
+        let set = format!(
+            "SET LOCAL statement_timeout = {}; SET LOCAL jit = off",
+            STATEMENT.as_millis()
+        );
+        raw_sql(AssertSqlSafe(set)).execute(&mut *tx).await?;
+        let rows = call.persistent(false).fetch_all(&mut *tx).await?;
+        tx.commit().await.map(|()| rows)
     }
 
     /// Reads what others added to the lanes.
