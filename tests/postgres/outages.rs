@@ -8,15 +8,18 @@ use std::{
 use bgjob::{
     ErrorKind, JobId, JobManager, JobStore,
     job::Token,
-    providers::postgres::PostgresOptions,
+    providers::postgres::{PostgresOptions, PostgresStore},
     store::{Held, Renewed},
 };
-use sqlx::{Connection, PgConnection, raw_sql};
+use sqlx::{Connection, PgConnection, postgres::PgPoolOptions, raw_sql};
 use tokio::runtime::{self, Runtime};
 
 use crate::{
-    servers::postgres::Server,
-    support::{Told, all_succeed, database, dispatcher, enqueue, fresh, new, open, run, url},
+    servers::{postgres::Server, proxy::Proxy},
+    support::{
+        Told, all_succeed, database, dispatcher, enqueue, fresh, name, new, open, run, server,
+        soon, url,
+    },
 };
 
 /// Ends all connections to a database, on the server's side.
@@ -50,26 +53,65 @@ async fn connections_that_lay_idle_cost_no_call_its_answer() {
     let database = database().await;
     let options = PostgresOptions::from_url(&url(&database)).expect("it is a URL");
     let store = Arc::new(open(&options).await);
-    let create_some = async || {
-        let calls: Vec<_> = (0..8)
-            .map(|_| {
-                let store = Arc::clone(&store);
-                tokio::spawn(async move { store.create(&[new(None)]).await })
-            })
-            .collect();
-        for call in calls {
-            call.await.expect("no panic").expect("it answers");
-        }
-    };
-    create_some().await;
+    create_some(&store).await;
     terminate(&database).await;
+    lie_idle(&store).await;
+    create_some(&store).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_lead_nowhere_cost_no_call_its_answer() {
+    let proxy = Proxy::start(server()).await;
+    let options = PostgresOptions::from_url(&proxy.url("postgres")).expect("it is a URL");
+    let store = Arc::new(open(&options.schema(&name())).await);
+    create_some(&store).await;
+    lie_idle(&store).await;
+    proxy.silence();
+    soon(create_some(&store)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_is_given_up_takes_no_connection_along() {
+    let proxy = Proxy::start(server()).await;
+    let pool = PgPoolOptions::new()
+        .max_connections(1)
+        .acquire_timeout(Duration::from_secs(10))
+        .test_before_acquire(false)
+        .connect_lazy(&proxy.url("postgres"))
+        .expect("it is a URL");
+    let store = open(&PostgresOptions::from_pool(pool.clone()).schema(&name())).await;
+    while pool.num_idle() == 0 {
+        tokio::task::yield_now().await;
+    }
+    proxy.silence();
+    let job = new(None);
+    let create = || store.create(std::slice::from_ref(&job));
+    let given_up = tokio::time::timeout(Duration::from_millis(300), create()).await;
+    given_up.expect_err("nobody answers");
+    soon(create()).await.expect("there is a new connection");
+}
+
+/// Calls at the same time, each with a connection of its own, and all are answered.
+async fn create_some(store: &Arc<PostgresStore>) {
+    let calls: Vec<_> = (0..8)
+        .map(|_| {
+            let store = Arc::clone(store);
+            tokio::spawn(async move { store.create(&[new(None)]).await })
+        })
+        .collect();
+    for call in calls {
+        call.await.expect("no panic").expect("it answers");
+    }
+}
+
+/// Lets the connections of a store be idle for long enough to be doubted.
+async fn lie_idle(store: &PostgresStore) {
     // A wait ends by itself after a second at the latest.
     let begun = Instant::now();
     while begun.elapsed() < Duration::from_millis(1500) {
         let waited = store.wait_ready(&[Arc::from("nothing")]).await;
         waited.expect("it answers");
     }
-    create_some().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

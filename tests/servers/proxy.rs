@@ -2,6 +2,7 @@
 //! moments, when the server has done what it was asked and nobody has heard.
 
 use std::{
+    future::pending,
     io,
     sync::{
         Arc,
@@ -23,6 +24,8 @@ use super::postgres::Server;
 struct Orders {
     /// Counts the times that all connections were cut.
     cut: watch::Sender<u64>,
+    /// Counts the times that all connections fell silent.
+    silence: watch::Sender<u64>,
     /// Counts answers down to the one that is to be swallowed; 0 while none is.
     left: AtomicU64,
     swallowed: Notify,
@@ -44,6 +47,7 @@ impl Proxy {
         let port = listener.local_addr().expect("it has an address").port();
         let orders = Arc::new(Orders {
             cut: watch::Sender::new(0),
+            silence: watch::Sender::new(0),
             left: AtomicU64::new(0),
             swallowed: Notify::new(),
         });
@@ -75,6 +79,12 @@ impl Proxy {
     /// Cuts all connections, whatever is on its way.
     pub(crate) fn cut(&self) {
         self.orders.cut.send_modify(|times| *times += 1);
+    }
+
+    /// Lets the connections that there are lead nowhere, without a word to either side: as when the
+    /// other machine is gone, or a firewall has forgotten them. New ones are as good as ever.
+    pub(crate) fn silence(&self) {
+        self.orders.silence.send_modify(|times| *times += 1);
     }
 
     /// Lets the n-th statement from now on reach the server and end there, then cuts its connection
@@ -111,8 +121,10 @@ async fn pass(mut client: TcpStream, to: u16, orders: &Orders) -> io::Result<()>
     let (mut asked, mut answered) = (vec![0; 64 * 1024], vec![0; 64 * 1024]);
     // Whether what the server says next begins an answer.
     let mut begins = false;
+    let mut silence = orders.silence.subscribe();
     loop {
         tokio::select! {
+            _ = silence.changed() => pending::<()>().await,
             read = client.read(&mut asked) => {
                 let Some(asked) = asked.get(..read?).filter(|asked| !asked.is_empty()) else {
                     return Ok(());

@@ -9,7 +9,8 @@ use std::{
 };
 
 use sqlx::{
-    AssertSqlSafe, PgPool, Postgres, Row,
+    AssertSqlSafe, Connection, PgConnection, PgPool, Postgres, Row,
+    pool::PoolConnection,
     postgres::{PgArguments, PgRow},
     query::Query,
     raw_sql,
@@ -51,6 +52,31 @@ pub(super) struct Db {
 
 /// How long a note that somebody sleeps is good for.
 const ASLEEP: Duration = Duration::from_secs(20);
+
+/// A connection in use. If its call is given up it is closed: back in the pool it would first be
+/// waited for, and where nobody answers that takes until the system gives up, many minutes later.
+struct Busy {
+    connection: PoolConnection<Postgres>,
+    done: bool,
+}
+
+impl Busy {
+    async fn acquire(pool: &PgPool) -> sqlx::Result<Self> {
+        let connection = pool.acquire().await?;
+        Ok(Self {
+            connection,
+            done: false,
+        })
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        if !self.done {
+            self.connection.close_on_drop();
+        }
+    }
+}
 
 /// Prepares a statement of [`Sql`].
 pub(super) fn call<'q>(sql: &Arc<str>) -> Call<'q> {
@@ -107,21 +133,29 @@ impl Db {
     }
 
     async fn run(&self, pool: &PgPool, call: Call<'_>) -> Result<Vec<PgRow>> {
+        let mut busy = Busy::acquire(pool).await.map_err(translate)?;
+        let rows = self.run_on(&mut busy.connection, call).await;
+        busy.done = true;
+        rows.map_err(translate)
+    }
+
+    async fn run_on(
+        &self,
+        connection: &mut PgConnection,
+        call: Call<'_>,
+    ) -> sqlx::Result<Vec<PgRow>> {
         if !self.pooled {
-            return call.fetch_all(pool).await.map_err(translate);
+            return call.fetch_all(connection).await;
         }
         // Behind a pooler nothing outlives a transaction: no setting, no prepared statement.
-        let run = async {
-            let mut tx = pool.begin().await?;
-            let set = format!(
-                "SET LOCAL statement_timeout = {}; SET LOCAL jit = off",
-                STATEMENT.as_millis()
-            );
-            raw_sql(AssertSqlSafe(set)).execute(&mut *tx).await?;
-            let rows = call.persistent(false).fetch_all(&mut *tx).await?;
-            tx.commit().await.map(|()| rows)
-        };
-        run.await.map_err(translate)
+        let mut tx = connection.begin().await?;
+        let set = format!(
+            "SET LOCAL statement_timeout = {}; SET LOCAL jit = off",
+            STATEMENT.as_millis()
+        );
+        raw_sql(AssertSqlSafe(set)).execute(&mut *tx).await?;
+        let rows = call.persistent(false).fetch_all(&mut *tx).await?;
+        tx.commit().await.map(|()| rows)
     }
 
     /// Reads what others added to the lanes.

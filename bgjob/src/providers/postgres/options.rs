@@ -3,7 +3,7 @@
 use std::{str::FromStr, sync::Arc, time::Duration};
 
 use sqlx::{
-    Connection,
+    Connection, PgConnection,
     postgres::{PgConnectOptions, PgPool, PgPoolOptions},
 };
 
@@ -233,13 +233,11 @@ impl PostgresOptions {
 
     /// So many connections of our own, made when they are needed.
     pub(super) fn own_pool(&self, connections: u32) -> PgPool {
-        // A server that went away and came back leaves connections that are none any more. Those
-        // in use say so; those that lie idle are asked, so that not each costs a call its answer.
+        // A server that went away leaves connections that are none any more. Those in use say so;
+        // those that lie idle are asked, so that not each costs a call its answer.
         self.pool_of(connections)
             .before_acquire(|connection, about| {
-                Box::pin(
-                    async move { Ok(about.idle_for < IDLE || connection.ping().await.is_ok()) },
-                )
+                Box::pin(async move { Ok(about.idle_for < IDLE || is_alive(connection).await) })
             })
             .connect_lazy_with(self.connecting())
     }
@@ -273,6 +271,13 @@ impl PostgresOptions {
         }
         connect
     }
+}
+
+/// Whether a connection leads anywhere. Where nobody answers, not even with a refusal, this must
+/// leave enough of the call's [`STATEMENT`] to connect anew.
+async fn is_alive(connection: &mut PgConnection) -> bool {
+    let answer = tokio::time::timeout(STATEMENT / 4, connection.ping()).await;
+    answer.is_ok_and(|answer| answer.is_ok())
 }
 
 /// What opening a database answers where the server is not there yet.
