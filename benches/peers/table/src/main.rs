@@ -18,23 +18,23 @@ const CLEARLY: f64 = 1.1;
 const COLUMNS: &[(&str, &str, bool)] = &[
     ("drain deleted", "drain, row deleted", false),
     ("drain kept", "drain, row kept", false),
-    ("bulk", "bulk enqueue by 1,000", false),
+    ("bulk", "enqueue by 1,000", false),
     ("enqueue", "enqueue from 256 tasks", false),
-    ("pickup p50", "pickup p50", true),
-    ("pickup p99", "p99", true),
-    ("across p50", "from another process p50", true),
-    ("across p99", "p99", true),
-    ("cpu deleted", "client CPU, deleted", true),
-    ("cpu kept", "kept", true),
-    ("server cpu deleted", "server CPU, deleted", true),
-    ("server cpu kept", "kept", true),
+    ("pickup p50", "one process, p50", true),
+    ("pickup p99", "one process, p99", true),
+    ("across p50", "two processes, p50", true),
+    ("across p99", "two processes, p99", true),
+    ("cpu deleted", "client, row deleted", true),
+    ("cpu kept", "client, row kept", true),
+    ("server cpu deleted", "server, row deleted", true),
+    ("server cpu kept", "server, row kept", true),
 ];
 
 /// The columns of each table.
 const TABLES: &[(&str, &[usize])] = &[
     ("jobs/s (and of bgjob's)", &[0, 1, 2, 3]),
     ("idle pickup, ms", &[4, 5, 6, 7]),
-    ("µs a drained job", &[8, 9, 10, 11]),
+    ("CPU of a drained job, µs", &[8, 9, 10, 11]),
 ];
 
 /// The values of each measure of each peer.
@@ -130,48 +130,33 @@ fn abouts(figures: &Figures) -> String {
     text + "\n"
 }
 
-/// Where others are ahead, and why.
+/// Where others are ahead, and why: a line a column.
 fn ahead(figures: &Figures) -> String {
-    let mut lines = Vec::new();
+    let mut lines = String::new();
     for (measure, head, less) in COLUMNS {
         let Some(ours) = figures.median("bgjob", measure) else {
             continue;
         };
-        for peer in PEERS
-            .iter()
-            .filter(|peer| !["bgjob", "raw"].contains(&peer.name))
-        {
-            let Some(theirs) = figures.median(peer.name, measure) else {
-                continue;
-            };
-            let better = if *less { ours / theirs } else { theirs / ours };
-            if better < CLEARLY {
-                continue;
-            }
-            let why = AHEAD
-                .iter()
-                .find(|(name, of, _)| *name == peer.name && of == measure);
-            let why = why.map(|(.., why)| format!(": {why}")).unwrap_or_default();
-            let what = if *head == "p99" || *head == "kept" {
-                measure
-            } else {
-                head
-            };
-            let (theirs, ours) = (short(theirs), short(ours));
-            lines.push(format!(
-                "* {}, {what}: {theirs} to {ours}{why}.\n",
-                peer.name
-            ));
+        let others = PEERS.iter().map(|peer| peer.name);
+        let others = others.filter(|name| !["bgjob", "raw"].contains(name));
+        let ahead: Vec<_> = others
+            .filter_map(|name| Some((name, figures.median(name, measure)?)))
+            .filter(|(_, theirs)| *theirs > 0.0)
+            .filter(|(_, theirs)| CLEARLY <= if *less { ours / theirs } else { theirs / ours })
+            .map(|(name, theirs)| format!("{name} {}", short(theirs)))
+            .collect();
+        if ahead.is_empty() {
+            continue;
         }
+        let why = AHEAD.iter().find(|(of, _)| of == measure);
+        let why = why.map(|(_, why)| format!(" {why}")).unwrap_or_default();
+        let (ahead, ours) = (ahead.join(", "), short(ours));
+        lines += &format!("* {head}: {ahead}; bgjob {ours}.{why}\n");
     }
     if lines.is_empty() {
-        return "No peer is clearly ahead of bgjob (by a tenth or more) in any column.\n"
-            .to_owned();
+        return "No peer is ahead of bgjob by a tenth or more in any column.\n".to_owned();
     }
-    format!(
-        "Peers that are ahead of bgjob by a tenth or more:\n\n{}",
-        lines.concat()
-    )
+    format!("Peers that are ahead of bgjob by a tenth or more:\n\n{lines}")
 }
 
 fn main() {

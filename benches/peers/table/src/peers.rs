@@ -66,5 +66,5 @@ pub(crate) const PEERS: &[About] = &[
     },
 ];
 
-/// Why one of them is ahead of bgjob where it is: its name, the measure, and the reason.
-pub(crate) const AHEAD: &[(&str, &str, &str)] = &[];
+/// Why peers are ahead of bgjob, where they are: the measure, and the reason.
+pub(crate) const AHEAD: &[(&str, &str)] = &[];
