@@ -26,7 +26,7 @@ pub(crate) const PEERS: &[About] = &[
         settings: "local queue of 1,000, concurrency 16, 20 connections, completions each 5 ms",
         fence: "no: by id",
         rows: "deleted",
-        rescue: "4 h; less with its recovery, which is off by default",
+        rescue: "never; by its recovery, which is off by default",
     },
     About {
         name: "awa",
