@@ -43,7 +43,8 @@ pub enum Event<'a> {
     /// This program aborts when something panics, so a panic of a handler is a crash: it ends the
     /// process, and counts towards `max_crashes`.
     PanicsAbort,
-    /// Jobs were stored.
+    /// Jobs were stored. Not told of those in a transaction of the user's own, of which nobody here
+    /// knows whether it commits.
     Created {
         /// How many.
         jobs: usize,

@@ -141,13 +141,13 @@ impl Db {
         look
     }
 
-    fn claim_call<'q>(
+    fn claim_call(
         &self,
         succeeded: Option<&Succeeded>,
         look: &Look,
         grant: &Grant,
         serves: &Serves,
-    ) -> Call<'q> {
+    ) -> Call {
         let first = match succeeded {
             Some(jobs) => jobs.bind(call(&self.sql.succeed_and_claim), self.clock()),
             None => call(&self.sql.claim_ready).bind(self.clock()),
@@ -289,7 +289,7 @@ fn decide(
     }
 }
 
-fn held_as<'q>(call: Call<'q>, grant: &Grant) -> Call<'q> {
+fn held_as(call: Call, grant: &Grant) -> Call {
     call.bind(Uuid::from_bytes(*grant.token.as_bytes()))
         .bind(Uuid::from_bytes(*grant.owner.as_bytes()))
         .bind(millis(grant.lease))

@@ -9,7 +9,7 @@ use std::{
 };
 
 use sqlx::{
-    AssertSqlSafe, Connection, PgConnection, PgPool, Postgres, Row,
+    Arguments, AssertSqlSafe, Connection, Encode, PgConnection, PgPool, Postgres, Row, Type,
     pool::PoolConnection,
     postgres::{PgArguments, PgRow},
     query::Query,
@@ -22,15 +22,35 @@ use crate::{Clock, JobId, Result, job::JobSpec};
 
 use super::{
     create::millis,
-    error::translate,
+    error::{is_in_the_way, translate},
     floors::Floors,
     lanes::{Lane, Lanes},
     options::{PostgresOptions, STATEMENT},
     sql::Sql,
 };
 
-/// A statement with its values.
-pub(super) type Call<'q> = Query<'q, Postgres, PgArguments>;
+/// A statement of [`Sql`] with its values.
+#[derive(Clone)]
+pub(super) struct Call {
+    sql: Arc<str>,
+    values: PgArguments,
+}
+
+impl Call {
+    pub(super) fn bind<'q>(mut self, value: impl Encode<'q, Postgres> + Type<Postgres>) -> Self {
+        let added = self.values.add(value);
+        added.expect("a batch has a bound, so that its values can be written");
+        self
+    }
+
+    pub(super) fn query(self) -> Query<'static, Postgres, PgArguments> {
+        sqlx::query_with(AssertSqlSafe(self.sql), self.values)
+    }
+}
+
+/// How often a call is made, where another transaction was in its way: the server has taken back
+/// all that the call did.
+const TRIES: usize = 4;
 
 /// The server, and what is known of it.
 #[derive(Debug)]
@@ -79,8 +99,11 @@ impl Drop for Busy {
 }
 
 /// Prepares a statement of [`Sql`].
-pub(super) fn call<'q>(sql: &Arc<str>) -> Call<'q> {
-    sqlx::query(AssertSqlSafe(Arc::clone(sql)))
+pub(super) fn call(sql: &Arc<str>) -> Call {
+    Call {
+        sql: Arc::clone(sql),
+        values: PgArguments::default(),
+    }
 }
 
 impl Db {
@@ -106,7 +129,7 @@ impl Db {
     pub(super) async fn is_durable(&self) -> Result<bool> {
         let ask = "SELECT current_setting('fsync') = 'on' \
                    AND current_setting('synchronous_commit') <> 'off' AS durable";
-        let row = self.row(sqlx::query(ask)).await?;
+        let row = self.row(call(&ask.into())).await?;
         row.try_get("durable").map_err(translate)
     }
 
@@ -116,25 +139,32 @@ impl Db {
     }
 
     /// Runs a statement.
-    pub(super) async fn rows(&self, call: Call<'_>) -> Result<Vec<PgRow>> {
+    pub(super) async fn rows(&self, call: Call) -> Result<Vec<PgRow>> {
         self.run(&self.calls, call).await
     }
 
     /// Runs a statement that answers one row.
-    pub(super) async fn row(&self, call: Call<'_>) -> Result<PgRow> {
+    pub(super) async fn row(&self, call: Call) -> Result<PgRow> {
         let mut rows = self.rows(call).await?;
         rows.pop()
             .ok_or_else(|| translate(sqlx::Error::RowNotFound))
     }
 
     /// Runs a statement on behalf of the lease thread.
-    pub(super) async fn renewal(&self, call: Call<'_>) -> Result<Vec<PgRow>> {
+    pub(super) async fn renewal(&self, call: Call) -> Result<Vec<PgRow>> {
         self.run(&self.renewals, call).await
     }
 
-    async fn run(&self, pool: &PgPool, call: Call<'_>) -> Result<Vec<PgRow>> {
+    async fn run(&self, pool: &PgPool, call: Call) -> Result<Vec<PgRow>> {
         let mut busy = Busy::acquire(pool).await.map_err(translate)?;
-        let rows = self.run_on(&mut busy.connection, call).await;
+        let mut tries = 1..TRIES;
+        let rows = loop {
+            let rows = self.run_on(&mut busy.connection, call.clone()).await;
+            match rows {
+                Err(error) if is_in_the_way(&error) && tries.next().is_some() => {}
+                rows => break rows,
+            }
+        };
         busy.done = true;
         rows.map_err(translate)
     }
@@ -142,10 +172,10 @@ impl Db {
     async fn run_on(
         &self,
         connection: &mut PgConnection,
-        call: Call<'_>,
+        call: Call,
     ) -> sqlx::Result<Vec<PgRow>> {
         if !self.pooled {
-            return call.fetch_all(connection).await;
+            return call.query().fetch_all(connection).await;
         }
         // Behind a pooler nothing outlives a transaction: no setting, no prepared statement.
         let mut tx = connection.begin().await?;
@@ -154,7 +184,7 @@ impl Db {
             STATEMENT.as_millis()
         );
         raw_sql(AssertSqlSafe(set)).execute(&mut *tx).await?;
-        let rows = call.persistent(false).fetch_all(&mut *tx).await?;
+        let rows = call.query().persistent(false).fetch_all(&mut *tx).await?;
         tx.commit().await.map(|()| rows)
     }
 

@@ -54,7 +54,7 @@ impl Succeeded {
         all
     }
 
-    pub(super) fn bind<'q>(&self, call: Call<'q>, clock: Option<i64>) -> Call<'q> {
+    pub(super) fn bind(&self, call: Call, clock: Option<i64>) -> Call {
         call.bind(clock)
             .bind(self.ids.clone())
             .bind(self.tokens.clone())

@@ -101,6 +101,14 @@ pub(super) fn lost(cause: impl Into<crate::BoxError>) -> Error {
     .because(cause)
 }
 
+/// Whether the server has taken back a call because of another transaction: a deadlock, or a
+/// serialization failure where that is how transactions are isolated by default.
+pub(super) fn is_in_the_way(error: &sqlx::Error) -> bool {
+    let refusal = error.as_database_error();
+    let code = refusal.and_then(|refusal| refusal.code());
+    matches!(code.as_deref(), Some("40001" | "40P01"))
+}
+
 /// By SQLSTATE: <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
 fn refused(code: &str) -> (ErrorKind, &'static str) {
     match code {

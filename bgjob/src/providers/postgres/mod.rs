@@ -4,7 +4,7 @@
 //! |---|---|
 //! | durability | a crash of the machine; of the process where `synchronous_commit` is off |
 //! | order | the most urgent first, then the longest due, across all processes |
-//! | wake-up | by NOTIFY, at once; without it within a second |
+//! | wake-up | by NOTIFY, at once; without it within two seconds |
 //! | clock | the server's |
 //! | limits | 1 MiB of metadata a job |
 //!
@@ -82,9 +82,10 @@ pub struct PostgresStore {
 /// What it can do at its best.
 const CAPABILITIES: StoreCapabilities = StoreCapabilities::new("postgres", Durability::OsCrash);
 
-/// How long somebody sleeps without a look at what a notification may have told: one that was lost
-/// with its process, or all of them, where there are none. For work, and for the end of a job.
-const LOOK_READY: Duration = Duration::from_secs(1);
+/// How long somebody sleeps without a look at what a notification may have told, as one may be lost
+/// with its process. For work; the same where nothing is heard; and for the end of a job.
+const LOOK_READY: Duration = Duration::from_secs(2);
+const LOOK_UNHEARD: Duration = Duration::from_secs(1);
 const LOOK_ENDED: Duration = Duration::from_millis(500);
 
 /// Who waits for work has dozed for so long before the database is told that somebody sleeps. Under
@@ -153,10 +154,12 @@ impl PostgresStore {
         }
         // Others commit without a word as long as they don't know that anybody sleeps. What they
         // have committed till then is found by who looks once more.
-        if self.signals.listens() && self.db.fall_asleep().await {
+        let listens = self.signals.listens();
+        if listens && self.db.fall_asleep().await {
             return;
         }
-        timeout(LOOK_READY - DOZE, woken).await.ok();
+        let look = if listens { LOOK_READY } else { LOOK_UNHEARD };
+        timeout(look - DOZE, woken).await.ok();
     }
 }
 

@@ -265,6 +265,8 @@ impl PostgresOptions {
                 ("statement_timeout", statement.as_str()),
                 ("idle_in_transaction_session_timeout", "30000"),
                 ("jit", "off"),
+                // Each statement of a function is to see what was committed before it.
+                ("default_transaction_isolation", "read committed"),
                 // What may be set to less for a user or a database must not be for jobs.
                 ("search_path", "pg_catalog"),
             ]);

@@ -73,7 +73,7 @@ impl Db {
         after: JobId,
         limit: usize,
         lanes: Option<Vec<i32>>,
-    ) -> Call<'q> {
+    ) -> Call {
         let statement = match filter.state {
             None => &self.sql.list,
             Some(State::Ready) => &self.sql.list_ready,

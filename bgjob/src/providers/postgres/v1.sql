@@ -118,6 +118,7 @@ CREATE TABLE $schema$.gone(
     until bigint NOT NULL,
     ids uuid[] NOT NULL
 );
+ALTER TABLE $schema$.gone ALTER ids SET STORAGE EXTERNAL;
 CREATE INDEX gone_hi ON $schema$.gone(hi);
 CREATE INDEX gone_until ON $schema$.gone USING brin(until);
 CREATE TABLE $schema$.gone_own(id uuid PRIMARY KEY, until bigint NOT NULL);
