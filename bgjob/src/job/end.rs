@@ -1,6 +1,6 @@
 //! How an attempt ended: [`End`] goes to the store, [`Attempt`] stays in the job's history.
 
-use std::{error::Error as StdError, time::Duration};
+use std::{error::Error as StdError, fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -54,6 +54,15 @@ pub enum FailureKind {
 }
 
 /// What went wrong, bounded: the error's own text first, then its causes.
+///
+/// ```
+/// use bgjob::job::{Failure, FailureKind};
+///
+/// let messages = vec!["the mail was not sent".to_owned(), "connection refused".to_owned()];
+/// let failure = Failure { kind: FailureKind::Error, messages };
+/// assert_eq!(failure.message(), "the mail was not sent");
+/// assert_eq!(failure.to_string(), "the mail was not sent: connection refused");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     /// What kind of error it was.
@@ -88,6 +97,13 @@ impl Failure {
     /// The error's own text.
     pub fn message(&self) -> &str {
         self.messages.first().map_or("", String::as_str)
+    }
+}
+
+/// The whole chain in one line: the error's own text, then its causes.
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.messages.join(": "))
     }
 }
 

@@ -169,11 +169,7 @@ impl Db {
         rows.map_err(translate)
     }
 
-    async fn run_on(
-        &self,
-        connection: &mut PgConnection,
-        call: Call,
-    ) -> sqlx::Result<Vec<PgRow>> {
+    async fn run_on(&self, connection: &mut PgConnection, call: Call) -> sqlx::Result<Vec<PgRow>> {
         if !self.pooled {
             return call.query().fetch_all(connection).await;
         }

@@ -67,7 +67,7 @@ impl Db {
         Ok(found)
     }
 
-    fn page<'q>(
+    fn page(
         &self,
         filter: &Filter,
         after: JobId,
