@@ -100,14 +100,16 @@ async fn what_comes_late_is_found_beside_the_claims() {
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].id, late.id);
 
-    // Once vacuum can remove the dead, claims begin at the beginning again.
+    // Once vacuum can remove the dead, claims begin at the beginning again, each of them.
+    let mut in_a_row = 0;
     raw_sql("ROLLBACK")
         .execute(&mut holder)
         .await
         .expect("it answers");
-    let vacuum = schema.run("VACUUM jobs.ready");
-    vacuum.await.expect("nothing is in its way");
     loop {
+        // What others have begun may be in its way for a moment.
+        let vacuum = schema.run("VACUUM jobs.ready");
+        vacuum.await.expect("it answers");
         store
             .sweep(10, &SweepPolicy::default())
             .await
@@ -117,7 +119,10 @@ async fn what_comes_late_is_found_beside_the_claims() {
             .create(std::slice::from_ref(&late))
             .await
             .expect("it answers");
-        if claim(store, 10).await.jobs.len() == 1 {
+        let claimed = claim(store, 10).await.jobs;
+        let found = claimed.iter().any(|job| job.id == late.id);
+        in_a_row = if found { in_a_row + 1 } else { 0 };
+        if in_a_row == 3 {
             break;
         }
         assert!(
