@@ -1,5 +1,5 @@
-//! A transaction that somebody holds open: nothing that was deleted since can be removed. 2,000 jobs
-//! a second go on passing through; how long does one wait for its start, how fast is a drain?
+//! A transaction that somebody holds open: nothing that was deleted since can be removed. 2,000
+//! jobs a second go on passing through; how long does one wait for its start, how fast is a drain?
 //!
 //! Prints a line for each ten seconds, and writes the curve where a path is given:
 //! `cargo bench --bench throughput -- bloat docs/bloat.svg`.

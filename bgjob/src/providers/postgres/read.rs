@@ -67,13 +67,7 @@ impl Db {
         Ok(found)
     }
 
-    fn page(
-        &self,
-        filter: &Filter,
-        after: JobId,
-        limit: usize,
-        lanes: Option<Vec<i32>>,
-    ) -> Call {
+    fn page(&self, filter: &Filter, after: JobId, limit: usize, lanes: Option<Vec<i32>>) -> Call {
         let statement = match filter.state {
             None => &self.sql.list,
             Some(State::Ready) => &self.sql.list_ready,
