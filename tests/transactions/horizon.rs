@@ -59,6 +59,20 @@ async fn pass(store: &dyn JobStore, count: usize) {
     store.finish(&ends).await.expect("it answers");
 }
 
+/// Stores a job that was due long ago.
+async fn store_late(store: &dyn JobStore) -> JobId {
+    let now = store.now().await.expect("it answers").as_millis();
+    let late = new(Due::At(Timestamp::from_millis(now - 3_600_000)));
+    let created = store.create(std::slice::from_ref(&late)).await;
+    created.expect("it answers");
+    late.id
+}
+
+async fn sweep(store: &dyn JobStore) {
+    let swept = store.sweep(10, &SweepPolicy::default()).await;
+    swept.expect("it answers");
+}
+
 #[tokio::test]
 async fn what_comes_late_is_found_beside_the_claims() {
     let schema = Schema::new().await;
@@ -74,20 +88,11 @@ async fn what_comes_late_is_found_beside_the_claims() {
     }
     // Claims begin a second ago now, and go on finding what is new.
     pass(store, 100).await;
-    let hour_ago =
-        Timestamp::from_millis(store.now().await.expect("it answers").as_millis() - 3_600_000);
-    let late = new(Due::At(hour_ago));
-    store
-        .create(std::slice::from_ref(&late))
-        .await
-        .expect("it answers");
+    let late = store_late(store).await;
     assert_eq!(claim(store, 10).await.jobs, []);
     let begun = Instant::now();
     let found = loop {
-        store
-            .sweep(10, &SweepPolicy::default())
-            .await
-            .expect("it answers");
+        sweep(store).await;
         let claimed = claim(store, 10).await.jobs;
         if !claimed.is_empty() {
             break claimed;
@@ -98,7 +103,7 @@ async fn what_comes_late_is_found_beside_the_claims() {
         );
     };
     assert_eq!(found.len(), 1);
-    assert_eq!(found[0].id, late.id);
+    assert_eq!(found[0].id, late);
 
     // Once vacuum can remove the dead, claims begin at the beginning again, each of them.
     let mut in_a_row = 0;
@@ -110,17 +115,10 @@ async fn what_comes_late_is_found_beside_the_claims() {
         // What others have begun may be in its way for a moment.
         let vacuum = schema.run("VACUUM jobs.ready");
         vacuum.await.expect("it answers");
-        store
-            .sweep(10, &SweepPolicy::default())
-            .await
-            .expect("it answers");
-        let late = new(Due::At(hour_ago));
-        store
-            .create(std::slice::from_ref(&late))
-            .await
-            .expect("it answers");
+        sweep(store).await;
+        let late = store_late(store).await;
         let claimed = claim(store, 10).await.jobs;
-        let found = claimed.iter().any(|job| job.id == late.id);
+        let found = claimed.iter().any(|job| job.id == late);
         in_a_row = if found { in_a_row + 1 } else { 0 };
         if in_a_row == 3 {
             break;
