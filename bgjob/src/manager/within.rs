@@ -96,7 +96,9 @@ fn handles<R>(
 /// # use bgjob::{JobManager, BoxError};
 /// # struct Client;
 /// # impl Client {
-/// #     async fn query_one(&self, _: &str, _: &[&str]) -> Result<String, BoxError> { todo!() }
+/// #     async fn query_one(&self, _: &str, _: &[&str]) -> Result<String, BoxError> {
+/// #         Ok(String::new())
+/// #     }
 /// # }
 /// # async fn example(jobs: JobManager, client: Client) -> Result<(), BoxError> {
 /// let statement = jobs.enqueue_raw("send_welcome", 7).statement().await?;
