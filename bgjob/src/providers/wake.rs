@@ -66,18 +66,21 @@ impl Wake {
         !waits.ready.is_empty() || !waits.ended.is_empty()
     }
 
-    /// Wakes those that wait for work in one of these queues.
-    pub(super) fn ready(&self, ready: &[Arc<str>]) {
+    /// Wakes those that wait for work in one of these queues, and answers whether there are any.
+    pub(super) fn ready(&self, ready: &[Arc<str>]) -> bool {
+        let mut any = false;
         if ready.is_empty() {
-            return;
+            return any;
         }
         for (queues, notify) in self.lock().ready.values() {
             if queues.iter().any(|queue| ready.contains(queue)) {
                 notify.notify_one();
+                any = true;
                 #[cfg(feature = "sqlite")]
                 self.called.store(true, Relaxed);
             }
         }
+        any
     }
 
     /// Whether anyone was woken for work since this was last asked.

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use sqlx::Row;
+use sqlx::{Row, postgres::PgRow};
 use uuid::Uuid;
 
 use crate::{
@@ -21,11 +21,27 @@ use crate::{
 use super::{
     CAPABILITIES,
     db::{Call, Db, call, ids, uuids},
-    error::translate,
+    error::{is_taken, translate},
 };
+
+/// From so many jobs on, two connections share a batch: while the server stores the one half, the
+/// other is made ready, and a server with more than one core stores both at a time.
+const SHARED: usize = 256;
 
 impl Db {
     pub(super) async fn create(&self, jobs: &[NewJob]) -> Result<Vec<Created>> {
+        // Of those with one key the first is to win.
+        if jobs.len() < SHARED || jobs.iter().any(|job| job.spec.unique_key.is_some()) {
+            return self.create_batch(jobs).await;
+        }
+        let (head, tail) = jobs.split_at(jobs.len() / 2);
+        let (head, tail) = tokio::join!(self.create_batch(head), self.create_batch(tail));
+        let mut answers = head?;
+        answers.append(&mut tail?);
+        Ok(answers)
+    }
+
+    async fn create_batch(&self, jobs: &[NewJob]) -> Result<Vec<Created>> {
         let mut answers: Vec<Option<Created>> = jobs.iter().map(too_large).collect();
         // A key or an id may get free while it is looked at who has it.
         for _ in 0..8 {
@@ -57,7 +73,7 @@ impl Db {
     ) -> Result<()> {
         let lanes = self.intern(open.iter().map(|n| &jobs[*n].spec)).await?;
         let batch: Vec<&NewJob> = open.iter().map(|n| &jobs[*n]).collect();
-        let row = self.row(self.creation(&batch, lanes)).await?;
+        let row = self.store(&batch, lanes).await?;
         let mut stored: HashSet<JobId> = ids(&row)?.into_iter().collect();
         for n in open {
             if stored.remove(&jobs[*n].id) {
@@ -67,8 +83,21 @@ impl Db {
         Ok(())
     }
 
+    /// Stores jobs as if nothing stood in the way of any, which is true of nearly all batches. Where
+    /// it is not, nothing is stored, and each is stored for itself.
+    async fn store(&self, jobs: &[&NewJob], lanes: Vec<i32>) -> Result<PgRow> {
+        if jobs.iter().all(|job| job.spec.unique_key.is_none()) {
+            let fresh = self.creation(jobs, lanes.clone(), true);
+            match self.row(fresh).await {
+                Err(error) if is_taken(&error) => {}
+                stored => return stored,
+            }
+        }
+        self.row(self.creation(jobs, lanes, false)).await
+    }
+
     /// The statement that stores jobs.
-    pub(super) fn creation(&self, jobs: &[&NewJob], lanes: Vec<i32>) -> Call {
+    fn creation(&self, jobs: &[&NewJob], lanes: Vec<i32>, fresh: bool) -> Call {
         let ranks: Vec<i16> = each(jobs, |job| job.spec.priority.rank().into());
         let dues: Vec<i64> = each(jobs, due);
         let from_now: Vec<bool> = each(jobs, |job| !matches!(job.due, Due::At(_)));
@@ -97,6 +126,7 @@ impl Db {
             .bind(some(jobs, |job| extra(&job.spec)))
             .bind(metadata)
             .bind(millis(SweepPolicy::TOUCH))
+            .bind(fresh)
     }
 
     /// Says why these could not be stored, where the reason is still there.

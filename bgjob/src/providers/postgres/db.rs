@@ -10,7 +10,6 @@ use std::{
 
 use sqlx::{
     Arguments, AssertSqlSafe, Connection, Encode, PgConnection, PgPool, Postgres, Row, Type,
-    pool::PoolConnection,
     postgres::{PgArguments, PgRow},
     query::Query,
     raw_sql,
@@ -21,6 +20,7 @@ use uuid::Uuid;
 use crate::{Clock, JobId, Result, job::JobSpec};
 
 use super::{
+    connections::{Connections, leaves_connection},
     create::millis,
     error::{is_in_the_way, translate},
     floors::Floors,
@@ -58,9 +58,9 @@ pub(super) struct Db {
     pub(super) sql: Sql,
     pub(super) lanes: Lanes,
     pub(super) floors: Floors,
-    calls: PgPool,
+    calls: Connections,
     /// Renewals come from a runtime of their own, so that they need connections of their own.
-    renewals: PgPool,
+    renewals: Connections,
     pooled: bool,
     /// A test's own; else the server's goes.
     clock: Option<Arc<dyn Clock>>,
@@ -72,31 +72,6 @@ pub(super) struct Db {
 
 /// How long a note that somebody sleeps is good for.
 const ASLEEP: Duration = Duration::from_secs(20);
-
-/// A connection in use. If its call is given up it is closed: back in the pool it would first be
-/// waited for, and where nobody answers that takes until the system gives up, many minutes later.
-struct Busy {
-    connection: PoolConnection<Postgres>,
-    done: bool,
-}
-
-impl Busy {
-    async fn acquire(pool: &PgPool) -> sqlx::Result<Self> {
-        let connection = pool.acquire().await?;
-        Ok(Self {
-            connection,
-            done: false,
-        })
-    }
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        if !self.done {
-            self.connection.close_on_drop();
-        }
-    }
-}
 
 /// Prepares a statement of [`Sql`].
 pub(super) fn call(sql: &Arc<str>) -> Call {
@@ -112,8 +87,8 @@ impl Db {
             sql: Sql::new(&options.schema),
             lanes: Lanes::default(),
             floors: Floors::default(),
-            calls: options.calls(),
-            renewals: options.renewals(),
+            calls: Connections::of(options.calls(), options.at_hand()),
+            renewals: Connections::of(options.renewals(), 0),
             pooled: options.pooled,
             clock: options.clock.clone(),
             touches: AtomicBool::new(false),
@@ -122,7 +97,7 @@ impl Db {
     }
 
     pub(super) fn pool(&self) -> &PgPool {
-        &self.calls
+        &self.calls.pool
     }
 
     /// Whether a commit is on the disk when it is answered.
@@ -155,17 +130,19 @@ impl Db {
         self.run(&self.renewals, call).await
     }
 
-    async fn run(&self, pool: &PgPool, call: Call) -> Result<Vec<PgRow>> {
-        let mut busy = Busy::acquire(pool).await.map_err(translate)?;
+    async fn run(&self, connections: &Connections, call: Call) -> Result<Vec<PgRow>> {
+        let mut busy = connections.acquire().await.map_err(translate)?;
         let mut tries = 1..TRIES;
         let rows = loop {
-            let rows = self.run_on(&mut busy.connection, call.clone()).await;
+            let rows = self.run_on(busy.connection(), call.clone()).await;
             match rows {
                 Err(error) if is_in_the_way(&error) && tries.next().is_some() => {}
                 rows => break rows,
             }
         };
-        busy.done = true;
+        if rows.as_ref().err().is_none_or(leaves_connection) {
+            busy.done();
+        }
         rows.map_err(translate)
     }
 

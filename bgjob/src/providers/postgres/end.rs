@@ -22,6 +22,10 @@ use super::{
     error::translate,
 };
 
+/// From so many successes on it is faster to claim at the same time on a connection of its own than
+/// to share one commit: a server with more than one core does both at once.
+const SHARED: usize = 64;
+
 /// Successes, as the server takes them.
 pub(super) struct Succeeded {
     ids: Vec<Uuid>,
@@ -64,7 +68,8 @@ impl Succeeded {
 }
 
 impl Db {
-    /// Ends attempts, and claims the next in the same commit where only successes are left.
+    /// Ends attempts and claims the next: in the same commit where only successes are left, unless
+    /// they are many.
     pub(super) async fn finish_and_claim(
         &self,
         ends: &[Ending],
@@ -80,8 +85,15 @@ impl Db {
         }
         let mut answers = self.fail(ends, news).await?;
         let succeeded = Succeeded::of(ends);
-        let some = (!succeeded.ids.is_empty()).then_some(&succeeded);
-        let (done, claimed) = self.claim_ready(some, want, grant, serves).await?;
+        let (done, claimed) = if succeeded.ids.len() < SHARED {
+            let some = (!succeeded.ids.is_empty()).then_some(&succeeded);
+            self.claim_ready(some, want, grant, serves).await?
+        } else {
+            let claim = self.claim_ready(None, want, grant, serves);
+            // Neither is given up when the other fails: the caller repeats both.
+            let (done, claimed) = tokio::join!(self.succeed(&succeeded), claim);
+            (done?, claimed?.1)
+        };
         note(&done, &mut answers, news);
         Ok((finished(ends, &answers), claimed))
     }
@@ -99,11 +111,15 @@ impl Db {
         let mut answers = self.fail(ends, news).await?;
         let succeeded = Succeeded::of(ends);
         if !succeeded.ids.is_empty() {
-            let finish = succeeded.bind(call(&self.sql.succeed), self.clock());
-            let done = ids(&self.row(finish).await?)?;
+            let done = self.succeed(&succeeded).await?;
             note(&done, &mut answers, news);
         }
         Ok(finished(ends, &answers))
+    }
+
+    async fn succeed(&self, succeeded: &Succeeded) -> Result<Vec<JobId>> {
+        let finish = succeeded.bind(call(&self.sql.succeed), self.clock());
+        ids(&self.row(finish).await?)
     }
 
     /// The ends that are no success.

@@ -13,6 +13,7 @@
 
 mod change;
 mod claim;
+mod connections;
 mod create;
 mod db;
 mod drivers;

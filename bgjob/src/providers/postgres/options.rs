@@ -43,7 +43,7 @@ const PREFIX: &str = "bgjob.";
 pub(super) const STATEMENT: Duration = Duration::from_secs(8);
 
 /// A connection that was idle for this long is asked whether it still is one.
-const IDLE: Duration = Duration::from_secs(1);
+pub(super) const IDLE: Duration = Duration::from_secs(1);
 
 impl PostgresOptions {
     /// The schema that the tables are in, unless told otherwise.
@@ -231,6 +231,17 @@ impl PostgresOptions {
         }
     }
 
+    /// How many of those for calls may stay at hand between calls: none of a pool that others use,
+    /// and never all, so that those who ask the pool itself get theirs.
+    pub(super) fn at_hand(&self) -> usize {
+        let ours = if self.pool.is_some() {
+            0
+        } else {
+            self.connections - 1
+        };
+        usize::try_from(ours).unwrap_or(0)
+    }
+
     /// So many connections of our own, made when they are needed.
     pub(super) fn own_pool(&self, connections: u32) -> PgPool {
         // A server that went away leaves connections that are none any more. Those in use say so;
@@ -277,7 +288,7 @@ impl PostgresOptions {
 
 /// Whether a connection leads anywhere. Where nobody answers, not even with a refusal, this must
 /// leave enough of the call's [`STATEMENT`] to connect anew.
-async fn is_alive(connection: &mut PgConnection) -> bool {
+pub(super) async fn is_alive(connection: &mut PgConnection) -> bool {
     let answer = tokio::time::timeout(STATEMENT / 4, connection.ping()).await;
     answer.is_ok_and(|answer| answer.is_ok())
 }

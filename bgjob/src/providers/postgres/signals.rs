@@ -48,10 +48,14 @@ pub(super) struct Signals {
 struct Outbox {
     queues: Mutex<BTreeSet<Arc<str>>>,
     filled: Notify,
+    /// Somebody in this process has heard already, and should not have to share the server with
+    /// the others just now.
+    can_wait: AtomicBool,
 }
 
 impl Outbox {
-    fn put(&self, queues: &[Arc<str>]) {
+    fn put(&self, queues: &[Arc<str>], heard: bool) {
+        self.can_wait.store(heard, Relaxed);
         let mut waiting = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.extend(queues.iter().cloned());
         drop(waiting);
@@ -87,17 +91,20 @@ impl Signals {
         if queues.is_empty() {
             return;
         }
-        self.wake.ready(queues);
+        let heard = self.wake.ready(queues);
         if self.silent {
             return;
         }
-        self.outbox.put(queues);
+        self.outbox.put(queues, heard);
         if !self.speaks.swap(true, Relaxed) {
             let (pool, outbox) = (self.pool.clone(), Arc::clone(&self.outbox));
             let (channel, notify) = (self.channel.clone(), Arc::clone(&self.notify));
             self.spawn(async move {
                 loop {
                     outbox.filled.notified().await;
+                    if outbox.can_wait.load(Relaxed) {
+                        sleep(APART).await;
+                    }
                     let next = Instant::now() + APART;
                     let queues = outbox.take();
                     if !queues.is_empty() {

@@ -52,7 +52,7 @@ statements! {
     add_lanes = "INSERT INTO $schema$.lanes(queue, name, version) \
         SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[]) ON CONFLICT DO NOTHING";
     create = "SELECT $schema$.create_jobs($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, \
-        $14, $15) AS ids";
+        $14, $15, $16) AS ids";
     remembered = "SELECT n.id FROM unnest($2::uuid[]) AS n(id) \
         WHERE EXISTS (SELECT FROM $schema$.gone_own o WHERE o.id = n.id \
             AND o.until > $schema$.now_ms($1)) \
@@ -65,8 +65,9 @@ statements! {
     held_by = "SELECT * FROM $schema$.held_by($1)";
     holds_suspect = "SELECT $schema$.holds_suspect($1) AS holds";
     succeed = "SELECT $schema$.succeed($1, $2, $3, $4, $5) AS ids";
-    succeed_and_claim = "SELECT * FROM $schema$.succeed_and_claim($1, $2, $3, $4, $5, $6, $7, $8, \
-        $9, $10, $11, $12, $13)";
+    /// In one commit, the successes first.
+    succeed_and_claim = "SELECT * FROM $schema$.claim_ready($1, $6, $7, $8, $9, $10, $11, $12, $13, \
+        $schema$.succeed($1, $2, $3, $4, $5))";
     renew = "SELECT id, token, cancel FROM $schema$.renew($1, $2, $3, $4, $5)";
     save = "SELECT $schema$.save($1, $2) AS ids";
     due = "SELECT kind, id FROM $schema$.due($1, $2, $3, $4)";

@@ -1,4 +1,5 @@
--- The statements that run once a batch. `clock` is the time in a test that makes its own, and NULL
+-- The statements that run once a batch. Their plans do not depend on what they are given, and
+-- to make one anew takes longer than most of them do. `clock` is the time in a test that makes its own, and NULL
 -- everywhere else. Whoever locks rows of several tables does so in the order jobs, held, grants,
 -- ready.
 
@@ -11,14 +12,17 @@ CREATE FUNCTION $schema$.later(at bigint, nanos bigint) RETURNS bigint LANGUAGE 
          THEN least(at + (nanos + 999999) / 1000000, 253402300799999) END';
 
 -- T1. Answers the ids that were stored; the others' stories are the caller's to find out. What is due
--- is hinted at by a sweep `p_touch` milliseconds later, if nobody has taken it by then. Whether an
+-- is hinted at by a sweep `p_touch` milliseconds later, if nobody has taken it by then. Where all are
+-- `p_fresh` (nothing stands in their way), they are stored for a third less, or all fail. Whether an
 -- id is that of a job that is over is asked after the insert: while it waited for a row that is just
 -- being deleted, the job may have come to its end.
 CREATE FUNCTION $schema$.create_jobs(
     clock bigint, p_ids uuid[], p_lanes int[], p_ranks smallint[], p_dues bigint[],
     p_from_now bool[], p_retains bigint[], p_attempts int[], p_crashes int[], p_expires bigint[],
-    p_deadlines bigint[], p_keys bytea[], p_extras text[], p_metadata text[], p_touch bigint)
-RETURNS uuid[] LANGUAGE plpgsql SET enable_seqscan = off SET jit = off AS $$
+    p_deadlines bigint[], p_keys bytea[], p_extras text[], p_metadata text[], p_touch bigint,
+    p_fresh bool)
+RETURNS uuid[] LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off SET jit = off AS $$
 DECLARE
     v_now bigint := $schema$.now_ms(clock);
     v_max CONSTANT bigint := 253402300799999;
@@ -27,29 +31,51 @@ DECLARE
     v_hi uuid;
     v_over uuid[];
 BEGIN
-    WITH stored AS (
+    IF p_fresh THEN
         INSERT INTO $schema$.jobs(id, lane, rank, created_at, due_at, retain, max_attempts,
-            max_crashes, expires, deadline, expires_at, deadline_at, unique_key, extra, metadata)
+            max_crashes, expires, deadline, expires_at, deadline_at, extra, metadata)
         SELECT id, lane, rank, v_now, due_at, retain, max_attempts, max_crashes, expires, deadline,
-            $schema$.later(due_at, expires), $schema$.later(due_at, deadline), unique_key, extra,
-            metadata
+            $schema$.later(due_at, expires), $schema$.later(due_at, deadline), extra, metadata
         FROM (
             SELECT n.*, CASE WHEN from_now THEN least(v_now + due, v_max) ELSE due END AS due_at
             FROM unnest(p_ids, p_lanes, p_ranks, p_dues, p_from_now, p_retains, p_attempts,
-                p_crashes, p_expires, p_deadlines, p_keys, p_extras, p_metadata)
+                p_crashes, p_expires, p_deadlines, p_extras, p_metadata)
                 AS n(id, lane, rank, due, from_now, retain, max_attempts, max_crashes, expires,
-                    deadline, unique_key, extra, metadata)) n
-        ON CONFLICT DO NOTHING
-        RETURNING id, lane, rank, due_at, expires_at, deadline_at
-    ), entered AS (
+                    deadline, extra, metadata)) n;
         INSERT INTO $schema$.ready(lane, suspect, rank, due_at, id, rev, touch_at, until)
         SELECT lane, false, rank, due_at, id, 0,
             CASE WHEN due_at > v_now THEN due_at ELSE v_now + p_touch END,
-            least(expires_at, deadline_at)
-        FROM stored
-        RETURNING id
-    )
-    SELECT coalesce(array_agg(id), '{}') INTO v_new FROM entered;
+            least($schema$.later(due_at, expires), $schema$.later(due_at, deadline))
+        FROM (
+            SELECT n.*, CASE WHEN from_now THEN least(v_now + due, v_max) ELSE due END AS due_at
+            FROM unnest(p_ids, p_lanes, p_ranks, p_dues, p_from_now, p_expires, p_deadlines)
+                AS n(id, lane, rank, due, from_now, expires, deadline)) n;
+        v_new := p_ids;
+    ELSE
+        WITH stored AS (
+            INSERT INTO $schema$.jobs(id, lane, rank, created_at, due_at, retain, max_attempts,
+                max_crashes, expires, deadline, expires_at, deadline_at, unique_key, extra, metadata)
+            SELECT id, lane, rank, v_now, due_at, retain, max_attempts, max_crashes, expires,
+                deadline, $schema$.later(due_at, expires), $schema$.later(due_at, deadline),
+                unique_key, extra, metadata
+            FROM (
+                SELECT n.*, CASE WHEN from_now THEN least(v_now + due, v_max) ELSE due END AS due_at
+                FROM unnest(p_ids, p_lanes, p_ranks, p_dues, p_from_now, p_retains, p_attempts,
+                    p_crashes, p_expires, p_deadlines, p_keys, p_extras, p_metadata)
+                    AS n(id, lane, rank, due, from_now, retain, max_attempts, max_crashes, expires,
+                        deadline, unique_key, extra, metadata)) n
+            ON CONFLICT DO NOTHING
+            RETURNING id, lane, rank, due_at, expires_at, deadline_at
+        ), entered AS (
+            INSERT INTO $schema$.ready(lane, suspect, rank, due_at, id, rev, touch_at, until)
+            SELECT lane, false, rank, due_at, id, 0,
+                CASE WHEN due_at > v_now THEN due_at ELSE v_now + p_touch END,
+                least(expires_at, deadline_at)
+            FROM stored
+            RETURNING id
+        )
+        SELECT coalesce(array_agg(id), '{}') INTO v_new FROM entered;
+    END IF;
     SELECT n.id INTO v_lo FROM unnest(v_new) AS n(id) ORDER BY n.id LIMIT 1;
     SELECT n.id INTO v_hi FROM unnest(v_new) AS n(id) ORDER BY n.id DESC LIMIT 1;
     -- Ids of a batch lie close together, so that mostly no other lies among them.
@@ -86,27 +112,13 @@ CREATE TYPE $schema$.claimed AS (
     retain bigint, max_attempts int, max_crashes int, expires bigint, deadline bigint,
     deadline_at bigint, since bigint, unique_key bytea, past text, extra text, metadata text, done uuid[]);
 
--- Gives a grant what was taken out of `ready`, and answers it in the order of claims.
-CREATE FUNCTION $schema$.hold(
-    p_now bigint, p_ids uuid[], p_revs int[], p_token uuid, p_owner uuid, p_lease bigint)
-RETURNS SETOF $schema$.claimed LANGUAGE plpgsql ROWS 100 SET enable_seqscan = off SET jit = off AS $$
-BEGIN
-    INSERT INTO $schema$.grants(token, owner, since, lease_until, members, ids, revs)
-        VALUES(p_token, p_owner, p_now, p_now + p_lease, cardinality(p_ids), p_ids, p_revs);
-    RETURN QUERY
-        SELECT j.id, j.lane, j.fence, j.rank, j.created_at, j.due_at, j.retain, j.max_attempts,
-            j.max_crashes, j.expires, j.deadline, j.deadline_at, p_now, j.unique_key, j.past,
-            j.extra, j.metadata, NULL::uuid[]
-        FROM unnest(p_ids) WITH ORDINALITY AS n(id, nth) JOIN $schema$.jobs j USING (id)
-        ORDER BY n.nth;
-END $$;
-
 -- T2 for what is ready: at most `p_max[w]` of the lanes whose `p_of` is w. Where `p_floors` has a
 -- time for a lane and a rank (four a lane), no earlier entry is looked at: there are but dead ones.
 CREATE FUNCTION $schema$.claim_ready(
     clock bigint, p_lanes int[], p_of int[], p_max int[], p_suspect bool, p_floors bigint[],
     p_token uuid, p_owner uuid, p_lease bigint, p_done uuid[])
-RETURNS SETOF $schema$.claimed LANGUAGE plpgsql ROWS 100 SET enable_seqscan = off SET jit = off AS $$
+RETURNS SETOF $schema$.claimed LANGUAGE plpgsql ROWS 100 SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off SET jit = off AS $$
 DECLARE
     v_now bigint := $schema$.now_ms(clock);
     v_wanted bool;
@@ -232,7 +244,14 @@ BEGIN
     SELECT count(*) INTO v_head.lane FROM $schema$.lanes;
     RETURN NEXT v_head;
     IF cardinality(v_all) > 0 THEN
-        RETURN QUERY SELECT * FROM $schema$.hold(v_now, v_all, v_all_revs, p_token, p_owner, p_lease);
+        INSERT INTO $schema$.grants(token, owner, since, lease_until, members, ids, revs)
+            VALUES(p_token, p_owner, v_now, v_now + p_lease, cardinality(v_all), v_all, v_all_revs);
+        RETURN QUERY
+            SELECT j.id, j.lane, j.fence, j.rank, j.created_at, j.due_at, j.retain, j.max_attempts,
+                j.max_crashes, j.expires, j.deadline, j.deadline_at, v_now, j.unique_key, j.past,
+                j.extra, j.metadata, NULL::uuid[]
+            FROM unnest(v_all) WITH ORDINALITY AS n(id, nth) JOIN $schema$.jobs j USING (id)
+            ORDER BY n.nth;
     END IF;
 END $$;
 
@@ -240,6 +259,7 @@ END $$;
 -- row has no lane: its `due_at` is how many entries were walked over.
 CREATE FUNCTION $schema$.below(p_lanes int[], p_floors bigint[])
 RETURNS TABLE(lane int, rank int, due_at bigint) LANGUAGE plpgsql STABLE
+SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off SET jit = off AS $$
 #variable_conflict use_column
 DECLARE
@@ -262,7 +282,8 @@ END $$;
 CREATE FUNCTION $schema$.claim_entries(
     p_now bigint, p_lanes int[], p_suspects bool[], p_ranks smallint[], p_dues bigint[],
     p_ids uuid[], p_token uuid, p_owner uuid, p_lease bigint)
-RETURNS SETOF $schema$.claimed LANGUAGE plpgsql ROWS 100 SET enable_seqscan = off SET jit = off AS $$
+RETURNS SETOF $schema$.claimed LANGUAGE plpgsql ROWS 100 SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off SET jit = off AS $$
 DECLARE
     v_ids uuid[];
     v_revs int[];
@@ -276,7 +297,13 @@ BEGIN
         RETURNING e.id, e.rev)
     SELECT array_agg(id), array_agg(rev) INTO v_ids, v_revs FROM taken;
     IF v_ids IS NOT NULL THEN
-        RETURN QUERY SELECT * FROM $schema$.hold(p_now, v_ids, v_revs, p_token, p_owner, p_lease);
+        INSERT INTO $schema$.grants(token, owner, since, lease_until, members, ids, revs)
+            VALUES(p_token, p_owner, p_now, p_now + p_lease, cardinality(v_ids), v_ids, v_revs);
+        RETURN QUERY
+            SELECT j.id, j.lane, j.fence, j.rank, j.created_at, j.due_at, j.retain, j.max_attempts,
+                j.max_crashes, j.expires, j.deadline, j.deadline_at, p_now, j.unique_key, j.past,
+                j.extra, j.metadata, NULL::uuid[]
+            FROM unnest(v_ids) AS n(id) JOIN $schema$.jobs j USING (id);
     END IF;
 END $$;
 
@@ -324,30 +351,35 @@ END $$;
 CREATE FUNCTION $schema$.held_jobs(p_ids uuid[], p_tokens uuid[], p_texts text[])
 RETURNS TABLE(id uuid, rev int, grant_id bigint, token uuid, owner uuid, since bigint,
     lease_until bigint, cancel bool, txt text)
-LANGUAGE sql STABLE ROWS 100 SET enable_nestloop = off SET jit = off AS $$
-    WITH given AS MATERIALIZED (
-        SELECT * FROM unnest(p_ids, p_tokens, p_texts) AS n(id, token, txt)
-    ), tokens AS MATERIALIZED (
-        SELECT ARRAY(SELECT DISTINCT token FROM given) AS tokens
-    ), members AS MATERIALIZED (
-        SELECT m.id, m.rev, g.id AS grant_id, g.token, g.owner, g.since, g.lease_until
-        FROM $schema$.grants g CROSS JOIN LATERAL unnest(g.ids, g.revs) AS m(id, rev)
-        WHERE g.token = ANY((SELECT tokens FROM tokens)::uuid[])
-    )
-    SELECT m.id, m.rev, m.grant_id, m.token, m.owner, m.since, m.lease_until, false, n.txt
-    FROM members m JOIN given n ON n.id = m.id AND n.token = m.token
-    UNION ALL
-    SELECT h.id, h.rev, NULL, h.token, h.owner, h.since, h.lease_until, h.cancel, n.txt
-    FROM $schema$.held h JOIN given n ON n.id = h.id AND n.token = h.token
-    WHERE h.token = ANY((SELECT tokens FROM tokens)::uuid[])
-$$;
+LANGUAGE plpgsql STABLE ROWS 100 SET plan_cache_mode = force_generic_plan
+SET enable_nestloop = off SET jit = off AS $$
+#variable_conflict use_column
+DECLARE
+    v_tokens uuid[] := ARRAY(SELECT DISTINCT n.token FROM unnest(p_tokens) AS n(token));
+BEGIN
+    RETURN QUERY
+        WITH given AS MATERIALIZED (
+            SELECT * FROM unnest(p_ids, p_tokens, p_texts) AS n(id, token, txt)
+        ), members AS MATERIALIZED (
+            SELECT m.id, m.rev, g.id AS grant_id, g.token, g.owner, g.since, g.lease_until
+            FROM $schema$.grants g CROSS JOIN LATERAL unnest(g.ids, g.revs) AS m(id, rev)
+            WHERE g.token = ANY(v_tokens)
+        )
+        SELECT m.id, m.rev, m.grant_id, m.token, m.owner, m.since, m.lease_until, false, n.txt
+        FROM members m JOIN given n ON n.id = m.id AND n.token = m.token
+        UNION ALL
+        SELECT h.id, h.rev, NULL, h.token, h.owner, h.since, h.lease_until, h.cancel, n.txt
+        FROM $schema$.held h JOIN given n ON n.id = h.id AND n.token = h.token
+        WHERE h.token = ANY(v_tokens);
+END $$;
 
 -- T4. Answers the ids of the jobs that were held by these tokens, and have succeeded. `p_own` are
 -- those ids that bgjob has not made. A renewal at the same time moves a job to a lease of its own:
 -- then it is looked for once more.
 CREATE FUNCTION $schema$.succeed(
     clock bigint, p_ids uuid[], p_tokens uuid[], p_results text[], p_own uuid[])
-RETURNS uuid[] LANGUAGE plpgsql SET enable_seqscan = off SET jit = off AS $$
+RETURNS uuid[] LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off SET jit = off AS $$
 DECLARE
     v_now bigint := $schema$.now_ms(clock);
     v_all uuid[] := '{}';
@@ -410,25 +442,13 @@ BEGIN
     END IF;
 END $$;
 
--- T4 and T2 in one commit.
-CREATE FUNCTION $schema$.succeed_and_claim(
-    clock bigint, p_ids uuid[], p_tokens uuid[], p_results text[], p_own uuid[],
-    p_lanes int[], p_of int[], p_max int[], p_suspect bool, p_floors bigint[], p_token uuid,
-    p_owner uuid, p_lease bigint)
-RETURNS SETOF $schema$.claimed LANGUAGE plpgsql ROWS 100 AS $$
-DECLARE
-    v_done uuid[] := $schema$.succeed(clock, p_ids, p_tokens, p_results, p_own);
-BEGIN
-    RETURN QUERY SELECT * FROM $schema$.claim_ready(
-        clock, p_lanes, p_of, p_max, p_suspect, p_floors, p_token, p_owner, p_lease, v_done);
-END $$;
-
 -- T3. A job that is renewed for the first time leaves its grant for a lease of its own. Who gets
 -- such a lease or has news to tell changes its row, and its rev with it; where somebody else changes
 -- it at the same time, once more.
 CREATE FUNCTION $schema$.renew(
     clock bigint, p_ids uuid[], p_tokens uuid[], p_progress text[], p_lease bigint)
 RETURNS TABLE(id uuid, token uuid, cancel bool) LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off SET jit = off AS $$
 #variable_conflict use_column
 DECLARE
@@ -471,7 +491,8 @@ END $$;
 -- All other transitions: what the caller made of a job that it read, where it still stands as it
 -- was read. `p_was` says where: {"ready": …} by the key of its entry, {"grant": id} or
 -- {"held": lease_until} while it runs, nothing where it is over. Answers the ids that were changed.
-CREATE FUNCTION $schema$.save(clock bigint, p_changes text) RETURNS uuid[] LANGUAGE plpgsql SET enable_seqscan = off SET jit = off AS $$
+CREATE FUNCTION $schema$.save(clock bigint, p_changes text) RETURNS uuid[] LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off SET jit = off AS $$
 DECLARE
     v_saved uuid[] := '{}';
     v_grants bigint[] := '{}';

@@ -90,7 +90,7 @@ BEGIN
         SELECT $schema$.create_jobs(clock, array_agg(id), array_agg(lane), array_agg(rank),
             array_agg(due), array_agg(from_now), array_agg(retain), array_agg(max_attempts),
             array_agg(max_crashes), array_agg(expires), array_agg(deadline),
-            array_agg(unique_key), array_agg(extra), array_agg(metadata), 0)
+            array_agg(unique_key), array_agg(extra), array_agg(metadata), 0, false)
         INTO v_stored FROM unnest(v_open) n;
         FOREACH j IN ARRAY v_open LOOP
             IF j.id = ANY(v_stored) THEN
