@@ -9,7 +9,7 @@ use std::{
 use bgjob::prelude::*;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-const SAMPLES: usize = 200;
+pub const SAMPLES: usize = 200;
 static TOOK: Mutex<Vec<Duration>> = Mutex::new(Vec::new());
 
 /// Notes how long ago the wall clock said what its metadata says, in nanoseconds.
@@ -45,7 +45,13 @@ async fn percentiles() -> (f64, f64) {
         );
         sleep(Duration::from_millis(5)).await;
     }
-    let mut took = std::mem::take(&mut *TOOK.lock().expect("nobody panics with it"));
+    percentiles_of(std::mem::take(
+        &mut *TOOK.lock().expect("nobody panics with it"),
+    ))
+}
+
+/// p50 and p99 in milliseconds.
+pub fn percentiles_of(mut took: Vec<Duration>) -> (f64, f64) {
     took.sort();
     let at = |share: f64| took[(took.len() as f64 * share) as usize].as_secs_f64() * 1e3;
     (at(0.5), at(0.99))

@@ -8,6 +8,7 @@ use std::{
 
 use bgjob::prelude::*;
 use sqlx::{Connection, Executor, PgConnection, Row};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     idle, latency,
@@ -39,8 +40,12 @@ pub async fn run(report: &mut Report) -> bgjob::Result<()> {
         Some((raw_insert, 0.7)),
     );
     for tasks in [1, 16, 256] {
+        let raw = median(|| raw_many(&url, tasks)).await?;
+        let name = format!("postgres: raw insert, {tasks} tasks, one sender");
+        report.rate(&name, raw, None);
         let many = median(|| many(&url, tasks)).await?;
-        report.rate(&format!("postgres: enqueue from {tasks} tasks"), many, None);
+        let name = format!("postgres: enqueue from {tasks} tasks");
+        report.rate(&name, many, Some((raw, 0.7)));
     }
     let gone = median(|| drain(&url, Kept::No)).await?;
     report.rate(
@@ -50,6 +55,17 @@ pub async fn run(report: &mut Report) -> bgjob::Result<()> {
     );
     let kept = median(|| drain(&url, Kept::Yes)).await?;
     report.rate("postgres: drain, kept 24 h (the default)", kept, None);
+    latencies(report).await?;
+    delayed(report, &url).await
+}
+
+/// On a server that has nothing else to do.
+async fn latencies(report: &mut Report) -> bgjob::Result<()> {
+    let server = Server::start(&["shared_buffers=1GB", "max_wal_size=4GB"]);
+    let url = server.url();
+    let (p50, p99) = raw_latency(&url).await?;
+    report.figure("postgres: raw insert, then delete, p50", p50, "ms", "");
+    report.figure("postgres: raw insert, then delete, p99", p99, "ms", "");
     let (p50, p99) = latency::within(&schema(&url)).await?;
     report.figure("postgres: idle pickup p50", p50, "ms", "≤ 1.8");
     report.figure("postgres: idle pickup p99", p99, "ms", "≤ 5");
@@ -68,7 +84,7 @@ pub async fn run(report: &mut Report) -> bgjob::Result<()> {
     );
     let idle = idle::share(&schema(&url)).await?;
     report.figure("postgres: idle dispatcher", idle, "% core", "≤ 0.5");
-    delayed(report, &url).await
+    Ok(())
 }
 
 /// A schema of one measurement's own.
@@ -152,6 +168,56 @@ async fn raw_drain(url: &str) -> bgjob::Result<f64> {
     }
     assert_eq!(count, N, "it drains all of them");
     Ok(rate(N, begun.elapsed()))
+}
+
+/// What tasks insert one at a time, sent by one of them: all that is there at a time.
+async fn raw_many(url: &str, tasks: u64) -> bgjob::Result<f64> {
+    const SPAN: Duration = Duration::from_secs(2);
+    let mut db = raw_tables(url).await?;
+    let (sender, mut receiver) = mpsc::channel::<(Vec<u8>, oneshot::Sender<()>)>(4096);
+    let begun = Instant::now();
+    for _ in 0..tasks {
+        let sender = sender.clone();
+        tokio::spawn(async move {
+            for n in 0.. {
+                let (done, answer) = oneshot::channel();
+                let payload = serde_json::to_vec(&email(n)).expect("it is JSON");
+                if begun.elapsed() > SPAN || sender.send((payload, done)).await.is_err() {
+                    break;
+                }
+                answer.await.ok();
+            }
+        });
+    }
+    drop(sender);
+    let (mut count, mut batch) = (0, Vec::new());
+    while receiver.recv_many(&mut batch, 1000).await > 0 {
+        let (payloads, waiting): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
+        count += payloads.len() as u64;
+        let insert = sqlx::query(INSERT).bind(payloads);
+        insert.execute(&mut db).await.map_err(failed)?;
+        for done in waiting {
+            done.send(()).ok();
+        }
+    }
+    Ok(rate(count, begun.elapsed()))
+}
+
+/// Two commits, the second on another connection, with a rest before each pair: p50 and p99.
+async fn raw_latency(url: &str) -> bgjob::Result<(f64, f64)> {
+    let mut db = raw_tables(url).await?;
+    let mut other = PgConnection::connect(url).await.map_err(failed)?;
+    let mut took = Vec::new();
+    for _ in 0..latency::SAMPLES {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let begun = Instant::now();
+        let insert = sqlx::query(INSERT).bind(vec![b"{}".to_vec()]);
+        insert.execute(&mut db).await.map_err(failed)?;
+        let delete = sqlx::query("DELETE FROM raw.ready");
+        delete.execute(&mut other).await.map_err(failed)?;
+        took.push(begun.elapsed());
+    }
+    Ok(latency::percentiles_of(took))
 }
 
 async fn bulk(url: &str) -> bgjob::Result<f64> {

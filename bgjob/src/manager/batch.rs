@@ -6,7 +6,6 @@ use std::{
     cell::Cell,
     collections::VecDeque,
     future::{Future, poll_fn},
-    mem,
     pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::Poll,
@@ -31,6 +30,9 @@ const PUSH: Duration = Duration::from_secs(2);
 /// Jobs that may wait for a batch; an enqueue beyond it waits at the door.
 const WAITING_MAX: usize = 16 * limits::BATCH;
 
+/// Batches that may be on their way at a time: while the store works on one, the next is made.
+const ABREAST: usize = 2;
+
 /// Where all of a manager's creates go through.
 #[derive(Debug)]
 pub(super) struct Creates {
@@ -43,8 +45,8 @@ pub(super) struct Creates {
 
 #[derive(Debug, Default)]
 struct Line {
-    /// A batch is on its way; who made it takes the next ones along.
-    busy: bool,
+    /// Batches that are on their way; who made one takes the next one along.
+    on_the_way: usize,
     waiting: VecDeque<(NewJob, oneshot::Sender<Result<Created>>)>,
 }
 
@@ -73,12 +75,8 @@ impl Creates {
     /// Dropping the future leaves the job stored or not, never half; its neighbours are not hurt.
     pub(super) async fn one(self: &Arc<Self>, job: NewJob) -> Result<Created> {
         give_way().await;
-        let alone = {
-            let mut line = self.line();
-            !mem::replace(&mut line.busy, true)
-        };
-        if alone {
-            // Nobody waits: no need for a task and its wake-up. The guard hands what has gathered
+        if self.line().may_go() {
+            // Few wait: no need for a task and its wake-up. The guard hands what has gathered
             // meanwhile to a task of its own, also when this future is dropped half way.
             let _guard = HandOn(Arc::clone(self));
             let answers = self.create(std::slice::from_ref(&job)).await;
@@ -89,7 +87,7 @@ impl Creates {
         let idle = {
             let mut line = self.line();
             line.waiting.push_back((job, sender));
-            !mem::replace(&mut line.busy, true)
+            line.may_go()
         };
         if idle {
             // The batch that was on its way has just come home.
@@ -116,7 +114,7 @@ impl Creates {
             let (jobs, senders): (Vec<_>, Vec<_>) = {
                 let mut line = way.0.line();
                 if line.waiting.is_empty() {
-                    line.busy = false;
+                    line.on_the_way -= 1;
                     drop(line);
                     way.1 = true;
                     return;
@@ -128,6 +126,8 @@ impl Creates {
                 // Whoever dropped its future does not want to know.
                 let _ = sender.send(answer);
             }
+            // Those who have their answer are likely to enqueue again: they share the next batch.
+            tokio::task::yield_now().await;
         }
     }
 
@@ -241,6 +241,15 @@ fn closed() -> Error {
     )
 }
 
+impl Line {
+    /// Whether another batch may go, which is then counted.
+    fn may_go(&mut self) -> bool {
+        let may = self.on_the_way < ABREAST;
+        self.on_the_way += usize::from(may);
+        may
+    }
+}
+
 /// When the lone enqueue is over, what gathered behind it gets a task.
 struct HandOn(Arc<Creates>);
 
@@ -248,13 +257,13 @@ impl Drop for HandOn {
     fn drop(&mut self) {
         let mut line = self.0.line();
         if line.waiting.is_empty() {
-            line.busy = false;
+            line.on_the_way -= 1;
         } else if tokio::runtime::Handle::try_current().is_ok() {
             task::spawn(Creates::flush(OnTheWay(Arc::clone(&self.0), false)));
         } else {
             // Outside a runtime nobody can wait either: dropping the senders tells them.
             line.waiting.clear();
-            line.busy = false;
+            line.on_the_way -= 1;
         }
     }
 }
@@ -268,7 +277,7 @@ impl Drop for OnTheWay {
         if !self.1 {
             let mut line = self.0.line();
             line.waiting.clear();
-            line.busy = false;
+            line.on_the_way -= 1;
         }
     }
 }
