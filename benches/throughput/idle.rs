@@ -1,6 +1,10 @@
 //! What a dispatcher costs that has nothing to do.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashMap,
+    ffi::OsString,
+    time::{Duration, Instant},
+};
 
 use bgjob::prelude::*;
 
@@ -11,19 +15,25 @@ pub async fn share(url: &str) -> bgjob::Result<f64> {
     tokio::time::sleep(Duration::from_secs(1)).await;
     let (before, begun) = (cpu(), Instant::now());
     tokio::time::sleep(Duration::from_secs(10)).await;
-    let share = (cpu() - before).as_secs_f64() / begun.elapsed().as_secs_f64() * 100.0;
+    let spent: u64 = cpu()
+        .iter()
+        // A thread that has ended since is not counted: it was of the measurement before.
+        .map(|(thread, nanos)| nanos - before.get(thread).unwrap_or(&0))
+        .sum();
+    let share = spent as f64 / begun.elapsed().as_nanos() as f64 * 100.0;
     let _ = running.shutdown().await;
     Ok(share)
 }
 
-/// Processor time of this process, as Linux counts it: in nanoseconds, over all threads.
-fn cpu() -> Duration {
-    let tasks = std::fs::read_dir("/proc/self/task").expect("this measurement needs Linux");
-    let nanos = tasks.flatten().filter_map(|task| {
-        let text = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
-        text.split(' ').next()?.parse::<u64>().ok()
+/// Processor time of each thread of this process, as Linux counts it: in nanoseconds.
+fn cpu() -> HashMap<OsString, u64> {
+    let threads = std::fs::read_dir("/proc/self/task").expect("this measurement needs Linux");
+    let nanos = threads.flatten().filter_map(|thread| {
+        let text = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        let nanos = text.split(' ').next()?.parse().ok()?;
+        Some((thread.file_name(), nanos))
     });
-    Duration::from_nanos(nanos.sum())
+    nanos.collect()
 }
 
 /// Resident memory of this process, in MiB.

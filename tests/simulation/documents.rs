@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bgjob::testing::{Call, simulation::Simulation};
 
-use crate::protocol::{Ask, hour, missed, runs, simulation};
+use crate::protocol::{Ask, hour, missed, part, simulation};
 
 /// Others' writes are seen at the next poll, after a second.
 const LATE: Duration = Duration::from_millis(1_100);
@@ -16,7 +16,7 @@ const OFTEN: Duration = Duration::from_secs(300);
 fn check(what: &str, with: impl Fn(Simulation) -> Simulation, ask: Ask) {
     let begun = Instant::now();
     let run = |queue| {
-        let simulation = with(simulation(queue).runs(runs() / 20));
+        let simulation = with(part(simulation(queue), 20));
         simulation.check(move |sim| hour(sim, ask))
     };
     let mut report = run(false);

@@ -3,11 +3,13 @@
 //! ```text
 //! cargo test --test simulation -- --nocapture              # the short form
 //! BGJOB_SIMULATION=10000 cargo test --test simulation -- --nocapture every_promise
+//! BGJOB_SIMULATION=10000..30000 cargo test --test simulation -- --nocapture every_promise
 //! ```
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     env,
+    ops::Range,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -306,9 +308,16 @@ async fn orphaned(sim: &Sim, starts: &Starts) {
     assert!(late <= secs(40), "L2: {late:?} after the crash");
 }
 
-/// How many runs: a twentieth of what the long form makes, unless told otherwise.
-pub(crate) fn runs() -> u64 {
-    env::var("BGJOB_SIMULATION").map_or(500, |text| text.parse().expect("a number"))
+/// Which runs: a twentieth of what the long form makes, unless told otherwise.
+fn runs() -> Range<u64> {
+    let number = |text: &str| text.parse().expect("a number, or two with .. between them");
+    match env::var("BGJOB_SIMULATION").as_deref() {
+        Ok(text) => match text.split_once("..") {
+            Some((first, end)) => number(first)..number(end),
+            None => 0..number(text),
+        },
+        Err(_) => 0..500,
+    }
 }
 
 pub(crate) fn simulation(queue: bool) -> Simulation {
@@ -317,13 +326,17 @@ pub(crate) fn simulation(queue: bool) -> Simulation {
     simulation.threads(threads)
 }
 
+/// One of so many parts of the runs that are asked for.
+pub(crate) fn part(simulation: Simulation, of: u64) -> Simulation {
+    let Range { start, end } = runs();
+    simulation.first(start / of).runs((end - start) / of)
+}
+
 /// An hour on the memory store, with a queue or without.
-fn run(queue: bool, runs: u64) -> Report {
+fn run(simulation: Simulation, queue: bool) -> Report {
     let late = Duration::from_millis(if queue { 1_100 } else { 100 });
     let ask = Ask { late, kept: true };
-    simulation(queue)
-        .runs(runs)
-        .check(move |sim| hour(sim, ask))
+    simulation.check(move |sim| hour(sim, ask))
 }
 
 /// Faults and calls that belong together and did not meet.
@@ -360,8 +373,9 @@ pub(crate) fn missed(hits: &BTreeMap<(&'static str, Call), u64>, calls: &[&[Call
 #[test]
 fn every_promise_holds_whatever_goes_wrong() {
     let begun = std::time::Instant::now();
-    let mut report = run(false, runs() / 2);
-    report.join(run(true, runs() / 2));
+    let half = |queue| run(part(simulation(queue), 2), queue);
+    let mut report = half(false);
+    report.join(half(true));
     let missed = missed(&report.hits, &[Call::STORE, Call::QUEUE]);
     println!(
         "{report}never met: {missed:?}\ntook {:.1?}",
@@ -376,7 +390,7 @@ fn every_promise_holds_whatever_goes_wrong() {
 #[test]
 fn the_same_run_is_the_same_each_time() {
     for queue in [false, true] {
-        let hashes = || run(queue, 50).hashes;
+        let hashes = || run(simulation(queue).runs(50), queue).hashes;
         assert_eq!(hashes(), hashes());
     }
 }

@@ -54,6 +54,7 @@ const ONLY: &str = "BGJOB_RUN";
 #[must_use = "nothing runs until `check` is called"]
 pub struct Simulation {
     runs: u64,
+    first: u64,
     threads: usize,
     queue: bool,
     chaos: Option<Duration>,
@@ -69,6 +70,7 @@ impl Simulation {
         let only = env::var(ONLY).ok();
         Self {
             runs: 200,
+            first: 0,
             threads: 1,
             queue: false,
             chaos: None,
@@ -82,6 +84,13 @@ impl Simulation {
     /// So many runs.
     pub fn runs(mut self, runs: u64) -> Self {
         self.runs = runs;
+        self
+    }
+
+    /// The number of the first run, from which each one's randomness comes: so that a long
+    /// simulation can be made in parts. 0 unless told otherwise.
+    pub fn first(mut self, run: u64) -> Self {
+        self.first = run;
         self
     }
 
@@ -163,7 +172,8 @@ impl Simulation {
             test,
             ..Report::default()
         });
-        let runs = self.only.map_or(0..self.runs, |run| run..run + 1);
+        let all = self.first..self.first + self.runs;
+        let runs = self.only.map_or(all, |run| run..run + 1);
         let next = AtomicU64::new(runs.start);
         let work = || {
             loop {
