@@ -4,7 +4,8 @@
 //! cargo bench --bench throughput -- memory
 //! cargo bench --bench throughput -- sqlite
 //! cargo bench --bench throughput -- file
-//! cargo bench --bench throughput -- postgres
+//! cargo bench --bench throughput -- postgres                # or a part: postgres/drain
+//! cargo bench --bench throughput -- postgres --sync-off     # commits don't wait for the disk
 //! cargo bench --bench throughput -- bloat docs/bloat.svg   # PostgreSQL, twelve minutes
 //! cargo bench --bench throughput -- memory sqlite --json    # a line a measurement
 //! ```
@@ -43,7 +44,7 @@ async fn main() -> bgjob::Result<()> {
     let mut report = Report::new(args.iter().any(|arg| arg == "--json"));
     let parts: Vec<_> = args
         .iter()
-        .filter(|arg| *arg != "--json")
+        .filter(|arg| !arg.starts_with("--"))
         .map(String::as_str)
         .collect();
     let parts = if parts.is_empty() {
@@ -58,14 +59,27 @@ async fn main() -> bgjob::Result<()> {
         report.end();
         return Ok(());
     }
+    let durable = !args.iter().any(|arg| arg == "--sync-off");
     for part in parts {
         match part {
             "memory" => memory::run(&mut report).await?,
             "file" => file::run(&mut report).await?,
             "sqlite" => sqlite::run(&mut report).await?,
-            "postgres" => postgres::run(&mut report).await?,
+            "postgres" => {
+                for part in postgres::PARTS {
+                    postgres::run(&mut report, part, durable).await?;
+                }
+            }
+            part if let Some(part) = part.strip_prefix("postgres/")
+                && postgres::PARTS.contains(&part) =>
+            {
+                postgres::run(&mut report, part, durable).await?;
+            }
             other => {
-                eprintln!("`{other}` is no part: memory, sqlite, file, postgres, bloat");
+                eprintln!(
+                    "`{other}` is no part: memory, sqlite, file, bloat, postgres, or of that \
+                     postgres/enqueue, /drain, /latency, /delayed"
+                );
                 std::process::exit(2);
             }
         }

@@ -87,6 +87,25 @@ pub async fn median<F: Future<Output = bgjob::Result<f64>>>(
     Ok(rates[1])
 }
 
+/// The medians of five runs each, in turns, as a disk's speed changes by the minute.
+pub async fn in_turns<R, O>(
+    mut raw: impl FnMut() -> R,
+    mut ours: impl FnMut() -> O,
+) -> bgjob::Result<(f64, f64)>
+where
+    R: Future<Output = bgjob::Result<f64>>,
+    O: Future<Output = bgjob::Result<f64>>,
+{
+    let (mut limits, mut rates) = (Vec::new(), Vec::new());
+    for _ in 0..5 {
+        limits.push(raw().await?);
+        rates.push(ours().await?);
+    }
+    limits.sort_by(f64::total_cmp);
+    rates.sort_by(f64::total_cmp);
+    Ok((limits[2], rates[2]))
+}
+
 /// Many tasks that each enqueue one job at a time, for this long: jobs a second.
 pub async fn enqueue_from(jobs: &JobManager, tasks: u64, span: Duration) -> bgjob::Result<f64> {
     let count = Arc::new(AtomicU64::new(0));

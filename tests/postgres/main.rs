@@ -3,6 +3,7 @@
 mod cuts;
 mod disks;
 mod exhausted;
+mod history;
 mod in_doubt;
 mod opening;
 mod outages;

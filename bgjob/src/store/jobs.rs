@@ -85,7 +85,8 @@ pub trait JobStore: Send + Sync + fmt::Debug {
     async fn counts(&self) -> Result<Vec<QueueCount>>;
 
     /// T12: forgets at most `limit` jobs past their `purge_at`, and ids past their time. Answers
-    /// how many jobs it was; fewer than `limit` means that none are left.
+    /// how many jobs it was; fewer than `limit` means that none are left to be forgotten now. A
+    /// store that drops many at once may answer more, and may wait until it can.
     async fn purge(&self, limit: usize) -> Result<usize>;
 
     /// The store's time.

@@ -83,8 +83,8 @@ impl Db {
         Ok(())
     }
 
-    /// Stores jobs as if nothing stood in the way of any, which is true of nearly all batches. Where
-    /// it is not, nothing is stored, and each is stored for itself.
+    /// Stores jobs as if nothing stood in the way of any, which is true of nearly all batches.
+    /// Where it is not, nothing is stored, and each is stored for itself.
     async fn store(&self, jobs: &[&NewJob], lanes: Vec<i32>) -> Result<PgRow> {
         if jobs.iter().all(|job| job.spec.unique_key.is_none()) {
             let fresh = self.creation(jobs, lanes.clone(), true);

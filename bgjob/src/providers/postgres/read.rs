@@ -123,7 +123,7 @@ impl Db {
         let row = self
             .row(call(&self.sql.purge).bind(self.clock()).bind(limit))
             .await?;
-        let jobs: i32 = row.try_get("jobs").map_err(translate)?;
+        let jobs: i64 = row.try_get("jobs").map_err(translate)?;
         Ok(usize::try_from(jobs).unwrap_or(0))
     }
 

@@ -9,7 +9,8 @@
 //! * `ready`: a narrow entry for each job that waits, in the order of claims.
 //! * `grants`: one row for each claimed *batch*, with the ids of its jobs. `held`: one row for each
 //!   job that runs for so long that it is renewed, or is asked to end.
-//! * `history`: jobs that are over, out of the way of everything else.
+//! * `history`: jobs that are over, out of the way of everything else; a table for each span of
+//!   time, as to drop a table costs nothing.
 //!
 //! A claim deletes entries of `ready` and adds one row to `grants`; success deletes rows of `jobs`
 //! and, with the last job of its batch, the row of `grants`.
@@ -34,7 +35,11 @@ use super::{
 /// Each step takes the schema from the version before (its index) to the next.
 const STEPS: &[Step] = &[
     Step {
-        statements: concat!(include_str!("v1.sql"), include_str!("v1_functions.sql")),
+        statements: concat!(
+            include_str!("v1.sql"),
+            include_str!("v1_functions.sql"),
+            include_str!("v1_history.sql")
+        ),
         oldest: 1,
     },
     Step {

@@ -66,15 +66,16 @@ statements! {
     holds_suspect = "SELECT $schema$.holds_suspect($1) AS holds";
     succeed = "SELECT $schema$.succeed($1, $2, $3, $4, $5) AS ids";
     /// In one commit, the successes first.
-    succeed_and_claim = "SELECT * FROM $schema$.claim_ready($1, $6, $7, $8, $9, $10, $11, $12, $13, \
-        $schema$.succeed($1, $2, $3, $4, $5))";
+    succeed_and_claim = "SELECT * FROM $schema$.claim_ready($1, $6, $7, $8, $9, $10, $11, $12, \
+        $13, $schema$.succeed($1, $2, $3, $4, $5))";
     renew = "SELECT id, token, cancel FROM $schema$.renew($1, $2, $3, $4, $5)";
     save = "SELECT $schema$.save($1, $2) AS ids";
     due = "SELECT kind, id FROM $schema$.due($1, $2, $3, $4)";
     index_touches = "CREATE INDEX IF NOT EXISTS ready_touch ON $schema$.ready(touch_at)";
     purge = "SELECT $schema$.purge($1, $2) AS jobs";
     load = format!("{MEMBERS} WHERE g.ids && $2::uuid[]) SELECT j.*, $schema$.now_ms($1) AS now \
-        FROM ({LIVE} WHERE j.id = ANY($2) UNION ALL {OVER} WHERE j.id = ANY($2)) j");
+        FROM ({LIVE} WHERE j.id = ANY($2) \
+            UNION ALL {OVER} JOIN unnest($2) AS n(id) ON n.id = j.id) j");
     /// `$1` is the cursor, `$2` the limit, `$3` the lanes or NULL.
     list = format!("{MEMBERS}) ({LIVE} WHERE j.id > $1 AND ($3::int[] IS NULL OR j.lane = ANY($3)) \
         ORDER BY j.id LIMIT $2) UNION ALL ({OVER} WHERE j.id > $1 AND ($3::int[] IS NULL OR \

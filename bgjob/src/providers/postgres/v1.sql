@@ -79,7 +79,8 @@ CREATE TABLE $schema$.held(
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 CREATE INDEX held_token ON $schema$.held(token);
 
--- Jobs that are over.
+-- Jobs that are over, in a table for each span of time that they were made in (which their ids grow
+-- with) and one for the rest: see `v1_history.sql`.
 CREATE TABLE $schema$.history(
     id uuid PRIMARY KEY,
     lane int NOT NULL,
@@ -105,9 +106,14 @@ CREATE TABLE $schema$.history(
     extra text,
     metadata text NOT NULL,
     result text
-) WITH (autovacuum_vacuum_cost_delay = 0);
+) PARTITION BY RANGE (id);
+CREATE TABLE $schema$.history_rest PARTITION OF $schema$.history DEFAULT
+    WITH (autovacuum_vacuum_cost_delay = 0);
 CREATE INDEX history_purge ON $schema$.history(purge_at);
 CREATE INDEX history_ended ON $schema$.history(ended, lane);
+
+-- The spans, from `lo` to before `hi`. The table of one is `history_` and its `lo`.
+CREATE TABLE $schema$.history_spans(lo bigint PRIMARY KEY, hi bigint NOT NULL);
 
 -- Ids of jobs that were deleted at their end, a batch a row: those made by bgjob grow with time, so
 -- that a new one is beyond the `hi` of nearly every row. Ids of the users' own have a table with a

@@ -1,6 +1,6 @@
--- The statements that run once a batch. Their plans do not depend on what they are given, and
--- to make one anew takes longer than most of them do. `clock` is the time in a test that makes its own, and NULL
--- everywhere else. Whoever locks rows of several tables does so in the order jobs, held, grants,
+-- The statements that run once a batch. Their plans do not depend on what they are given, and to make
+-- one anew takes longer than most of them do. `clock` is the time in a test that makes its own, and
+-- NULL everywhere else. Whoever locks rows of several tables does so in the order jobs, held, grants,
 -- ready.
 
 CREATE FUNCTION $schema$.now_ms(clock bigint) RETURNS bigint LANGUAGE sql VOLATILE AS
@@ -15,7 +15,8 @@ CREATE FUNCTION $schema$.later(at bigint, nanos bigint) RETURNS bigint LANGUAGE 
 -- is hinted at by a sweep `p_touch` milliseconds later, if nobody has taken it by then. Where all are
 -- `p_fresh` (nothing stands in their way), they are stored for a third less, or all fail. Whether an
 -- id is that of a job that is over is asked after the insert: while it waited for a row that is just
--- being deleted, the job may have come to its end.
+-- being deleted, the job may have come to its end. Arrays are opened in a SELECT's list: FROM would
+-- first write down what is in them, for a quarter more.
 CREATE FUNCTION $schema$.create_jobs(
     clock bigint, p_ids uuid[], p_lanes int[], p_ranks smallint[], p_dues bigint[],
     p_from_now bool[], p_retains bigint[], p_attempts int[], p_crashes int[], p_expires bigint[],
@@ -38,18 +39,23 @@ BEGIN
             $schema$.later(due_at, expires), $schema$.later(due_at, deadline), extra, metadata
         FROM (
             SELECT n.*, CASE WHEN from_now THEN least(v_now + due, v_max) ELSE due END AS due_at
-            FROM unnest(p_ids, p_lanes, p_ranks, p_dues, p_from_now, p_retains, p_attempts,
-                p_crashes, p_expires, p_deadlines, p_extras, p_metadata)
-                AS n(id, lane, rank, due, from_now, retain, max_attempts, max_crashes, expires,
-                    deadline, extra, metadata)) n;
+            FROM (
+                SELECT unnest(p_ids) AS id, unnest(p_lanes) AS lane, unnest(p_ranks) AS rank,
+                    unnest(p_dues) AS due, unnest(p_from_now) AS from_now,
+                    unnest(p_retains) AS retain, unnest(p_attempts) AS max_attempts,
+                    unnest(p_crashes) AS max_crashes, unnest(p_expires) AS expires,
+                    unnest(p_deadlines) AS deadline, unnest(p_extras) AS extra,
+                    unnest(p_metadata) AS metadata OFFSET 0) n) n;
         INSERT INTO $schema$.ready(lane, suspect, rank, due_at, id, rev, touch_at, until)
         SELECT lane, false, rank, due_at, id, 0,
             CASE WHEN due_at > v_now THEN due_at ELSE v_now + p_touch END,
             least($schema$.later(due_at, expires), $schema$.later(due_at, deadline))
         FROM (
             SELECT n.*, CASE WHEN from_now THEN least(v_now + due, v_max) ELSE due END AS due_at
-            FROM unnest(p_ids, p_lanes, p_ranks, p_dues, p_from_now, p_expires, p_deadlines)
-                AS n(id, lane, rank, due, from_now, expires, deadline)) n;
+            FROM (
+                SELECT unnest(p_ids) AS id, unnest(p_lanes) AS lane, unnest(p_ranks) AS rank,
+                    unnest(p_dues) AS due, unnest(p_from_now) AS from_now,
+                    unnest(p_expires) AS expires, unnest(p_deadlines) AS deadline OFFSET 0) n) n;
         v_new := p_ids;
     ELSE
         WITH stored AS (
@@ -359,11 +365,11 @@ DECLARE
 BEGIN
     RETURN QUERY
         WITH given AS MATERIALIZED (
-            SELECT * FROM unnest(p_ids, p_tokens, p_texts) AS n(id, token, txt)
+            SELECT unnest(p_ids) AS id, unnest(p_tokens) AS token, unnest(p_texts) AS txt
         ), members AS MATERIALIZED (
-            SELECT m.id, m.rev, g.id AS grant_id, g.token, g.owner, g.since, g.lease_until
-            FROM $schema$.grants g CROSS JOIN LATERAL unnest(g.ids, g.revs) AS m(id, rev)
-            WHERE g.token = ANY(v_tokens)
+            SELECT unnest(g.ids) AS id, unnest(g.revs) AS rev, g.id AS grant_id, g.token, g.owner,
+                g.since, g.lease_until
+            FROM $schema$.grants g WHERE g.token = ANY(v_tokens)
         )
         SELECT m.id, m.rev, m.grant_id, m.token, m.owner, m.since, m.lease_until, false, n.txt
         FROM members m JOIN given n ON n.id = m.id AND n.token = m.token
@@ -491,7 +497,8 @@ END $$;
 -- All other transitions: what the caller made of a job that it read, where it still stands as it
 -- was read. `p_was` says where: {"ready": …} by the key of its entry, {"grant": id} or
 -- {"held": lease_until} while it runs, nothing where it is over. Answers the ids that were changed.
-CREATE FUNCTION $schema$.save(clock bigint, p_changes text) RETURNS uuid[] LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan
+CREATE FUNCTION $schema$.save(clock bigint, p_changes text)
+RETURNS uuid[] LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off SET jit = off AS $$
 DECLARE
     v_saved uuid[] := '{}';
@@ -606,29 +613,4 @@ BEGIN
         RETURN QUERY SELECT 'touch', e.id FROM $schema$.ready e
             WHERE e.touch_at <= v_now ORDER BY e.touch_at LIMIT v_left;
     END IF;
-END $$;
-
--- T12. Answers how many jobs it was.
-CREATE FUNCTION $schema$.purge(clock bigint, p_limit int) RETURNS int LANGUAGE plpgsql AS $$
-DECLARE
-    v_now bigint := $schema$.now_ms(clock);
-    v_purged int;
-    v_more int;
-BEGIN
-    DELETE FROM $schema$.gone WHERE until <= v_now;
-    DELETE FROM $schema$.gone_own WHERE until <= v_now;
-    -- First what nobody else is about to take; then, to know that nothing is left, also that.
-    DELETE FROM $schema$.history WHERE ctid = ANY(ARRAY(
-        SELECT ctid FROM $schema$.history WHERE purge_at <= v_now
-        ORDER BY purge_at LIMIT p_limit FOR UPDATE SKIP LOCKED));
-    GET DIAGNOSTICS v_purged = ROW_COUNT;
-    WHILE v_purged < p_limit LOOP
-        DELETE FROM $schema$.history WHERE ctid = ANY(ARRAY(
-            SELECT ctid FROM $schema$.history WHERE purge_at <= v_now
-            ORDER BY purge_at LIMIT p_limit - v_purged FOR UPDATE));
-        GET DIAGNOSTICS v_more = ROW_COUNT;
-        EXIT WHEN v_more = 0;
-        v_purged := v_purged + v_more;
-    END LOOP;
-    RETURN v_purged;
 END $$;
