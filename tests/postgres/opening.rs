@@ -100,3 +100,19 @@ async fn tables_can_be_made_by_hand() {
     let steps = PostgresStore::migrations(&options).await;
     assert!(steps.expect("it answers").iter().all(|step| step.applied));
 }
+
+#[tokio::test]
+async fn tables_can_be_made_beforehand_by_another_program() {
+    let options = fresh().migrate(false);
+    // Several at once, and again: only the first has something to do.
+    let (one, other) = tokio::join!(
+        PostgresStore::migrate(&options),
+        PostgresStore::migrate(&options)
+    );
+    one.expect("the server answers");
+    other.expect("the server answers");
+    PostgresStore::migrate(&options).await.expect("it answers");
+    let steps = PostgresStore::migrations(&options).await;
+    assert!(steps.expect("it answers").iter().all(|step| step.applied));
+    drop(open(&options).await);
+}

@@ -125,8 +125,41 @@ impl PostgresStore {
         })
     }
 
+    /// Makes the tables or brings them up to date, and does no more: for deployments whose programs
+    /// may not do that themselves (`bgjob.migrate=off`). All missing steps are one transaction, and
+    /// one process at a time is at it.
+    ///
+    /// ```no_run
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// use bgjob::providers::postgres::{PostgresOptions, PostgresStore};
+    ///
+    /// let owner = PostgresOptions::from_url("postgres://owner@localhost/app")?;
+    /// PostgresStore::migrate(&owner).await?;
+    /// # Ok::<(), bgjob::Error>(()) }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// As [`PostgresOptions::open`].
+    pub async fn migrate(options: &PostgresOptions) -> Result<()> {
+        options.check()?;
+        let pool = options.calls();
+        let mut connection = pool.acquire().await.map_err(options::unreachable)?;
+        schema::prepare(&mut connection, &options.clone().migrate(true)).await
+    }
+
     /// The steps that make the tables and bring them up to date, as SQL to be run by hand, and
     /// which of them the database has had. Each is to be run in a transaction of its own.
+    ///
+    /// ```no_run
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// use bgjob::providers::postgres::{PostgresOptions, PostgresStore};
+    ///
+    /// let app = PostgresOptions::from_url("postgres://me@localhost/app")?;
+    /// for step in PostgresStore::migrations(&app).await? {
+    ///     println!("-- version {}, applied: {}\n{}", step.version, step.applied, step.sql);
+    /// }
+    /// # Ok::<(), bgjob::Error>(()) }).unwrap();
+    /// ```
     ///
     /// # Errors
     /// As [`PostgresOptions::open`].

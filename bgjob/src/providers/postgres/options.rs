@@ -104,6 +104,17 @@ impl PostgresOptions {
     /// Through connections of a pool that is there. Statements then take as long as the pool's own
     /// `statement_timeout` lets them; listening for work and renewing leases have connections of
     /// their own.
+    ///
+    /// ```no_run
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// use bgjob::{JobManager, providers::postgres::PostgresOptions};
+    ///
+    /// let pool = sqlx::PgPool::connect_lazy("postgres://me@localhost/app").expect("it is a URL");
+    /// let store = PostgresOptions::from_pool(pool.clone()).open().await?;
+    /// let jobs = JobManager::builder(store).build()?;
+    /// # drop(jobs);
+    /// # Ok::<(), bgjob::Error>(()) }).unwrap();
+    /// ```
     pub fn from_pool(pool: PgPool) -> Self {
         let connect = pool.connect_options().as_ref().clone();
         Self {
@@ -136,6 +147,13 @@ impl PostgresOptions {
 
     /// The schema that the tables are in: lower-case letters, digits and `_`, not starting with a
     /// digit, at most 40 bytes. Several may stand side by side in one database.
+    ///
+    /// ```
+    /// use bgjob::providers::postgres::PostgresOptions;
+    ///
+    /// let options = PostgresOptions::from_url("postgres://localhost/app")?.schema("jobs_of_mail");
+    /// # drop(options); Ok::<(), bgjob::Error>(())
+    /// ```
     #[must_use]
     pub fn schema(mut self, name: &str) -> Self {
         name.clone_into(&mut self.schema);
@@ -144,6 +162,13 @@ impl PostgresOptions {
 
     /// How many connections may be open at once, 1 to 1000, for calls; up to four more are for
     /// renewing leases and for waking and being woken. Default 8.
+    ///
+    /// ```
+    /// use bgjob::providers::postgres::PostgresOptions;
+    ///
+    /// let few = PostgresOptions::from_url("postgres://localhost/app")?.connections(3);
+    /// # drop(few); Ok::<(), bgjob::Error>(())
+    /// ```
     #[must_use]
     pub const fn connections(mut self, count: u32) -> Self {
         self.connections = count;
@@ -151,7 +176,15 @@ impl PostgresOptions {
     }
 
     /// Whether to make or bring up to date the tables at the start. Default true. With false, a
-    /// database of another version is refused; see [`PostgresStore::migrations`].
+    /// database that is older is refused; see [`PostgresStore::migrate`] and
+    /// [`PostgresStore::migrations`].
+    ///
+    /// ```
+    /// use bgjob::providers::postgres::PostgresOptions;
+    ///
+    /// let app = PostgresOptions::from_url("postgres://app@localhost/app")?.migrate(false);
+    /// # drop(app); Ok::<(), bgjob::Error>(())
+    /// ```
     #[must_use]
     pub const fn migrate(mut self, migrate: bool) -> Self {
         self.migrate = migrate;
@@ -162,6 +195,13 @@ impl PostgresOptions {
     /// (PgBouncer with `pool_mode = transaction`). Nothing is prepared and nobody listens then:
     /// work of other processes is found by a look each second, and each call is a transaction of
     /// five round trips.
+    ///
+    /// ```
+    /// use bgjob::providers::postgres::PostgresOptions;
+    ///
+    /// let options = PostgresOptions::from_url("postgres://localhost:6432/app")?.behind_pooler();
+    /// # drop(options); Ok::<(), bgjob::Error>(())
+    /// ```
     #[must_use]
     pub fn behind_pooler(mut self) -> Self {
         self.pooled = true;

@@ -176,8 +176,9 @@ fn check(have: Tables, migrate: bool, known: usize) -> Result<()> {
     }
     if have.version < known && !migrate {
         return Err(Error::invalid(
-            "the tables of bgjob are missing or older than this program: run what \
-             `PostgresStore::migrations` prints, or allow it with `?bgjob.migrate=on`",
+            "the tables of bgjob are missing or older than this program: call \
+             `PostgresStore::migrate`, run what `PostgresStore::migrations` answers, or allow it \
+             with `?bgjob.migrate=on`",
         )
         .with("schema", have.version)
         .with("needed", known));
