@@ -167,16 +167,15 @@ impl Known {
         lanes.iter().flat_map(ranks).collect()
     }
 
-    /// A time before all that transactions may still bring that are "now" in progress, but for
-    /// those that have been for long.
+    /// Nothing is due before this that transactions in progress may still bring, but for what comes
+    /// of those that have been open for long.
     fn to_come(&mut self, picture: &Picture, now: i64) -> i64 {
         let long_ago = now - LATE;
         let ids = self.claims.iter().filter(|(_, begun)| *begun <= long_ago);
-        // Who had their id before this one have had it for long.
+        // Who has a lower id than this has had it for long.
         let long = ids.map(|(id, _)| *id).max();
-        let is_of_use =
-            |(id, begun): &(i64, i64)| Some(*id) == long || (long_ago..=now).contains(begun);
-        self.claims.retain(is_of_use);
+        self.claims
+            .retain(|(id, begun)| Some(*id) == long || (long_ago..=now).contains(begun));
         self.claims.push((picture.own, picture.begun));
         let open = picture.open.iter().filter(|id| Some(**id) > long).min();
         let first = *open.unwrap_or(&picture.end);
@@ -343,11 +342,11 @@ mod tests {
         // 5 may have begun at any time: it counts as one of the last second.
         assert_eq!(claim(&floors, 100_100, 10, "5:11:5"), 99_100);
         assert_eq!(claim(&floors, 100_200, 20, "5:21:5"), 99_200);
-        // 10 had its id before it, 20 may have had its own at the same time.
+        // What has its id after 10 is due after 10 had begun.
         assert_eq!(claim(&floors, 100_300, 30, "15:31:15"), 100_095);
+        // A second later 20 is one of long ago, and with it 15, but not before.
         assert_eq!(claim(&floors, 101_100, 40, "15:40:15"), 100_100);
-        // 20 has been over for a second, and so has 15 been in progress for longer. From 40 on
-        // nothing is known but that all that began before 30 are below.
+        // The snapshot ends at 40, which is in progress itself: known are those before.
         assert_eq!(claim(&floors, 101_200, 50, "5:40:5,15"), 100_295);
         assert_eq!(claim(&floors, 101_300, 60, "5:61:5,15,55"), 101_195);
         // Nothing that was learned is forgotten.

@@ -244,7 +244,8 @@ BEGIN
         -- Somebody is about to take what there is: whether they do has to be known before "nothing"
         -- is an answer.
         PERFORM FROM $schema$.ready e WHERE e.lane = ANY(v_asked) AND (v_wanted OR NOT e.suspect)
-            AND e.due_at <= v_now AND (e.until IS NULL OR e.until > v_now) LIMIT 1 FOR UPDATE;
+            AND e.due_at BETWEEN v_head.due_at AND v_now
+            AND (e.until IS NULL OR e.until > v_now) LIMIT 1 FOR UPDATE;
         EXIT WHEN NOT FOUND AND pass > 1;
     END LOOP;
     v_head.created_at := v_now;
