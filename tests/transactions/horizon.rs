@@ -11,7 +11,7 @@ use bgjob::{
     job::{End, Grant, NewJob, Owner, Serves, Token, transition::SweepPolicy},
     store::{Claimed, Ending},
 };
-use sqlx::raw_sql;
+use sqlx::{AssertSqlSafe, PgConnection, query_scalar, raw_sql};
 
 use crate::{Schema, connect};
 
@@ -68,6 +68,48 @@ async fn store_late(store: &dyn JobStore) -> JobId {
     late.id
 }
 
+/// Holds a transaction open.
+async fn hold() -> PgConnection {
+    let mut holder = connect().await;
+    let hold = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT txid_current()";
+    run(&mut holder, hold).await;
+    holder
+}
+
+async fn run(db: &mut PgConnection, sql: &'static str) {
+    raw_sql(sql).execute(db).await.expect("it answers");
+}
+
+/// Stores a job in a transaction that goes on.
+async fn store_within(store: &dyn JobStore, db: &mut PgConnection) -> JobId {
+    let new = new(Due::Now);
+    let statement = store.create_within(std::slice::from_ref(&new)).await;
+    let statement = statement.expect("it can");
+    let answer: String = query_scalar(AssertSqlSafe(statement.sql))
+        .bind(statement.parameter)
+        .fetch_one(db)
+        .await
+        .expect("it answers");
+    assert_eq!(answer, r#"["created"]"#);
+    new.id
+}
+
+/// Looks below and claims until something is found.
+async fn find(store: &dyn JobStore) -> Vec<JobId> {
+    let begun = Instant::now();
+    loop {
+        sweep(store).await;
+        let claimed = claim(store, 10).await.jobs;
+        if !claimed.is_empty() {
+            return claimed.iter().map(|job| job.id).collect();
+        }
+        assert!(
+            begun.elapsed() < Duration::from_secs(20),
+            "it was never found"
+        );
+    }
+}
+
 async fn sweep(store: &dyn JobStore) {
     let swept = store.sweep(10, &SweepPolicy::default()).await;
     swept.expect("it answers");
@@ -77,12 +119,7 @@ async fn sweep(store: &dyn JobStore) {
 async fn what_comes_late_is_found_beside_the_claims() {
     let schema = Schema::new().await;
     let store = &**schema.jobs.store();
-    let mut holder = connect().await;
-    let hold = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT txid_current()";
-    raw_sql(hold)
-        .execute(&mut holder)
-        .await
-        .expect("it answers");
+    let mut holder = hold().await;
     for _ in 0..8 {
         pass(store, 1000).await;
     }
@@ -90,27 +127,12 @@ async fn what_comes_late_is_found_beside_the_claims() {
     pass(store, 100).await;
     let late = store_late(store).await;
     assert_eq!(claim(store, 10).await.jobs, []);
-    let begun = Instant::now();
-    let found = loop {
-        sweep(store).await;
-        let claimed = claim(store, 10).await.jobs;
-        if !claimed.is_empty() {
-            break claimed;
-        }
-        assert!(
-            begun.elapsed() < Duration::from_secs(20),
-            "it was never found"
-        );
-    };
-    assert_eq!(found.len(), 1);
-    assert_eq!(found[0].id, late);
+    assert_eq!(find(store).await, [late]);
 
     // Once vacuum can remove the dead, claims begin at the beginning again, each of them.
+    let begun = Instant::now();
     let mut in_a_row = 0;
-    raw_sql("ROLLBACK")
-        .execute(&mut holder)
-        .await
-        .expect("it answers");
+    run(&mut holder, "ROLLBACK").await;
     loop {
         // What others have begun may be in its way for a moment.
         let vacuum = schema.run("VACUUM jobs.ready");
@@ -124,8 +146,45 @@ async fn what_comes_late_is_found_beside_the_claims() {
             break;
         }
         assert!(
-            begun.elapsed() < Duration::from_secs(40),
+            begun.elapsed() < Duration::from_secs(20),
             "it still passes over it"
         );
     }
+}
+
+#[tokio::test]
+async fn what_was_in_progress_is_found_by_the_next_claim() {
+    let schema = Schema::new().await;
+    let store = &**schema.jobs.store();
+    pass(store, 1).await;
+    let mut holder = hold().await;
+    // So many in a second that claims begin right behind them.
+    for _ in 0..8 {
+        pass(store, 1000).await;
+    }
+    for _ in 0..5 {
+        let begun = Instant::now();
+        let mut db = connect().await;
+        run(&mut db, "BEGIN").await;
+        let late = store_within(store, &mut db).await;
+        for _ in 0..4 {
+            pass(store, 500).await;
+        }
+        run(&mut db, "COMMIT").await;
+        let found = claim(store, 10).await.jobs;
+        let found: Vec<JobId> = found.iter().map(|job| job.id).collect();
+        // On a machine that is slow, it counts as one that was open for long.
+        if begun.elapsed() < Duration::from_millis(900) || !found.is_empty() {
+            assert_eq!(found, [late]);
+        } else {
+            assert_eq!(find(store).await, [late]);
+        }
+    }
+    // Nobody waits for one that was open for long, but what it stored is found all the same.
+    let late = store_within(store, &mut holder).await;
+    for _ in 0..4 {
+        pass(store, 500).await;
+    }
+    run(&mut holder, "COMMIT").await;
+    assert_eq!(find(store).await, [late]);
 }

@@ -21,7 +21,7 @@ use super::{
     db::{Call, Db, call},
     end::Succeeded,
     error::translate,
-    floors::Search,
+    floors::{Picture, Search},
     rows::{self, Stored},
 };
 
@@ -60,7 +60,16 @@ impl Db {
             for row in rows {
                 jobs.push(self.claimed(row, grant.token).await?);
             }
-            self.learn(&look, &head, rows, &jobs[jobs.len() - found..])?;
+            self.floors.learn(&Search {
+                want,
+                lanes: &look.lanes,
+                of: &look.of,
+                max: &look.max,
+                found: &jobs[jobs.len() - found..],
+                walked: head.walked,
+                now: head.now.as_millis(),
+                picture: head.picture.as_ref(),
+            });
             if found == 0 && head.lanes > self.lanes.count() {
                 // There are lanes that this process has not heard of.
                 self.refresh_lanes().await?;
@@ -78,24 +87,6 @@ impl Db {
             };
             return Ok((done, claimed));
         }
-    }
-
-    /// What this search tells the next ones.
-    fn learn(&self, look: &Look, head: &Head, rows: &[PgRow], jobs: &[ClaimedJob]) -> Result<()> {
-        let lane = |row: &PgRow| row.try_get("lane").map_err(translate);
-        let found = rows
-            .iter()
-            .zip(jobs)
-            .map(|(row, job)| Ok((lane(row)?, job)));
-        self.floors.learn(&Search {
-            lanes: &look.lanes,
-            of: &look.of,
-            max: &look.max,
-            found: &found.collect::<Result<Vec<_>>>()?,
-            walked: head.walked,
-            now: head.now.as_millis(),
-        });
-        Ok(())
     }
 
     /// Looks for entries that claims pass over, if it is time to.
@@ -303,6 +294,7 @@ struct Head {
     /// How many entries were walked over.
     walked: u64,
     done: Vec<JobId>,
+    picture: Option<Picture>,
 }
 
 impl Head {
@@ -311,6 +303,10 @@ impl Head {
         let next: Option<i64> = row.try_get("due_at")?;
         let done: Option<Vec<Uuid>> = row.try_get("done")?;
         let walked: i64 = row.try_get("since")?;
+        let picture = match row.try_get("past")? {
+            None => None,
+            Some(open) => Picture::new(row.try_get("fence")?, row.try_get("deadline_at")?, open),
+        };
         Ok(Self {
             now: Timestamp::from_millis(row.try_get("created_at")?),
             next: next.map(Timestamp::from_millis),
@@ -321,6 +317,7 @@ impl Head {
                 .into_iter()
                 .map(JobId::from)
                 .collect(),
+            picture,
         })
     }
 }

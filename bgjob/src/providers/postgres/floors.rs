@@ -6,6 +6,11 @@
 //! to where its last claims found nothing left, and begins there. It does that only while there
 //! are many dead ones. What comes late below that (a job that is given back, a transaction that
 //! was slow to commit) is found by a look beside the claims, which may take its time.
+//!
+//! Mostly it begins a second before that, so that what comes a little late needs no look. A fast
+//! drain leaves too many dead in a second. Then it begins behind them, but not behind what a
+//! transaction may bring that was in progress at the claim: one has its id before it says what is
+//! "now", so that what it brings is due after each claim that had its own id earlier has begun.
 
 use std::{
     collections::HashMap,
@@ -15,13 +20,17 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::job::{ClaimedJob, Priority};
+use crate::{
+    job::{ClaimedJob, Priority},
+    store::Want,
+};
 
 /// A search that walked over more entries than it found, and these, met too many dead ones: that
 /// takes some milliseconds.
 const MANY: u64 = 5_000;
 
 /// Entries come into sight a little after the time they are due: their transaction has to commit.
+/// One that takes longer is not waited for.
 const LATE: i64 = 1000;
 
 /// The look for what is below costs at most one part in so many of the time.
@@ -41,21 +50,52 @@ struct Known {
     in_use: bool,
     /// When to look below next.
     look_at: Option<Instant>,
+    /// Transactions of the last claims, and times before they had their ids, in milliseconds.
+    claims: Vec<(i64, i64)>,
+}
+
+/// Which transactions were in progress at a claim.
+#[derive(Debug, PartialEq)]
+pub(super) struct Picture {
+    /// The claim's own, and a time before it had its id.
+    own: i64,
+    begun: i64,
+    /// Those that were in progress.
+    open: Vec<i64>,
+    /// From this one on, all were in progress or still to come.
+    end: i64,
+}
+
+impl Picture {
+    /// From a `pg_snapshot`: its first transaction, its end, and those between.
+    pub(super) fn new(own: i64, begun: i64, snapshot: &str) -> Option<Self> {
+        let (_, rest) = snapshot.split_once(':')?;
+        let (end, open) = rest.split_once(':')?;
+        let open = open.split_terminator(',').map(str::parse);
+        Some(Self {
+            own,
+            begun,
+            open: open.collect::<Result<_, _>>().ok()?,
+            end: end.parse().ok()?,
+        })
+    }
 }
 
 /// What a claim has found out.
 pub(super) struct Search<'a> {
+    pub(super) want: &'a [Want],
     /// The lanes that were searched, and the want each is for, from 1 on.
     pub(super) lanes: &'a [i32],
     pub(super) of: &'a [i32],
     /// How many of each want were asked for.
     pub(super) max: &'a [i32],
-    /// What was found, with the lane of each.
-    pub(super) found: &'a [(i32, &'a ClaimedJob)],
+    pub(super) found: &'a [ClaimedJob],
     /// How many entries were walked over, dead ones too.
     pub(super) walked: u64,
     /// When, by the store's clock.
     pub(super) now: i64,
+    /// What was in progress before it, where floors were in use and times are the server's.
+    pub(super) picture: Option<&'a Picture>,
 }
 
 impl Floors {
@@ -73,17 +113,21 @@ impl Floors {
     pub(super) fn learn(&self, search: &Search<'_>) {
         let mut known = self.known();
         // Each that is found is seen once for the claim and once for what is next.
-        if !known.in_use && search.walked > MANY + 2 * search.found.len() as u64 {
+        let many = search.walked > MANY + 2 * search.found.len() as u64;
+        if many && !known.in_use {
             known.in_use = true;
             known.look_at = Some(Instant::now());
         }
         if !known.in_use {
             return;
         }
-        for (nth, max) in (1..).zip(search.max) {
+        let to_come = search.picture.map(|open| known.to_come(open, search.now));
+        // There are many even where nothing is left but for what comes late.
+        let to_come = to_come.filter(|_| many);
+        for ((nth, want), max) in (1..).zip(search.want).zip(search.max) {
             let max = usize::try_from(*max).unwrap_or(0);
             if max > 0 {
-                known.raise(search, nth, max);
+                known.raise(search, (nth, &want.queue), max, to_come);
             }
         }
     }
@@ -123,23 +167,34 @@ impl Known {
         lanes.iter().flat_map(ranks).collect()
     }
 
+    /// Nothing is due before this that transactions in progress may still bring, but for what comes
+    /// of those that have been open for long.
+    fn to_come(&mut self, picture: &Picture, now: i64) -> i64 {
+        let long_ago = now - LATE;
+        let ids = self.claims.iter().filter(|(_, begun)| *begun <= long_ago);
+        // Who has a lower id than this has had it for long.
+        let long = ids.map(|(id, _)| *id).max();
+        self.claims
+            .retain(|(id, begun)| Some(*id) == long || (long_ago..=now).contains(begun));
+        self.claims.push((picture.own, picture.begun));
+        let open = picture.open.iter().filter(|id| Some(**id) > long).min();
+        let first = *open.unwrap_or(&picture.end);
+        let before = self.claims.iter().filter(|(id, _)| *id < first);
+        before.map(|(_, begun)| *begun).fold(long_ago, i64::max)
+    }
+
     /// What was searched to its end has nothing left; else nothing is left before what was found.
-    fn raise(&mut self, search: &Search<'_>, want: i32, max: usize) {
-        let lanes = || {
-            let all = search.lanes.iter().zip(search.of);
-            all.filter(move |(_, of)| **of == want)
-                .map(|(lane, _)| *lane)
-        };
-        let mut of_want = search
-            .found
-            .iter()
-            .filter(|(lane, _)| lanes().any(|l| l == *lane));
-        let count = of_want.clone().count();
-        let last = of_want
-            .next_back()
-            .filter(|_| count >= max)
-            .map(|(_, job)| *job);
-        for lane in lanes() {
+    fn raise(
+        &mut self,
+        search: &Search<'_>,
+        (want, queue): (i32, &str),
+        max: usize,
+        to_come: Option<i64>,
+    ) {
+        let mut found = search.found.iter().filter(|job| *job.spec.queue == *queue);
+        let last = found.clone().nth(max - 1).and(found.next_back());
+        let lanes = search.lanes.iter().zip(search.of);
+        for (lane, _) in lanes.filter(|(_, of)| **of == want) {
             for rank in 0..RANKS {
                 let until = match last {
                     None => search.now,
@@ -149,8 +204,9 @@ impl Known {
                     }
                     Some(_) => continue,
                 };
-                let floor = self.floors.entry((lane, rank)).or_default();
-                *floor = (*floor).max(until - LATE);
+                let exact = to_come.map_or(i64::MIN, |to_come| until.min(to_come));
+                let floor = self.floors.entry((*lane, rank)).or_default();
+                *floor = (*floor).max(until - LATE).max(exact);
             }
         }
     }
@@ -163,8 +219,9 @@ mod tests {
     use super::*;
     use crate::{JobId, JobSpec, Json, Timestamp, job::Token};
 
-    fn job(priority: Priority, due_at: i64) -> ClaimedJob {
+    fn job(queue: &str, priority: Priority, due_at: i64) -> ClaimedJob {
         let mut spec = JobSpec::new("a", Json::null());
+        spec.queue = queue.into();
         spec.priority = priority;
         ClaimedJob {
             id: JobId::new(),
@@ -181,16 +238,40 @@ mod tests {
         }
     }
 
-    /// A search of lane 7 for want 1 and lane 8 for want 2, at 100,000 ms.
-    fn search(floors: &Floors, max: [i32; 2], found: &[(i32, &ClaimedJob)], walked: u64) {
+    /// A search of lane 7 for the queue x and lane 8 for y.
+    fn search_at(
+        floors: &Floors,
+        (now, picture): (i64, Option<&Picture>),
+        max: [i32; 2],
+        found: &[ClaimedJob],
+        walked: u64,
+    ) {
+        let want = ["x", "y"].map(|queue| Want {
+            queue: queue.into(),
+            max: 0,
+        });
         floors.learn(&Search {
+            want: &want,
             lanes: &[7, 8],
             of: &[1, 2],
             max: &max,
             found,
             walked,
-            now: 100_000,
+            now,
+            picture,
         });
+    }
+
+    /// One at 100,000 ms that does not know what was in progress.
+    fn search(floors: &Floors, max: [i32; 2], found: &[ClaimedJob], walked: u64) {
+        search_at(floors, (100_000, None), max, found, walked);
+    }
+
+    /// One in transaction `own` that finds nothing among many; the floor of lane 7 after it.
+    fn claim(floors: &Floors, now: i64, own: i64, snapshot: &str) -> i64 {
+        let picture = Picture::new(own, now - 5, snapshot).expect("it is one");
+        search_at(floors, (now, Some(&picture)), [1, 1], &[], u64::MAX);
+        floors.of(&[7]).expect("they are in use")[0]
     }
 
     #[test]
@@ -210,13 +291,16 @@ mod tests {
     #[test]
     fn nothing_is_left_before_what_was_found() {
         let floors = Floors::default();
-        let (high, normal) = (job(Priority::High, 5_000), job(Priority::Normal, 9_000));
+        let two = [
+            job("x", Priority::High, 5_000),
+            job("x", Priority::Normal, 9_000),
+        ];
         // As many as were asked for of lane 7, nothing of lane 8, which was not asked.
-        search(&floors, [2, 0], &[(7, &high), (7, &normal)], u64::MAX);
+        search(&floors, [2, 0], &two, u64::MAX);
         assert_eq!(floors.of(&[7]), Some(vec![99_000, 99_000, 8_000, 0]));
         assert_eq!(floors.of(&[8]), Some(vec![0; 4]));
         // Fewer: there is nothing else.
-        search(&floors, [0, 2], &[(8, &normal)], 0);
+        search(&floors, [0, 2], &[job("y", Priority::Normal, 9_000)], 0);
         assert_eq!(floors.of(&[8]), Some(vec![99_000; 4]));
     }
 
@@ -231,5 +315,56 @@ mod tests {
             None,
             "the next look is twenty minutes away"
         );
+    }
+
+    #[test]
+    fn they_are_exact_where_a_second_holds_many() {
+        let floors = Floors::default();
+        search(&floors, [1, 1], &[], u64::MAX);
+        let picture = Picture::new(20, 99_999, "10:15:").expect("it is one");
+        let at = (100_000, Some(&picture));
+        let found = [job("x", Priority::High, 98_900)];
+        search_at(&floors, at, [1, 0], &found, 1);
+        assert_eq!(floors.of(&[7]), Some(vec![99_000; 4]));
+        let found = [job("x", Priority::High, 99_500)];
+        search_at(&floors, at, [1, 0], &found, u64::MAX);
+        // Of 15 it is not known when it began.
+        assert_eq!(floors.of(&[7]), Some(vec![99_000; 4]));
+        let picture = Picture::new(22, 100_001, "10:21:").expect("it is one");
+        search_at(&floors, (100_002, Some(&picture)), [1, 0], &found, u64::MAX);
+        assert_eq!(floors.of(&[7]), Some(vec![99_999, 99_500, 99_000, 99_000]));
+    }
+
+    #[test]
+    fn what_is_in_progress_is_waited_for_but_not_for_long() {
+        let floors = Floors::default();
+        search(&floors, [1, 1], &[], u64::MAX);
+        // 5 may have begun at any time: it counts as one of the last second.
+        assert_eq!(claim(&floors, 100_100, 10, "5:11:5"), 99_100);
+        assert_eq!(claim(&floors, 100_200, 20, "5:21:5"), 99_200);
+        // What has its id after 10 is due after 10 had begun.
+        assert_eq!(claim(&floors, 100_300, 30, "15:31:15"), 100_095);
+        // A second later 20 is one of long ago, and with it 15, but not before.
+        assert_eq!(claim(&floors, 101_100, 40, "15:40:15"), 100_100);
+        // The snapshot ends at 40, which is in progress itself: known are those before.
+        assert_eq!(claim(&floors, 101_200, 50, "5:40:5,15"), 100_295);
+        assert_eq!(claim(&floors, 101_300, 60, "5:61:5,15,55"), 101_195);
+        // Nothing that was learned is forgotten.
+        assert_eq!(claim(&floors, 101_310, 62, "5:41:5,15,40"), 101_195);
+    }
+
+    #[test]
+    fn a_snapshot_is_read_or_nothing_is_known() {
+        let picture = |open: &[i64]| Picture {
+            own: 1,
+            begun: 2,
+            open: open.to_vec(),
+            end: 9,
+        };
+        assert_eq!(Picture::new(1, 2, "9:9:"), Some(picture(&[])));
+        assert_eq!(Picture::new(1, 2, "3:9:3,5"), Some(picture(&[3, 5])));
+        for wrong in ["", "9:9", "9::", "9:9:,", "9:9:a", "9:9:9:9"] {
+            assert_eq!(Picture::new(1, 2, wrong), None, "{wrong}");
+        }
     }
 }

@@ -25,6 +25,8 @@ CREATE FUNCTION $schema$.create_jobs(
 RETURNS uuid[] LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off SET jit = off AS $$
 DECLARE
+    -- Before the clock is read: nothing is due "now" that is earlier than its transaction.
+    v_xid CONSTANT xid8 := pg_current_xact_id();
     v_now bigint := $schema$.now_ms(clock);
     v_max CONSTANT bigint := 253402300799999;
     v_new uuid[];
@@ -112,7 +114,9 @@ END $$;
 
 -- What a claim hands out. The first row has no id: its times are the store's now (`created_at`) and
 -- the next due time (`due_at`), its lane is how many lanes there are, `since` is how many entries were
--- walked over, dead ones too, and `done` are the jobs that succeeded in the same call.
+-- walked over, dead ones too, and `done` are the jobs that succeeded in the same call. Where floors are
+-- given, `past` is what was in progress before the first entry was looked at, `fence` the claim's own
+-- transaction, and `deadline_at` a time before it had its id; not so where a test makes the time.
 CREATE TYPE $schema$.claimed AS (
     id uuid, lane int, fence bigint, rank smallint, created_at bigint, due_at bigint,
     retain bigint, max_attempts int, max_crashes int, expires bigint, deadline bigint,
@@ -143,6 +147,11 @@ DECLARE
     v_more bool;
     v_head $schema$.claimed;
 BEGIN
+    IF p_floors IS NOT NULL AND clock IS NULL THEN
+        v_head.fence := pg_current_xact_id()::text;
+        v_head.deadline_at := extract(epoch FROM now()) * 1000;
+        v_head.past := pg_current_snapshot();
+    END IF;
     FOR pass IN 1..10 LOOP
         v_more := false;
         v_asked := '{}';
@@ -241,7 +250,8 @@ BEGIN
         -- Somebody is about to take what there is: whether they do has to be known before "nothing"
         -- is an answer.
         PERFORM FROM $schema$.ready e WHERE e.lane = ANY(v_asked) AND (v_wanted OR NOT e.suspect)
-            AND e.due_at <= v_now AND (e.until IS NULL OR e.until > v_now) LIMIT 1 FOR UPDATE;
+            AND e.due_at BETWEEN v_head.due_at AND v_now
+            AND (e.until IS NULL OR e.until > v_now) LIMIT 1 FOR UPDATE;
         EXIT WHEN NOT FOUND AND pass > 1;
     END LOOP;
     v_head.created_at := v_now;
