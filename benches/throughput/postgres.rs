@@ -110,8 +110,8 @@ fn schema(url: &str) -> String {
     format!("{url}?bgjob.schema=bench_{}", NEXT.fetch_add(1, Relaxed))
 }
 
-/// Tables that nothing was ever in. Those of the last measurement go first, as the raw ones do: what
-/// is left of it would have to be written to the disk while this one is measured.
+/// Tables that nothing was ever in. Those of the last measurement go first, as the raw ones do:
+/// what is left of it would have to be written to the disk while this one is measured.
 async fn fresh(url: &str) -> bgjob::Result<JobManager> {
     let mut db = PgConnection::connect(url).await.map_err(failed)?;
     let drop = "SET client_min_messages = warning; DROP SCHEMA IF EXISTS bench CASCADE";

@@ -31,6 +31,7 @@
 //!   [`JobError`] (what they may return), [`Middleware`].
 //! * To watch: [`Event`], [`Health`], and `tracing` under the target `bgjob`.
 //! * In your own transactions: [`Enqueue::within`], `JobTransaction` (`docs/transactions.md`).
+//! * On PostgreSQL: URL, tables, rights, what to watch (`docs/postgres.md`).
 //! * To test your jobs: the feature `testing` (`docs/testing.md`).
 //! * To bring a store or queue: [`store`], [`queue`], [`providers`], and the feature `testing`.
 
@@ -94,6 +95,12 @@ pub struct Readme;
 #[doc = include_str!("../../docs/transactions.md")]
 #[derive(Debug)]
 pub struct TransactionsGuide;
+
+/// The code of the guide to PostgreSQL, as doctests.
+#[cfg(all(doctest, feature = "macros", feature = "postgres"))]
+#[doc = include_str!("../../docs/postgres.md")]
+#[derive(Debug)]
+pub struct PostgresGuide;
 
 /// The testing guide's code, as doctests.
 #[cfg(all(doctest, feature = "macros", feature = "testing"))]

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bgjob::{
-    JobId, JobState, JobStore, Json, Timestamp, Want,
+    Clock, JobId, JobState, JobStore, Json, Timestamp, Want,
     job::{ClaimedJob, End, Grant, NewJob, Owner, Serves, Token},
     providers::postgres::{PostgresOptions, PostgresStore},
     store::Ending,
@@ -196,7 +196,8 @@ async fn two_may_purge_at_once() {
     assert_eq!(world.purge(100).await, 0);
 }
 
-/// A program need not own the tables: then it makes none and drops none.
+/// A program need not own the tables: then it makes none and drops none, and those that another one
+/// makes later are that one's to purge.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_program_with_few_rights_purges_one_by_one() {
     let server = Server::start(&["fsync=off"]);
@@ -212,4 +213,26 @@ async fn a_program_with_few_rights_purges_one_by_one() {
     world.over(20, HOUR).await;
     world.clock.advance(40 * HOUR);
     assert_eq!(world.purge(100).await, 20);
+
+    let owner = PostgresOptions::from_url(&url).unwrap();
+    let owner = open(&owner.clock(Arc::clone(&world.clock) as _)).await;
+    let spans = "SELECT count(*) FROM bgjob.history_spans";
+    let before = count_at(&url, spans).await;
+    assert_eq!(soon(owner.purge(1)).await.expect("it answers"), 0);
+    assert_eq!(
+        count_at(&url, spans).await,
+        before,
+        "one was made, one dropped"
+    );
+    let mut jobs: Vec<NewJob> = (0..20).map(|_| new(None)).collect();
+    let at = world.clock.now().as_millis();
+    for (nth, job) in jobs.iter_mut().enumerate() {
+        // Of the time that the test has made.
+        let id = format!("{:08x}-{:04x}-7000-8000-{nth:012x}", at >> 16, at & 0xffff);
+        job.id = id.parse().expect("it is an id");
+    }
+    world.run(jobs, HOUR).await;
+    world.clock.advance(HOUR);
+    assert_eq!(world.purge(100).await, 0, "it may not");
+    assert_eq!(soon(owner.purge(100)).await.expect("it answers"), 20);
 }

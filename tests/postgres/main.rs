@@ -3,6 +3,7 @@
 mod cuts;
 mod disks;
 mod exhausted;
+mod guide;
 mod history;
 mod in_doubt;
 mod opening;
