@@ -3,17 +3,16 @@
 use std::{sync::Arc, time::Duration};
 
 use bgjob::{
-    Clock, JobId, JobState, JobStore, Json, Timestamp, Want,
-    job::{ClaimedJob, End, Grant, NewJob, Owner, Serves, Token},
+    Clock, JobId, JobState, JobStore, Timestamp,
+    job::NewJob,
     providers::postgres::{PostgresOptions, PostgresStore},
-    store::Ending,
     testing::ManualClock,
 };
 use sqlx::{AssertSqlSafe, Connection, PgConnection, raw_sql};
 
 use crate::{
     servers::postgres::Server,
-    support::{count_at, fresh, new, open, run, server, soon},
+    support::{claim, count_at, fresh, new, open, run, server, soon, succeed},
 };
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -55,34 +54,9 @@ impl World {
             Arc::make_mut(&mut job.spec).retain = retain;
         }
         self.store.create(&jobs).await.expect("it answers");
-        let grant = Grant {
-            token: Token::random(),
-            owner: Owner::random(),
-            lease: Duration::from_secs(30),
-            repeat: false,
-        };
-        let serves = Serves {
-            jobs: Arc::new([("resize".into(), 0)].into()),
-            suspect: false,
-        };
-        let want = Want {
-            queue: "default".into(),
-            max: jobs.len(),
-        };
-        let claimed = self.store.claim_ready(&[want], &grant, &serves).await;
-        let end = |job: ClaimedJob| Ending {
-            id: job.id,
-            token: job.token,
-            end: End::Success(Json::null()),
-        };
-        let ends: Vec<Ending> = claimed
-            .expect("it answers")
-            .jobs
-            .into_iter()
-            .map(end)
-            .collect();
-        assert_eq!(ends.len(), jobs.len());
-        self.store.finish(&ends).await.expect("it answers");
+        let claimed = claim(&self.store, jobs.len()).await;
+        assert_eq!(claimed.len(), jobs.len());
+        succeed(&self.store, claimed).await;
     }
 
     async fn purge(&self, limit: usize) -> usize {

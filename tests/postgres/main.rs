@@ -8,6 +8,7 @@ mod history;
 mod in_doubt;
 mod opening;
 mod outages;
+mod plans;
 mod pooler;
 #[path = "../servers"]
 mod servers {

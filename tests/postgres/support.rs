@@ -8,11 +8,11 @@ use std::{
 };
 
 use bgjob::{
-    DispatcherBuilder, Event, JobDispatcher, JobError, JobId, JobManager, JobSpec, JobState, Json,
-    Registry, State, job,
-    job::{Due, NewJob},
+    DispatcherBuilder, Event, JobDispatcher, JobError, JobId, JobManager, JobSpec, JobState,
+    JobStore, Json, Registry, State, Want, job,
+    job::{ClaimedJob, Due, End, Grant, NewJob, Owner, Serves, Token},
     providers::postgres::{PostgresOptions, PostgresStore},
-    store::Finished,
+    store::{Ending, Finished},
 };
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, raw_sql};
 use tokio::sync::{Notify, Semaphore};
@@ -93,6 +93,39 @@ pub(crate) fn new(key: Option<&str>) -> NewJob {
         spec: Arc::new(spec),
         due: Due::Now,
     }
+}
+
+/// Claims at most so many of them.
+pub(crate) async fn claim(store: &PostgresStore, max: usize) -> Vec<ClaimedJob> {
+    let grant = Grant {
+        token: Token::random(),
+        owner: Owner::random(),
+        lease: Duration::from_secs(30),
+        repeat: false,
+    };
+    let serves = Serves {
+        jobs: Arc::new([("resize".into(), 0)].into()),
+        suspect: false,
+    };
+    let want = Want {
+        queue: "default".into(),
+        max,
+    };
+    let claimed = store.claim_ready(&[want], &grant, &serves).await;
+    claimed.expect("it answers").jobs
+}
+
+/// Ends claimed jobs well.
+pub(crate) async fn succeed(store: &PostgresStore, jobs: Vec<ClaimedJob>) {
+    let end = |job: ClaimedJob| Ending {
+        id: job.id,
+        token: job.token,
+        end: End::Success(Json::null()),
+    };
+    let ends: Vec<Ending> = jobs.into_iter().map(end).collect();
+    let finished = store.finish(&ends).await.expect("it answers");
+    let applied = Finished::Applied(JobState::Succeeded);
+    assert!(finished.iter().all(|one| *one == applied), "{finished:?}");
 }
 
 #[derive(Debug)]

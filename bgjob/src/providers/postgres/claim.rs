@@ -21,7 +21,7 @@ use super::{
     db::{Call, Db, call},
     end::Succeeded,
     error::translate,
-    floors::{Picture, Search},
+    floors::{Below, Picture, Search},
     rows::{self, Stored},
 };
 
@@ -89,13 +89,18 @@ impl Db {
         }
     }
 
-    /// Looks for entries that claims pass over, if it is time to.
+    /// Looks for entries that claims pass over.
     pub(super) async fn look_below(&self) -> Result<()> {
-        let Some((lanes, floors)) = self.floors.to_look() else {
+        let Some(Below {
+            lanes,
+            floors,
+            span,
+        }) = self.floors.to_look()
+        else {
             return Ok(());
         };
         let begun = Instant::now();
-        let look = call(&self.sql.below).bind(lanes).bind(floors);
+        let look = call(&self.sql.below).bind(lanes).bind(floors).bind(span);
         let rows = self.rows(look).await?;
         let took = begun.elapsed();
         let read = || {
@@ -110,7 +115,7 @@ impl Db {
         };
         let (walked, below) = read().map_err(translate)?;
         let walked = u64::try_from(walked).unwrap_or(0);
-        self.floors.looked(&below, walked, took);
+        self.floors.looked(span, &below, walked, took);
         Ok(())
     }
 

@@ -33,8 +33,15 @@ const MANY: u64 = 5_000;
 /// One that takes longer is not waited for.
 const LATE: i64 = 1000;
 
-/// The look for what is below costs at most one part in so many of the time.
-const SHARE: u32 = 20;
+/// The look at all that is below costs at most one part in so many of the time: a server with few
+/// cores has one less for the others while it lasts.
+const SHARE: u32 = 200;
+
+/// The look at what is just below, where most that is late lies, is made each time, so it takes
+/// about so long. How far down that is, in milliseconds, it finds out: from, and at most.
+const NEAR: Duration = Duration::from_millis(5);
+const NEAR_SPAN: i64 = 10_000;
+const NEAR_MOST: i64 = 24 * 60 * 60 * 1000;
 
 /// The ranks of a lane.
 const RANKS: usize = Priority::ALL.len();
@@ -48,8 +55,9 @@ struct Known {
     floors: HashMap<(i32, usize), i64>,
     /// There are many dead ones: claims begin at the floors.
     in_use: bool,
-    /// When to look below next.
+    /// When to look at all that is below, and until then how far down.
     look_at: Option<Instant>,
+    near: i64,
     /// Transactions of the last claims, and times before they had their ids, in milliseconds.
     claims: Vec<(i64, i64)>,
 }
@@ -79,6 +87,16 @@ impl Picture {
             end: end.parse().ok()?,
         })
     }
+}
+
+/// Where to look for what claims pass over.
+#[derive(Debug, PartialEq)]
+pub(super) struct Below {
+    pub(super) lanes: Vec<i32>,
+    /// Each lane's, for each rank.
+    pub(super) floors: Vec<i64>,
+    /// How far down; `None` is all the way.
+    pub(super) span: Option<i64>,
 }
 
 /// What a claim has found out.
@@ -117,43 +135,57 @@ impl Floors {
         if many && !known.in_use {
             known.in_use = true;
             known.look_at = Some(Instant::now());
+            known.near = NEAR_SPAN;
         }
         if !known.in_use {
             return;
         }
-        let to_come = search.picture.map(|open| known.to_come(open, search.now));
+        let coming = search.picture.map(|open| known.coming(open, search.now));
         // There are many even where nothing is left but for what comes late.
-        let to_come = to_come.filter(|_| many);
+        let coming = coming.filter(|_| many);
         for ((nth, want), max) in (1..).zip(search.want).zip(search.max) {
             let max = usize::try_from(*max).unwrap_or(0);
             if max > 0 {
-                known.raise(search, (nth, &want.queue), max, to_come);
+                known.raise(search, (nth, &want.queue), max, coming);
             }
         }
     }
 
-    /// The lanes and floors to look below of, if it is time to.
-    pub(super) fn to_look(&self) -> Option<(Vec<i32>, Vec<i64>)> {
+    /// Where to look now, if floors are in use.
+    pub(super) fn to_look(&self) -> Option<Below> {
         let known = self.known();
-        known.look_at.filter(|at| *at <= Instant::now())?;
+        let all = known.look_at? <= Instant::now();
         let mut lanes: Vec<i32> = known.floors.keys().map(|(lane, _)| *lane).collect();
         lanes.sort_unstable();
         lanes.dedup();
-        let floors = known.of(&lanes);
-        Some((lanes, floors))
+        Some(Below {
+            floors: known.of(&lanes),
+            lanes,
+            span: (!all).then_some(known.near),
+        })
     }
 
-    /// Takes in what lay below. Once the look has met few, the dead are gone.
-    pub(super) fn looked(&self, below: &[(i32, usize, i64)], walked: u64, took: Duration) {
+    /// Takes in what lay below. Once a look at all of it has met few, the dead are gone.
+    pub(super) fn looked(
+        &self,
+        span: Option<i64>,
+        below: &[(i32, usize, i64)],
+        walked: u64,
+        took: Duration,
+    ) {
         let mut known = self.known();
-        if walked < MANY {
+        if span.is_none() && walked < MANY {
             *known = Known::default();
             return;
         }
         for (lane, rank, due_at) in below {
             known.floors.insert((*lane, *rank), *due_at);
         }
-        known.look_at = Some(Instant::now() + took * SHARE);
+        match span {
+            None => known.look_at = Some(Instant::now() + took * SHARE),
+            Some(span) if took > NEAR => known.near = (span / 2).max(LATE),
+            Some(span) => known.near = (span * 2).min(NEAR_MOST),
+        }
     }
 }
 
@@ -169,7 +201,7 @@ impl Known {
 
     /// Nothing is due before this that transactions in progress may still bring, but for what comes
     /// of those that have been open for long.
-    fn to_come(&mut self, picture: &Picture, now: i64) -> i64 {
+    fn coming(&mut self, picture: &Picture, now: i64) -> i64 {
         let long_ago = now - LATE;
         let ids = self.claims.iter().filter(|(_, begun)| *begun <= long_ago);
         // Who has a lower id than this has had it for long.
@@ -189,7 +221,7 @@ impl Known {
         search: &Search<'_>,
         (want, queue): (i32, &str),
         max: usize,
-        to_come: Option<i64>,
+        coming: Option<i64>,
     ) {
         let mut found = search.found.iter().filter(|job| *job.spec.queue == *queue);
         let last = found.clone().nth(max - 1).and(found.next_back());
@@ -204,7 +236,7 @@ impl Known {
                     }
                     Some(_) => continue,
                 };
-                let exact = to_come.map_or(i64::MIN, |to_come| until.min(to_come));
+                let exact = coming.map_or(i64::MIN, |coming| until.min(coming));
                 let floor = self.floors.entry((*lane, rank)).or_default();
                 *floor = (*floor).max(until - LATE).max(exact);
             }
@@ -282,9 +314,9 @@ mod tests {
         assert_eq!(floors.to_look(), None);
         search(&floors, [10, 10], &[], MANY + 1);
         assert_eq!(floors.of(&[7]), Some(vec![99_000; 4]));
-        let (lanes, _) = floors.to_look().expect("something may have come before");
-        assert_eq!(lanes, [7, 8]);
-        floors.looked(&[], MANY - 1, Duration::ZERO);
+        let look = floors.to_look().expect("something may have come before");
+        assert_eq!((look.lanes, look.span), (vec![7, 8], None));
+        floors.looked(None, &[], MANY - 1, Duration::ZERO);
         assert_eq!(floors.of(&[7]), None);
     }
 
@@ -308,13 +340,24 @@ mod tests {
     fn what_lies_below_lowers_them() {
         let floors = Floors::default();
         search(&floors, [1, 1], &[], u64::MAX);
-        floors.looked(&[(7, 2, 500)], MANY, Duration::from_secs(60));
+        floors.looked(None, &[(7, 2, 500)], MANY, Duration::from_secs(60));
         assert_eq!(floors.of(&[7]), Some(vec![99_000, 99_000, 500, 99_000]));
-        assert_eq!(
-            floors.to_look(),
-            None,
-            "the next look is twenty minutes away"
-        );
+        // The next look at all is hours away; until then it is at as much as takes no time.
+        let span = || floors.to_look().expect("they are in use").span;
+        assert_eq!(span(), Some(NEAR_SPAN));
+        floors.looked(span(), &[(8, 0, 600)], 0, NEAR);
+        assert_eq!(floors.of(&[8]), Some(vec![600, 99_000, 99_000, 99_000]));
+        assert_eq!(span(), Some(2 * NEAR_SPAN));
+        floors.looked(span(), &[], u64::MAX, 2 * NEAR);
+        assert_eq!(span(), Some(NEAR_SPAN));
+        for _ in 0..20 {
+            floors.looked(span(), &[], 0, NEAR);
+        }
+        assert_eq!(span(), Some(NEAR_MOST));
+        for _ in 0..20 {
+            floors.looked(span(), &[], u64::MAX, 2 * NEAR);
+        }
+        assert_eq!(span(), Some(LATE));
     }
 
     #[test]

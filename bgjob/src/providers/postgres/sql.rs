@@ -10,11 +10,21 @@ const LIVE: &str = "SELECT j.id, j.lane, j.rev, j.fence, j.rank, j.created_at, j
      coalesce(h.token, m.token) AS token, coalesce(h.owner, m.owner) AS owner, \
      coalesce(h.since, m.since) AS since, coalesce(h.lease_until, m.lease_until) AS lease_until, \
      coalesce(h.cancel, false) AS cancel, NULL::text AS ended, NULL::text AS reason, \
-     NULL::bigint AS ended_at, NULL::bigint AS purge_at, NULL::text AS result \
-     FROM $schema$.jobs j \
+     NULL::bigint AS ended_at, NULL::bigint AS purge_at, NULL::text AS result ";
+
+/// Where those columns are, for all jobs.
+const JOINED: &str = "FROM $schema$.jobs j \
      LEFT JOIN $schema$.ready r ON r.lane = j.lane AND r.suspect = j.suspect AND r.rank = j.rank \
          AND r.due_at = j.due_at AND r.id = j.id \
      LEFT JOIN $schema$.held h ON h.id = j.id \
+     LEFT JOIN members m ON m.id = j.id AND m.rev = j.rev ";
+
+/// The same for a few, looked up one by one, as `v1_functions.sql` explains.
+const LOOKED_UP: &str = "FROM $schema$.jobs j \
+     LEFT JOIN LATERAL (SELECT e.touch_at FROM $schema$.ready e \
+         WHERE e.lane = j.lane AND e.suspect = j.suspect AND e.rank = j.rank \
+         AND e.due_at = j.due_at AND e.id = j.id OFFSET 0) r ON true \
+     LEFT JOIN LATERAL (SELECT * FROM $schema$.held h WHERE h.id = j.id OFFSET 0) h ON true \
      LEFT JOIN members m ON m.id = j.id AND m.rev = j.rev ";
 
 /// Jobs that are over.
@@ -60,7 +70,7 @@ statements! {
             AND g.until > $schema$.now_ms($1) AND n.id = ANY(g.ids))";
     key_holders = "SELECT id, unique_key FROM $schema$.jobs WHERE unique_key = ANY($1::bytea[])";
     claim_ready = "SELECT * FROM $schema$.claim_ready($1, $2, $3, $4, $5, $6, $7, $8, $9, NULL)";
-    below = "SELECT lane, rank, due_at FROM $schema$.below($1, $2)";
+    below = "SELECT lane, rank, due_at FROM $schema$.below($1, $2, $3)";
     claim_entries = "SELECT * FROM $schema$.claim_entries($1, $2, $3, $4, $5, $6, $7, $8, $9)";
     held_by = "SELECT * FROM $schema$.held_by($1)";
     holds_suspect = "SELECT $schema$.holds_suspect($1) AS holds";
@@ -74,15 +84,17 @@ statements! {
     index_touches = "CREATE INDEX IF NOT EXISTS ready_touch ON $schema$.ready(touch_at)";
     purge = "SELECT $schema$.purge($1, $2) AS jobs";
     load = format!("{MEMBERS} WHERE g.ids && $2::uuid[]) SELECT j.*, $schema$.now_ms($1) AS now \
-        FROM ({LIVE} WHERE j.id = ANY($2) \
-            UNION ALL {OVER} JOIN unnest($2) AS n(id) ON n.id = j.id) j");
+        FROM ({LIVE} {LOOKED_UP} WHERE j.id = ANY($2) \
+            UNION ALL SELECT o.* FROM unnest($2) AS n(id) CROSS JOIN LATERAL (\
+                {OVER} WHERE j.id = n.id OFFSET 0) o) j");
     /// `$1` is the cursor, `$2` the limit, `$3` the lanes or NULL.
-    list = format!("{MEMBERS}) ({LIVE} WHERE j.id > $1 AND ($3::int[] IS NULL OR j.lane = ANY($3)) \
-        ORDER BY j.id LIMIT $2) UNION ALL ({OVER} WHERE j.id > $1 AND ($3::int[] IS NULL OR \
-        j.lane = ANY($3)) ORDER BY j.id LIMIT $2) ORDER BY id LIMIT $2");
-    list_ready = format!("{MEMBERS} WHERE false) {LIVE} WHERE j.id > $1 AND r.id IS NOT NULL \
-        AND ($3::int[] IS NULL OR j.lane = ANY($3)) ORDER BY j.id LIMIT $2");
-    list_running = format!("{MEMBERS}) {LIVE} WHERE j.id > $1 AND \
+    list = format!("{MEMBERS}) ({LIVE} {JOINED} WHERE j.id > $1 \
+        AND ($3::int[] IS NULL OR j.lane = ANY($3)) ORDER BY j.id LIMIT $2) \
+        UNION ALL ({OVER} WHERE j.id > $1 AND ($3::int[] IS NULL OR j.lane = ANY($3)) \
+        ORDER BY j.id LIMIT $2) ORDER BY id LIMIT $2");
+    list_ready = format!("{MEMBERS} WHERE false) {LIVE} {JOINED} WHERE j.id > $1 \
+        AND r.id IS NOT NULL AND ($3::int[] IS NULL OR j.lane = ANY($3)) ORDER BY j.id LIMIT $2");
+    list_running = format!("{MEMBERS}) {LIVE} {JOINED} WHERE j.id > $1 AND \
         (m.id IS NOT NULL OR h.id IS NOT NULL) AND ($3::int[] IS NULL OR j.lane = ANY($3)) \
         ORDER BY j.id LIMIT $2");
     list_over = format!("{OVER} WHERE j.id > $1 AND ($3::int[] IS NULL OR j.lane = ANY($3)) \

@@ -2,6 +2,11 @@
 -- one anew takes longer than most of them do. `clock` is the time in a test that makes its own, and
 -- NULL everywhere else. Whoever locks rows of several tables does so in the order jobs, held, grants,
 -- ready.
+--
+-- Rows of a table are looked up id by id, in a LATERAL that `OFFSET 0` keeps apart, and then changed by
+-- their `ctid` (and what they are to be still, as another version may have come in between). In a plain
+-- join the planner may read a whole index instead: it takes a table for as small as it was when it was
+-- last vacuumed, which is often empty.
 
 CREATE FUNCTION $schema$.now_ms(clock bigint) RETURNS bigint LANGUAGE sql VOLATILE AS
     'SELECT coalesce(clock, (extract(epoch FROM clock_timestamp()) * 1000)::bigint)';
@@ -91,7 +96,8 @@ BEGIN
         OR EXISTS (SELECT FROM $schema$.gone_own WHERE id BETWEEN v_lo AND v_hi)
         OR EXISTS (SELECT FROM $schema$.gone WHERE hi >= v_lo AND lo <= v_hi AND until > v_now) THEN
         SELECT array_agg(o.id) INTO v_over FROM (
-            SELECT h.id FROM unnest(v_new) AS n(id) JOIN $schema$.history h USING (id)
+            SELECT n.id FROM unnest(v_new) AS n(id) CROSS JOIN LATERAL (
+                SELECT FROM $schema$.history h WHERE h.id = n.id OFFSET 0) h
             UNION ALL
             SELECT o.id FROM $schema$.gone_own o WHERE o.id = ANY(v_new) AND o.until > v_now
             UNION ALL
@@ -266,14 +272,15 @@ BEGIN
             SELECT j.id, j.lane, j.fence, j.rank, j.created_at, j.due_at, j.retain, j.max_attempts,
                 j.max_crashes, j.expires, j.deadline, j.deadline_at, v_now, j.unique_key, j.past,
                 j.extra, j.metadata, NULL::uuid[]
-            FROM unnest(v_all) WITH ORDINALITY AS n(id, nth) JOIN $schema$.jobs j USING (id)
+            FROM unnest(v_all) WITH ORDINALITY AS n(id, nth) CROSS JOIN LATERAL (
+                SELECT * FROM $schema$.jobs j WHERE j.id = n.id OFFSET 0) j
             ORDER BY n.nth;
     END IF;
 END $$;
 
--- Entries that a claim with these floors does not see: the earliest of each lane and rank. The last
--- row has no lane: its `due_at` is how many entries were walked over.
-CREATE FUNCTION $schema$.below(p_lanes int[], p_floors bigint[])
+-- Entries that a claim with these floors does not see: the earliest of each lane and rank, no more than
+-- `p_span` below its floor. The last row has no lane: its `due_at` is how many entries were walked over.
+CREATE FUNCTION $schema$.below(p_lanes int[], p_floors bigint[], p_span bigint)
 RETURNS TABLE(lane int, rank int, due_at bigint) LANGUAGE plpgsql STABLE
 SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off SET jit = off AS $$
@@ -288,6 +295,7 @@ BEGIN
         CROSS JOIN LATERAL (
             SELECT e.due_at FROM $schema$.ready e
             WHERE e.lane = l.lane AND NOT e.suspect AND e.rank = r.rank::smallint
+              AND e.due_at >= coalesce(p_floors[4 * (l.nth - 1) + 1 + r.rank] - p_span, 0)
               AND e.due_at < p_floors[4 * (l.nth - 1) + 1 + r.rank]
             ORDER BY e.due_at LIMIT 1) e;
     RETURN QUERY SELECT NULL::int, NULL::int,
@@ -304,12 +312,15 @@ DECLARE
     v_ids uuid[];
     v_revs int[];
 BEGIN
-    WITH taken AS (
-        DELETE FROM $schema$.ready e
-        USING unnest(p_lanes, p_suspects, p_ranks, p_dues, p_ids)
+    WITH found AS MATERIALIZED (
+        SELECT e.tid FROM unnest(p_lanes, p_suspects, p_ranks, p_dues, p_ids)
             AS n(lane, suspect, rank, due_at, id)
-        WHERE e.lane = n.lane AND e.suspect = n.suspect AND e.rank = n.rank
-          AND e.due_at = n.due_at AND e.id = n.id
+        CROSS JOIN LATERAL (
+            SELECT ctid AS tid FROM $schema$.ready e
+            WHERE e.lane = n.lane AND e.suspect = n.suspect AND e.rank = n.rank
+              AND e.due_at = n.due_at AND e.id = n.id OFFSET 0) e
+    ), taken AS (
+        DELETE FROM $schema$.ready e USING found f WHERE e.ctid = f.tid
         RETURNING e.id, e.rev)
     SELECT array_agg(id), array_agg(rev) INTO v_ids, v_revs FROM taken;
     IF v_ids IS NOT NULL THEN
@@ -319,7 +330,8 @@ BEGIN
             SELECT j.id, j.lane, j.fence, j.rank, j.created_at, j.due_at, j.retain, j.max_attempts,
                 j.max_crashes, j.expires, j.deadline, j.deadline_at, p_now, j.unique_key, j.past,
                 j.extra, j.metadata, NULL::uuid[]
-            FROM unnest(v_ids) AS n(id) JOIN $schema$.jobs j USING (id);
+            FROM unnest(v_ids) AS n(id) CROSS JOIN LATERAL (
+                SELECT * FROM $schema$.jobs j WHERE j.id = n.id OFFSET 0) j;
     END IF;
 END $$;
 
@@ -334,18 +346,21 @@ LANGUAGE sql STABLE ROWS 100 AS $$
             CROSS JOIN LATERAL unnest(g.ids, g.revs) AS n(id, rev) WHERE g.token = p_token
         UNION ALL
         SELECT h.id, h.rev, h.since FROM $schema$.held h WHERE h.token = p_token
-    ) m JOIN $schema$.jobs j ON j.id = m.id AND j.rev = m.rev
+    ) m CROSS JOIN LATERAL (
+        SELECT * FROM $schema$.jobs j WHERE j.id = m.id AND j.rev = m.rev OFFSET 0) j
     ORDER BY j.rank, j.due_at, j.id
 $$;
 
 CREATE FUNCTION $schema$.holds_suspect(p_token uuid) RETURNS bool LANGUAGE sql STABLE AS $$
     SELECT EXISTS (
-        SELECT FROM $schema$.grants g CROSS JOIN LATERAL unnest(g.ids, g.revs) AS n(id, rev)
-            JOIN $schema$.jobs j ON j.id = n.id AND j.rev = n.rev
-            WHERE g.token = p_token AND j.suspect
-        UNION ALL
-        SELECT FROM $schema$.held h JOIN $schema$.jobs j ON j.id = h.id AND j.rev = h.rev
-            WHERE h.token = p_token AND j.suspect)
+        SELECT FROM (
+            SELECT n.id, n.rev FROM $schema$.grants g
+                CROSS JOIN LATERAL unnest(g.ids, g.revs) AS n(id, rev) WHERE g.token = p_token
+            UNION ALL
+            SELECT h.id, h.rev FROM $schema$.held h WHERE h.token = p_token
+        ) m CROSS JOIN LATERAL (
+            SELECT FROM $schema$.jobs j
+            WHERE j.id = m.id AND j.rev = m.rev AND j.suspect OFFSET 0) j)
 $$;
 
 -- Counts members of grants down, and removes what has none left.
@@ -406,9 +421,12 @@ DECLARE
 BEGIN
     FOR pass IN 1..5 LOOP
         WITH own AS MATERIALIZED (
-            SELECT * FROM $schema$.held_jobs(p_ids, p_tokens, p_results)
+            SELECT o.rev, o.grant_id, o.txt, j.tid
+            FROM $schema$.held_jobs(p_ids, p_tokens, p_results) o CROSS JOIN LATERAL (
+                SELECT ctid AS tid FROM $schema$.jobs j
+                WHERE j.id = o.id AND j.rev = o.rev OFFSET 0) j
         ), done AS (
-            DELETE FROM $schema$.jobs j USING own o WHERE j.id = o.id AND j.rev = o.rev
+            DELETE FROM $schema$.jobs j USING own o WHERE j.ctid = o.tid AND j.rev = o.rev
             RETURNING j.*, o.grant_id, o.txt AS result
         ), kept AS (
             INSERT INTO $schema$.history(id, lane, rev, fence, rank, created_at, due_at, retain,
@@ -434,8 +452,8 @@ BEGIN
             v_all := v_all || v_done;
         END IF;
         EXIT WHEN cardinality(v_all) = cardinality(p_ids) OR NOT EXISTS (
-            SELECT FROM unnest(p_ids, p_tokens) AS n(id, token)
-            JOIN $schema$.held h ON h.id = n.id AND h.token = n.token);
+            SELECT FROM unnest(p_ids, p_tokens) AS n(id, token) CROSS JOIN LATERAL (
+                SELECT FROM $schema$.held h WHERE h.id = n.id AND h.token = n.token OFFSET 0) h);
     END LOOP;
     RETURN v_all;
 END $$;
@@ -477,11 +495,14 @@ DECLARE
 BEGIN
     FOR pass IN 1..10 LOOP
         WITH own AS MATERIALIZED (
-            SELECT * FROM $schema$.held_jobs(v_ids, v_tokens, v_texts)
-            WHERE grant_id IS NOT NULL OR txt IS NOT NULL
+            SELECT o.*, j.tid
+            FROM $schema$.held_jobs(v_ids, v_tokens, v_texts) o CROSS JOIN LATERAL (
+                SELECT ctid AS tid FROM $schema$.jobs j
+                WHERE j.id = o.id AND j.rev = o.rev OFFSET 0) j
+            WHERE o.grant_id IS NOT NULL OR o.txt IS NOT NULL
         ), changed AS (
             UPDATE $schema$.jobs j SET rev = j.rev + 1, progress = coalesce(o.txt, j.progress)
-            FROM own o WHERE j.id = o.id AND j.rev = o.rev
+            FROM own o WHERE j.ctid = o.tid AND j.rev = o.rev
             RETURNING j.id, j.rev, o.grant_id, o.token, o.owner, o.since, o.lease_until, o.cancel
         ), moved AS (
             INSERT INTO $schema$.held AS t (id, rev, token, owner, since, lease_until, cancel)
@@ -492,15 +513,17 @@ BEGIN
         FROM changed;
         PERFORM $schema$.leave(v_grants);
         SELECT array_agg(n.id), array_agg(n.token), array_agg(n.txt) INTO v_ids, v_tokens, v_texts
-        FROM unnest(v_ids, v_tokens, v_texts) AS n(id, token, txt)
-        JOIN $schema$.held h ON h.id = n.id AND h.token = n.token
+        FROM unnest(v_ids, v_tokens, v_texts) AS n(id, token, txt) CROSS JOIN LATERAL (
+            SELECT FROM $schema$.held h WHERE h.id = n.id AND h.token = n.token OFFSET 0) h
         WHERE n.txt IS NOT NULL AND n.id <> ALL(v_changed);
         EXIT WHEN v_ids IS NULL;
     END LOOP;
     RETURN QUERY
         UPDATE $schema$.held h SET lease_until = greatest(h.lease_until, v_until)
-        FROM unnest(p_ids, p_tokens) AS n(id, token)
-        WHERE h.id = n.id AND h.token = n.token
+        FROM unnest(p_ids, p_tokens) AS n(id, token) CROSS JOIN LATERAL (
+            SELECT ctid AS tid FROM $schema$.held h
+            WHERE h.id = n.id AND h.token = n.token OFFSET 0) f
+        WHERE h.ctid = f.tid AND h.token = n.token
         RETURNING h.id, h.token, h.cancel;
 END $$;
 
@@ -593,7 +616,8 @@ END $$;
 -- be hinted at ('touch'); at most `p_limit` in all. Grants that nothing is left of are removed.
 CREATE FUNCTION $schema$.due(
     clock bigint, p_margin bigint, p_limit int, p_touch bool)
-RETURNS TABLE(kind text, id uuid) LANGUAGE plpgsql SET jit = off AS $$
+RETURNS TABLE(kind text, id uuid) LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off SET jit = off AS $$
 #variable_conflict use_column
 DECLARE
     v_now bigint := $schema$.now_ms(clock);
@@ -602,11 +626,12 @@ DECLARE
 BEGIN
     IF EXISTS (SELECT FROM $schema$.grants WHERE lease_until < v_now - p_margin) THEN
         DELETE FROM $schema$.grants g WHERE g.lease_until < v_now - p_margin AND NOT EXISTS (
-            SELECT FROM unnest(g.ids, g.revs) AS n(id, rev)
-            JOIN $schema$.jobs j ON j.id = n.id AND j.rev = n.rev);
+            SELECT FROM unnest(g.ids, g.revs) AS n(id, rev) CROSS JOIN LATERAL (
+                SELECT FROM $schema$.jobs j WHERE j.id = n.id AND j.rev = n.rev OFFSET 0) j);
         RETURN QUERY SELECT 'lease', n.id FROM $schema$.grants g
             CROSS JOIN LATERAL unnest(g.ids, g.revs) AS n(id, rev)
-            JOIN $schema$.jobs j ON j.id = n.id AND j.rev = n.rev
+            CROSS JOIN LATERAL (
+                SELECT FROM $schema$.jobs j WHERE j.id = n.id AND j.rev = n.rev OFFSET 0) j
             WHERE g.lease_until < v_now - p_margin ORDER BY g.lease_until LIMIT v_left;
         GET DIAGNOSTICS v_found = ROW_COUNT;
         v_left := v_left - v_found;
