@@ -238,7 +238,11 @@ pub(crate) async fn hour(sim: Sim, ask: Ask) {
     });
     for n in 0..PRODUCERS {
         let (dice, acked) = (dice.fork(), Arc::clone(&acked));
-        sim.process(&format!("web-{n}"), |jobs| produce(jobs, dice, acked));
+        // Nobody enqueues any more once all is calm: a long job in the only slot would be in the way
+        // of what is measured then.
+        sim.process(&format!("web-{n}"), |jobs| async move {
+            let _ = timeout(CHAOS, produce(jobs, dice, acked)).await;
+        });
     }
     for shift in 0..OPERATORS {
         let (dice, acked) = (dice.fork(), Arc::clone(&acked));
