@@ -238,8 +238,8 @@ pub(crate) async fn hour(sim: Sim, ask: Ask) {
     });
     for n in 0..PRODUCERS {
         let (dice, acked) = (dice.fork(), Arc::clone(&acked));
-        // Nobody enqueues any more once all is calm: a long job in the only slot would be in the way
-        // of what is measured then.
+        // Nobody enqueues any more once all is calm: a long job in the only slot would be in the
+        // way of what is measured then.
         sim.process(&format!("web-{n}"), |jobs| async move {
             let _ = timeout(CHAOS, produce(jobs, dice, acked)).await;
         });
