@@ -107,6 +107,8 @@ BEGIN
         EXIT WHEN v_purged >= p_limit;
         v_table := '$schema$.history_' || coalesce(s.lo::text, 'rest');
         BEGIN
+            -- From here on nobody else can drop it.
+            EXECUTE format('LOCK TABLE %s IN ACCESS SHARE MODE', v_table);
             -- A table that is a span old hardly gets new rows.
             IF s.hi + s.span <= v_now THEN
                 IF $schema$.kept_after(v_table, v_now, v_few + 1) <= v_few AND (
@@ -123,8 +125,8 @@ BEGIN
             v_purged := v_purged
                 + $schema$.purge_rows(v_table, v_now, (p_limit - v_purged)::int);
         EXCEPTION
-            -- Another program made it, which may do this too.
-            WHEN insufficient_privilege THEN NULL;
+            -- Another program made it, which may do this too; or somebody has dropped it just now.
+            WHEN insufficient_privilege OR undefined_table THEN NULL;
         END;
     END LOOP;
     RETURN v_purged;
