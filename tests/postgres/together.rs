@@ -11,11 +11,13 @@ use std::{
 use bgjob::{
     Due, JobStore,
     job::transition::{Operated, Operation},
+    providers::postgres::PostgresStore,
     store::Created,
 };
-use sqlx::{AssertSqlSafe, Connection, PgConnection, raw_sql};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, postgres::PgListener, raw_sql};
+use tokio::runtime::Builder;
 
-use crate::support::{count_at, fresh, new, open, server, soon};
+use crate::support::{count_at, database, fresh, new, open, server, soon, url};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_may_make_the_tables_at_once() {
@@ -68,6 +70,45 @@ async fn a_job_of_another_process_wakes() {
         "{:?}",
         begun.elapsed()
     );
+}
+
+/// A program that does no more than that, as one that cron starts.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_ends_after_an_enqueue_has_told_the_others() {
+    let options = fresh();
+    let schema = open(&options).await.schema().to_owned();
+    let listener = PgListener::connect(&server().url()).await;
+    let mut listener = listener.expect("the server answers");
+    let listens = listener.listen(&format!("bgjob_{schema}")).await;
+    listens.expect("it may");
+    for _ in 0..5 {
+        let options = options.clone();
+        let program = std::thread::spawn(move || {
+            let runtime = Builder::new_current_thread().enable_all().build();
+            runtime.expect("it starts").block_on(async {
+                let store = open(&options).await;
+                store.create(&[new(None)]).await.expect("it answers")
+            });
+        });
+        program.join().expect("no panic");
+        let heard = soon(listener.recv()).await.expect("it listens");
+        assert_eq!(heard.payload(), "default");
+    }
+}
+
+/// The first call on a connection takes ten times as long as the next.
+#[tokio::test]
+async fn a_connection_lies_ready_for_the_next_call() {
+    let database = database().await;
+    let store = PostgresStore::open_url(&url(&database)).await;
+    let store = store.expect("it can be opened");
+    // Nobody has claimed anything, so this was a rehearsal.
+    let ready = format!(
+        "SELECT count(*) FROM pg_stat_activity \
+         WHERE datname = '{database}' AND state = 'idle' AND query LIKE '%claim_ready%'"
+    );
+    store.now().await.expect("it answers");
+    soon(async { while count_at(&server().url(), &ready).await == 0 {} }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,13 +1,13 @@
 //! T2: claims.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use sqlx::{Row, postgres::PgRow};
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::{
-    JobId, Result, Timestamp,
+    JobId, Owner, Result, Timestamp,
     job::{
         ClaimedJob, Grant, Phase, Serves, Token,
         transition::{self, Refusal},
@@ -155,6 +155,24 @@ impl Db {
             .bind(serves.suspect)
             .bind(self.floors.of(&look.lanes));
         held_as(first, grant)
+    }
+
+    /// Claims of nothing, after no success and after that of no job.
+    pub(super) fn no_claims(&self) -> [Call; 2] {
+        let look = Look {
+            lanes: vec![-1],
+            of: vec![1],
+            max: vec![1],
+        };
+        let grant = Grant {
+            token: Token::from_bytes([0; 16]),
+            owner: Owner::from_bytes([0; 16]),
+            lease: Duration::ZERO,
+            repeat: false,
+        };
+        let serves = Serves::default();
+        let none = Succeeded::of(&[]);
+        [None, Some(&none)].map(|succeeded| self.claim_call(succeeded, &look, &grant, &serves))
     }
 
     async fn claimed(&self, row: &PgRow, token: Token) -> Result<ClaimedJob> {

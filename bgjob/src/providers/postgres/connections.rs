@@ -1,7 +1,10 @@
 //! Connections of a pool, and what one is worth after a call.
 
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -12,7 +15,10 @@ use sqlx::{
 };
 use tokio::time::Instant;
 
-use super::options::{IDLE, is_alive};
+use super::{
+    db::Call,
+    options::{IDLE, is_alive},
+};
 
 /// How long one stays with us before the pool sees it again, which replaces those that are old.
 const TURN: Duration = Duration::from_secs(300);
@@ -20,6 +26,10 @@ const TURN: Duration = Duration::from_secs(300);
 /// Connections of a pool, some of them at hand. A pool asks each connection that it is given back
 /// whether it still is one, which costs the server as much as a small call: so one that was just
 /// used stays here for the next call.
+///
+/// The first call of a kind on a connection takes some ten times as long as the next, as the server
+/// plans all that it does. So one connection more than is in use lies ready that has had its
+/// rehearsal.
 #[derive(Debug)]
 pub(super) struct Connections {
     pub(super) pool: PgPool,
@@ -27,6 +37,11 @@ pub(super) struct Connections {
     spare: Mutex<Vec<Spare>>,
     /// How many may stay at hand.
     keep: usize,
+    /// The most frequent calls, with nothing to do.
+    rehearsal: OnceLock<Vec<Call>>,
+    adding: AtomicBool,
+    /// The server would not have the rehearsal.
+    refused: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -42,26 +57,96 @@ impl Connections {
             pool,
             spare: Mutex::default(),
             keep,
+            rehearsal: OnceLock::new(),
+            adding: AtomicBool::new(false),
+            refused: AtomicBool::new(false),
         }
     }
 
-    pub(super) async fn acquire(&self) -> sqlx::Result<Busy<'_>> {
+    /// Has connections go through these calls before they are needed.
+    pub(super) fn rehearse(&self, calls: Vec<Call>) {
+        let _ = self.rehearsal.set(calls);
+    }
+
+    /// Has this one go through its rehearsal, and keeps it at hand.
+    pub(super) async fn get_ready(
+        self: &Arc<Self>,
+        connection: PoolConnection<Postgres>,
+        taken_at: Instant,
+    ) {
+        let mut busy = Busy {
+            of: self,
+            connection: Some(connection),
+            taken_at,
+            ready: true,
+        };
+        for call in self.rehearsal.get().into_iter().flatten() {
+            let query = call.clone().query();
+            match query.fetch_all(busy.connection()).await {
+                Ok(_) => {}
+                // Not everybody may make all calls: who may not should not try it again and again.
+                Err(error) if leaves_connection(&error) => {
+                    self.refused.store(true, Relaxed);
+                    break;
+                }
+                // Calls are slower without it, and no more.
+                Err(_) => return,
+            }
+        }
+        busy.done();
+    }
+
+    fn rehearses(&self) -> bool {
+        self.rehearsal.get().is_some() && !self.refused.load(Relaxed)
+    }
+
+    /// Sees to it that the next call finds one too.
+    fn add_soon(self: &Arc<Self>) {
+        let open = self.pool.size() as usize;
+        if !self.rehearses() || open >= self.keep || self.adding.swap(true, Relaxed) {
+            return;
+        }
+        let this = Arc::clone(self);
+        tokio::spawn(async move {
+            if let Ok(connection) = this.pool.acquire().await {
+                this.get_ready(connection, Instant::now()).await;
+            }
+            this.adding.store(false, Relaxed);
+        });
+    }
+
+    pub(super) async fn acquire(self: &Arc<Self>) -> sqlx::Result<Busy<'_>> {
         while let Some(mut spare) = self.take() {
             if spare.used_at.elapsed() < IDLE || is_alive(&mut spare.connection).await {
-                return Ok(Busy::new(self, spare.connection, spare.taken_at));
+                return Ok(Busy {
+                    of: self,
+                    connection: Some(spare.connection),
+                    taken_at: spare.taken_at,
+                    ready: true,
+                });
             }
             spare.let_go();
         }
         let connection = self.pool.acquire().await?;
-        Ok(Busy::new(self, connection, Instant::now()))
+        Ok(Busy {
+            of: self,
+            connection: Some(connection),
+            taken_at: Instant::now(),
+            ready: !self.rehearses(),
+        })
     }
 
     fn spare(&self) -> MutexGuard<'_, Vec<Spare>> {
         self.spare.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take(&self) -> Option<Spare> {
-        self.spare().pop()
+    fn take(self: &Arc<Self>) -> Option<Spare> {
+        let mut spare = self.spare();
+        let last = spare.pop();
+        if spare.is_empty() {
+            self.add_soon();
+        }
+        last
     }
 
     fn give_back(&self, spare: Spare) {
@@ -89,32 +174,33 @@ impl Drop for Connections {
 /// A connection in use. If its call is given up it is closed: back in the pool it would first be
 /// waited for, and where nobody answers that takes until the system gives up, many minutes later.
 pub(super) struct Busy<'a> {
-    of: &'a Connections,
+    of: &'a Arc<Connections>,
     /// Until it is done.
     connection: Option<PoolConnection<Postgres>>,
     taken_at: Instant,
+    /// It has had its rehearsal, if there is one.
+    ready: bool,
 }
 
-impl<'a> Busy<'a> {
-    fn new(of: &'a Connections, connection: PoolConnection<Postgres>, taken_at: Instant) -> Self {
-        Self {
-            of,
-            connection: Some(connection),
-            taken_at,
-        }
-    }
-
+impl Busy<'_> {
     pub(super) fn connection(&mut self) -> &mut PgConnection {
         self.connection.as_mut().expect("it is not done yet")
     }
 
     pub(super) fn done(mut self) {
-        if let Some(connection) = self.connection.take() {
+        let Some(connection) = self.connection.take() else {
+            return;
+        };
+        let taken_at = self.taken_at;
+        if self.ready {
             self.of.give_back(Spare {
                 connection,
-                taken_at: self.taken_at,
+                taken_at,
                 used_at: Instant::now(),
             });
+        } else {
+            let of = Arc::clone(self.of);
+            tokio::spawn(async move { of.get_ready(connection, taken_at).await });
         }
     }
 }

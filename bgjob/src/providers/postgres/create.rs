@@ -97,7 +97,7 @@ impl Db {
     }
 
     /// The statement that stores jobs.
-    fn creation(&self, jobs: &[&NewJob], lanes: Vec<i32>, fresh: bool) -> Call {
+    pub(super) fn creation(&self, jobs: &[&NewJob], lanes: Vec<i32>, fresh: bool) -> Call {
         let ranks: Vec<i16> = each(jobs, |job| job.spec.priority.rank().into());
         let dues: Vec<i64> = each(jobs, due);
         let from_now: Vec<bool> = each(jobs, |job| !matches!(job.due, Due::At(_)));

@@ -10,6 +10,7 @@ use std::{
 
 use sqlx::{
     Arguments, AssertSqlSafe, Connection, Encode, PgConnection, PgPool, Postgres, Row, Type,
+    pool::PoolConnection,
     postgres::{PgArguments, PgRow},
     query::Query,
     raw_sql,
@@ -30,7 +31,7 @@ use super::{
 };
 
 /// A statement of [`Sql`] with its values.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(super) struct Call {
     sql: Arc<str>,
     values: PgArguments,
@@ -58,9 +59,9 @@ pub(super) struct Db {
     pub(super) sql: Sql,
     pub(super) lanes: Lanes,
     pub(super) floors: Floors,
-    calls: Connections,
+    calls: Arc<Connections>,
     /// Renewals come from a runtime of their own, so that they need connections of their own.
-    renewals: Connections,
+    renewals: Arc<Connections>,
     pooled: bool,
     /// A test's own; else the server's goes.
     clock: Option<Arc<dyn Clock>>,
@@ -83,17 +84,28 @@ pub(super) fn call(sql: &Arc<str>) -> Call {
 
 impl Db {
     pub(super) fn new(options: &PostgresOptions) -> Self {
-        Self {
+        let db = Self {
             sql: Sql::new(&options.schema),
             lanes: Lanes::default(),
             floors: Floors::default(),
-            calls: Connections::of(options.calls(), options.at_hand()),
-            renewals: Connections::of(options.renewals(), 0),
+            calls: Arc::new(Connections::of(options.calls(), options.at_hand())),
+            renewals: Arc::new(Connections::of(options.renewals(), 0)),
             pooled: options.pooled,
             clock: options.clock.clone(),
             touches: AtomicBool::new(false),
             asleep: Mutex::default(),
+        };
+        if options.at_hand() > 0 && !options.pooled {
+            let nothing = [db.creation(&[], Vec::new(), true)];
+            let calls = nothing.into_iter().chain(db.no_claims());
+            db.calls.rehearse(calls.collect());
         }
+        db
+    }
+
+    /// Has this connection ready for the first call.
+    pub(super) async fn get_ready(&self, connection: PoolConnection<Postgres>) {
+        self.calls.get_ready(connection, Instant::now()).await;
     }
 
     pub(super) fn pool(&self) -> &PgPool {
@@ -130,7 +142,7 @@ impl Db {
         self.run(&self.renewals, call).await
     }
 
-    async fn run(&self, connections: &Connections, call: Call) -> Result<Vec<PgRow>> {
+    async fn run(&self, connections: &Arc<Connections>, call: Call) -> Result<Vec<PgRow>> {
         let mut busy = connections.acquire().await.map_err(translate)?;
         let mut tries = 1..TRIES;
         let rows = loop {

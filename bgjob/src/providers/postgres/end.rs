@@ -37,7 +37,7 @@ pub(super) struct Succeeded {
 
 impl Succeeded {
     /// The successes among these ends, in which each job is named once.
-    fn of(ends: &[Ending]) -> Self {
+    pub(super) fn of(ends: &[Ending]) -> Self {
         let mut all = Self {
             ids: Vec::with_capacity(ends.len()),
             tokens: Vec::with_capacity(ends.len()),

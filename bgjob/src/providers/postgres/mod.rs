@@ -106,7 +106,7 @@ impl PostgresStore {
         let db = Db::new(&options);
         let mut connection = db.pool().acquire().await.map_err(options::unreachable)?;
         schema::prepare(&mut connection, &options).await?;
-        drop(connection);
+        db.get_ready(connection).await;
         let mut capabilities = CAPABILITIES;
         if !db.is_durable().await? {
             capabilities.durability = Durability::ProcessCrash;
@@ -178,7 +178,7 @@ impl PostgresStore {
 
     fn tell(&self, news: &News) {
         self.wake.ended(&news.ended);
-        self.signals.ready(&news.ready);
+        self.signals.ready(&news.ready).later();
     }
 
     async fn wait_ready(&self, wait: Wait) {
@@ -211,7 +211,7 @@ impl JobStore for PostgresStore {
                 queues.push(Arc::clone(&job.spec.queue));
             }
         }
-        self.signals.ready(&queues);
+        self.signals.ready(&queues).told().await;
         Ok(created)
     }
 

@@ -9,21 +9,29 @@ use std::{
     time::Duration,
 };
 
-use sqlx::{PgPool, postgres::PgListener};
+use sqlx::{PgPool, Postgres, pool::PoolConnection, postgres::PgListener};
 use tokio::{
-    sync::Notify,
+    sync::{Notify, futures::Notified},
     task::JoinHandle,
-    time::{Instant, sleep, sleep_until},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 
 use crate::providers::wake::Wake;
 
-use super::{db::call, options::PostgresOptions, sql::Sql};
+use super::{
+    db::call,
+    options::{PostgresOptions, STATEMENT},
+    sql::Sql,
+};
 
 /// Between two notifications of one process: each takes a lock that all commits with one share, for
 /// a moment only, as a transaction that does nothing else waits for no disk. It is what a process
-/// that ends right after an enqueue may leave untold.
+/// that ends right after several enqueues may leave untold.
 const APART: Duration = Duration::from_millis(5);
+
+/// Longest that whoever has stored a job waits until the others were told. The first one waits for
+/// a connection too.
+const TELL: Duration = Duration::from_millis(100);
 
 /// Between two tries to connect, at most.
 const RECONNECT: Duration = Duration::from_secs(1);
@@ -33,13 +41,11 @@ const RECONNECT: Duration = Duration::from_secs(1);
 pub(super) struct Signals {
     pool: PgPool,
     channel: String,
-    notify: Arc<str>,
     wake: Arc<Wake>,
     outbox: Arc<Outbox>,
     /// Behind a pooler there is nothing to listen on.
     silent: bool,
     listens: AtomicBool,
-    speaks: AtomicBool,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -51,6 +57,31 @@ struct Outbox {
     /// Somebody in this process has heard already, and should not have to share the server with
     /// the others just now.
     can_wait: AtomicBool,
+    /// What is put in now is told at once.
+    rests: AtomicBool,
+    /// What was put in has been told.
+    told: Notify,
+}
+
+/// News on their way.
+#[must_use = "who does not wait for them should say so"]
+pub(super) struct Telling<'a>(Option<(&'a Outbox, Notified<'a>)>);
+
+impl Telling<'_> {
+    /// Returns once they are told, if that is now: so a process may end after it has enqueued a
+    /// job, and those that sleep elsewhere have heard of it. Of what follows within [`APART`] they
+    /// hear later, or find it, so that nobody is held up.
+    pub(super) async fn told(self) {
+        if let Some((outbox, told)) = self.0
+            && timeout(TELL, told).await.is_err()
+        {
+            // Nobody should wait for one who is not able to tell.
+            outbox.rests.store(false, Relaxed);
+        }
+    }
+
+    /// They are told without us.
+    pub(super) fn later(self) {}
 }
 
 impl Outbox {
@@ -73,49 +104,43 @@ impl Outbox {
 
 impl Signals {
     pub(super) fn new(options: &PostgresOptions, sql: &Sql, wake: Arc<Wake>) -> Self {
-        Self {
+        let this = Self {
             pool: options.own_pool(2),
             channel: format!("bgjob_{}", options.schema),
-            notify: Arc::clone(&sql.notify),
             wake,
-            outbox: Arc::default(),
+            outbox: Arc::new(Outbox {
+                rests: AtomicBool::new(true),
+                ..Outbox::default()
+            }),
             silent: options.pooled,
             listens: AtomicBool::new(false),
-            speaks: AtomicBool::new(false),
             tasks: Mutex::default(),
+        };
+        if !this.silent {
+            let speaker = Speaker {
+                pool: this.pool.clone(),
+                connection: None,
+                channel: this.channel.clone(),
+                notify: Arc::clone(&sql.notify),
+            };
+            this.spawn(speaker.run(Arc::clone(&this.outbox)));
         }
+        this
     }
 
     /// Tells everybody of work in these queues: this process at once, the others soon.
-    pub(super) fn ready(&self, queues: &[Arc<str>]) {
+    pub(super) fn ready(&self, queues: &[Arc<str>]) -> Telling<'_> {
         if queues.is_empty() {
-            return;
+            return Telling(None);
         }
         let heard = self.wake.ready(queues);
         if self.silent {
-            return;
+            return Telling(None);
         }
+        let told = self.outbox.told.notified();
+        let now = !heard && self.outbox.rests.load(Relaxed);
         self.outbox.put(queues, heard);
-        if !self.speaks.swap(true, Relaxed) {
-            let (pool, outbox) = (self.pool.clone(), Arc::clone(&self.outbox));
-            let (channel, notify) = (self.channel.clone(), Arc::clone(&self.notify));
-            self.spawn(async move {
-                loop {
-                    outbox.filled.notified().await;
-                    if outbox.can_wait.load(Relaxed) {
-                        sleep(APART).await;
-                    }
-                    let next = Instant::now() + APART;
-                    let queues = outbox.take();
-                    if !queues.is_empty() {
-                        // What is lost is found by those who look: they do it every other second.
-                        let call = call(&notify).bind(channel.clone()).bind(queues);
-                        call.query().execute(&pool).await.ok();
-                        sleep_until(next).await;
-                    }
-                }
-            });
-        }
+        Telling(now.then_some((&*self.outbox, told)))
     }
 
     /// Whether anything is heard here at all.
@@ -148,6 +173,60 @@ impl Signals {
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         tasks.push(tokio::spawn(task));
+    }
+}
+
+/// Says what others are to hear.
+struct Speaker {
+    pool: PgPool,
+    /// Kept, as the first to be told should not have to wait for one.
+    connection: Option<PoolConnection<Postgres>>,
+    channel: String,
+    notify: Arc<str>,
+}
+
+impl Speaker {
+    async fn run(mut self, outbox: Arc<Outbox>) {
+        self.connect().await;
+        loop {
+            outbox.filled.notified().await;
+            outbox.rests.store(false, Relaxed);
+            if outbox.can_wait.load(Relaxed) {
+                sleep(APART).await;
+            }
+            let next = Instant::now() + APART;
+            let queues = outbox.take();
+            if !queues.is_empty() {
+                // What is lost is found by those who look: they do it every other second.
+                self.say(&queues).await;
+                outbox.told.notify_waiters();
+                sleep_until(next).await;
+            }
+            outbox.rests.store(true, Relaxed);
+        }
+    }
+
+    /// On a connection that was lost since, and then on a new one.
+    async fn say(&mut self, queues: &[String]) {
+        for _ in 0..2 {
+            self.connect().await;
+            let Some(connection) = &mut self.connection else {
+                return;
+            };
+            let call = call(&self.notify).bind(self.channel.clone()).bind(queues);
+            let said = timeout(STATEMENT, call.query().execute(&mut **connection)).await;
+            if said.is_ok_and(|said| said.is_ok()) {
+                return;
+            }
+            // Closed without a word: nobody may be there who answers.
+            drop(self.connection.take().map(PoolConnection::detach));
+        }
+    }
+
+    async fn connect(&mut self) {
+        if self.connection.is_none() {
+            self.connection = self.pool.acquire().await.ok();
+        }
     }
 }
 
