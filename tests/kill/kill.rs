@@ -1,7 +1,13 @@
 //! The scenario `kill`: workers are killed and frozen at random under a steady load, and the
 //! server too where the store has one.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use crate::{
     Ground,
@@ -22,6 +28,9 @@ pub(crate) struct Plan {
     pub(crate) calm: u64,
     /// Jobs after that.
     pub(crate) jobs: u64,
+    /// Jobs at most, while a slow machine still looks for somebody to strike: those whose jobs have
+    /// all crashed already are spared.
+    most: u64,
     pub(crate) kills: usize,
     pub(crate) stops: usize,
     /// Of the server, where there is one.
@@ -52,6 +61,7 @@ impl Plan {
         Self {
             calm: (jobs / 10).max(jobs.min(30 * ground.pace())),
             jobs,
+            most: 5 * jobs,
             kills,
             stops: kills.div_ceil(8),
             server_kills: if served { server_kills } else { 0 },
@@ -75,21 +85,31 @@ pub(crate) async fn run(ground: &Ground) -> bgjob::Result<Vec<String>> {
     let mut crew = Crew::start(ground, WORKERS, Terms::default());
     let mut watch = Watch::new(ground, &jobs, &ledger);
     let pace = ground.pace();
-    let produce = |pieces| {
-        tokio::spawn(load::produce(
-            jobs.clone(),
-            Arc::clone(&ledger),
-            pieces,
-            pace,
-        ))
-    };
-
-    let load = produce(0..plan.calm);
+    let calm = move |n| n < plan.calm;
+    let load = tokio::spawn(load::produce(
+        jobs.clone(),
+        Arc::clone(&ledger),
+        0,
+        calm,
+        pace,
+    ));
     watch.until_over(&load, plan.patience).await;
     ledger.note("storm", "-", 0);
-    let load = produce(plan.calm..plan.calm + plan.jobs);
+    let striking = Arc::new(AtomicBool::new(true));
+    let still = Arc::clone(&striking);
+    let storm = move |n| n < plan.calm + plan.jobs || (still.load(Relaxed) && n < plan.most);
+    let load = tokio::spawn(load::produce(
+        jobs.clone(),
+        Arc::clone(&ledger),
+        plan.calm,
+        storm,
+        pace,
+    ));
     tokio::join!(
-        nemesis::strike(ground, &mut crew, &ledger, plan),
+        async {
+            nemesis::strike(ground, &mut crew, &ledger, plan).await;
+            striking.store(false, Relaxed);
+        },
         nemesis::strike_server(ground, &ledger, plan),
         watch.until_over(&load, plan.patience)
     );

@@ -53,7 +53,8 @@ pub(crate) async fn run(ground: &Ground) -> bgjob::Result<Vec<String>> {
     let load = load::produce(
         jobs.clone(),
         Arc::clone(&ledger),
-        0..u64::MAX,
+        0,
+        |_| true,
         ground.pace(),
     );
     let load = tokio::spawn(load);
