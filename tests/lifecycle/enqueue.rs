@@ -1,7 +1,7 @@
 //! Storing jobs: one, many, again, and at once from a thousand tasks.
 
 use bgjob::{
-    ErrorKind, JobId, JobState, Outcome, Priority, job,
+    ErrorKind, JobId, JobManager, JobState, Outcome, Priority, job,
     job::{DeadReason, How, Phase},
 };
 
@@ -161,6 +161,18 @@ async fn a_dropped_enqueue_does_not_hold_up_the_next() {
     tokio::task::yield_now().await;
     lone.abort();
     behind.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn who_enqueues_without_a_pause_lets_others_run() {
+    let jobs = JobManager::connect("memory:").await.unwrap();
+    let other = tokio::spawn(async {});
+    let mut enqueued = 0;
+    while !other.is_finished() {
+        assert!(enqueued < 10_000, "nobody else ran");
+        echo::enqueue(&jobs, 1).await.unwrap();
+        enqueued += 1;
+    }
 }
 
 #[test]

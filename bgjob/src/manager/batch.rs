@@ -3,11 +3,13 @@
 //! There is no timer: a lone enqueue goes at once, and a thousand at a time share a few commits.
 
 use std::{
-    cell::Cell,
     collections::VecDeque,
     future::{Future, poll_fn},
     pin::pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
     task::Poll,
     time::Duration,
 };
@@ -30,6 +32,10 @@ const PUSH: Duration = Duration::from_secs(2);
 /// Jobs that may wait for a batch; an enqueue beyond it waits at the door.
 const WAITING_MAX: usize = 16 * limits::BATCH;
 
+/// Of so many enqueues one gives way to other tasks: a store that answers at once would let a
+/// producer run without ever pausing.
+const TURN: u32 = 256;
+
 /// Batches that may be on their way at a time: while the store works on one, the next is made.
 const ABREAST: usize = 2;
 
@@ -40,6 +46,7 @@ pub(super) struct Creates {
     pub(super) queue: Option<Arc<dyn JobQueue>>,
     pub(super) events: Events,
     line: Mutex<Line>,
+    turn: AtomicU32,
     door: Arc<tokio::sync::Semaphore>,
 }
 
@@ -62,6 +69,7 @@ impl Creates {
             queue,
             events,
             line: Mutex::default(),
+            turn: AtomicU32::new(1),
             door,
         }
     }
@@ -74,7 +82,9 @@ impl Creates {
     ///
     /// Dropping the future leaves the job stored or not, never half; its neighbours are not hurt.
     pub(super) async fn one(self: &Arc<Self>, job: NewJob) -> Result<Created> {
-        give_way().await;
+        if self.turn.fetch_add(1, Relaxed).is_multiple_of(TURN) {
+            give_way().await;
+        }
         if self.line().may_go() {
             // Few wait: no need for a task and its wake-up. The guard hands what has gathered
             // meanwhile to a task of its own, also when this future is dropped half way.
@@ -200,18 +210,22 @@ pub(crate) async fn push(queue: &dyn JobQueue, hints: &[Hint], events: &Events) 
     });
 }
 
-/// A store that answers at once would let a producer run without ever yielding. An eighth of
-/// tokio's budget (128) goes on each: so it yields every thousand enqueues, about two milliseconds.
-/// At every 128 the dispatcher beside it gets smaller batches, and both are a fifth slower.
+/// Lets others run that are ready to.
+///
+/// Whoever was woken last by this thread waits in a place of its own until the task that woke it
+/// pauses, and no other thread takes it from there. `yield_now` would not do: the task would come
+/// back only when nothing else was left to do here. Woken at once, it takes that place itself, and
+/// who was in it (the dispatcher, say) goes where a thread that is idle finds it.
 async fn give_way() {
-    thread_local! {
-        static TURN: Cell<u8> = const { Cell::new(0) };
-    }
-    let turn = TURN.get();
-    TURN.set((turn + 1) % 8);
-    if turn == 0 {
-        tokio::task::consume_budget().await;
-    }
+    let mut gives = true;
+    poll_fn(|cx| {
+        if std::mem::take(&mut gives) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(())
+    })
+    .await;
 }
 
 /// What a call answers in time. A call that answers at once, as those of stores in memory do, pays

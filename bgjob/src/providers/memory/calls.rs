@@ -1,11 +1,11 @@
 //! The calls on one job each, and the ones that only look.
 
-use std::{ops::Bound, sync::Arc, time::Duration};
+use std::{collections::btree_map::Entry, ops::Bound, sync::Arc, time::Duration};
 
 use tokio::sync::Notify;
 
 use super::{
-    slab::{Entry, Slot},
+    slab::{self, Slot},
     table::{Counted, GONE, Table},
     waits::{On, Wait},
 };
@@ -21,33 +21,40 @@ use crate::{
 impl Table {
     pub(super) fn create(&mut self, new: &NewJob, now: Timestamp) -> Created {
         self.forget_ids(now);
-        match self.ids.get(&new.id) {
+        // Looked up once, as among a million ids that takes a while.
+        let place = match self.ids.entry(new.id) {
+            Entry::Vacant(place) => place,
             // Its content is gone, so the id has to do as proof of a repeat.
-            Some(&GONE) => return Created::Exists,
-            Some(&slot) if transition::is_repeat(&self.slab.at(slot).job, new) => {
-                return Created::Exists;
+            Entry::Occupied(slot) if *slot.get() == GONE => return Created::Exists,
+            Entry::Occupied(slot) => {
+                let stored = &self.slab.at(*slot.get()).job;
+                return if transition::is_repeat(stored, new) {
+                    Created::Exists
+                } else {
+                    Created::IdTaken
+                };
             }
-            Some(_) => return Created::IdTaken,
-            None => {}
+        };
+        if let Some(key) = &new.spec.unique_key
+            && let Some(holder) = self.keys.get(key)
+        {
+            return Created::KeyTaken(*holder);
         }
-        if let Some(holder) = self.key_holder(new.spec.unique_key.as_ref()) {
-            return Created::KeyTaken(holder);
-        }
-        if let Some(reason) = self.refuses(new) {
+        if let Some(reason) = self.live.refuses(new) {
             return Created::Rejected(reason);
         }
-        let entry = Entry {
+        let entry = slab::Entry {
             lane: self
                 .lanes
                 .of(&new.spec.queue, &new.spec.name, new.spec.version),
             job: transition::create(new, now),
         };
-        let (place, lane) = (entry.place(), entry.lane);
+        let (ready, lane) = (entry.place(), entry.lane);
         let slot = self.slab.insert(entry);
-        self.ids.insert(new.id, slot);
+        place.insert(slot);
         self.live.jobs += 1;
         self.lanes.count(lane, None, Some(State::Ready));
-        self.put_in(place, slot, now);
+        self.put_in(ready, slot, now);
         Created::Created
     }
 
@@ -166,7 +173,9 @@ impl Table {
             done
         })
     }
+}
 
+impl Counted {
     /// Why this job can never be stored here.
     fn refuses(&self, new: &NewJob) -> Option<String> {
         let size = new.spec.metadata.len();
@@ -176,7 +185,7 @@ impl Table {
                 "metadata is {size} bytes, more than the {max} a job can have"
             ));
         }
-        let Counted { jobs, max } = self.live;
+        let Self { jobs, max } = *self;
         (jobs >= max).then(|| {
             format!(
                 "the memory store is full: {max} jobs wait or run; run more dispatchers, raise \
