@@ -25,7 +25,7 @@ done
 # How many jobs a drain is of, so that none takes long; and whether rows can stay, go, or both.
 jobs_of() {
   case $1 in
-    raw | bgjob | graphile) echo $((100000 * share / 100)) ;;
+    raw | bgjob | graphile) echo $((200000 * share / 100)) ;;
     awa | river | apalis) echo $((50000 * share / 100)) ;;
     sqlxmq) echo $((10000 * share / 100)) ;;
   esac

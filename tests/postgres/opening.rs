@@ -59,6 +59,8 @@ async fn a_server_that_is_not_there_is_unavailable() {
     let error = opened.expect_err("nobody listens on this port");
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
     assert!(!format!("{error:?}").contains("secret"), "{error:?}");
+    let text = error.to_string();
+    assert!(text.contains("the server can't be reached"), "{text}");
 }
 
 #[tokio::test]

@@ -115,6 +115,21 @@ async fn sweep(store: &dyn JobStore) {
     swept.expect("it answers");
 }
 
+/// What the server knows to be dead it passes over by itself, but page by page.
+#[tokio::test]
+async fn claims_begin_behind_many_dead_that_nobody_holds() {
+    let schema = Schema::new().await;
+    let store = &**schema.jobs.store();
+    let no_vacuum = "ALTER TABLE jobs.ready SET (autovacuum_enabled = false)";
+    schema.run(no_vacuum).await.expect("it may");
+    for _ in 0..150 {
+        pass(store, 1000).await;
+    }
+    let late = store_late(store).await;
+    assert_eq!(claim(store, 10).await.jobs, []);
+    assert_eq!(find(store).await, [late]);
+}
+
 #[tokio::test]
 async fn what_comes_late_is_found_beside_the_claims() {
     let schema = Schema::new().await;

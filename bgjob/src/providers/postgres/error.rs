@@ -38,8 +38,8 @@ pub(super) fn translate(error: sqlx::Error) -> Error {
         ),
         sqlx::Error::PoolTimedOut => (
             ErrorKind::Unavailable,
-            "no connection to PostgreSQL became free in time: allow more with \
-             `?bgjob.connections=…`, or look for what holds them",
+            "no connection to PostgreSQL could be had in time: the server can't be reached, or all \
+             are in use (allow more with `?bgjob.connections=…`, or look for what holds them)",
         ),
         sqlx::Error::PoolClosed => (
             ErrorKind::Closed,

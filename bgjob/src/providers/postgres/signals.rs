@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     time::Duration,
@@ -28,6 +28,9 @@ use super::{
 /// a moment only, as a transaction that does nothing else waits for no disk. It is what a process
 /// that ends right after several enqueues may leave untold.
 const APART: Duration = Duration::from_millis(5);
+
+/// Nothing was told for so long: whoever tells now is by itself.
+const QUIET: Duration = Duration::from_millis(20);
 
 /// Longest that whoever has stored a job waits until the others were told. The first one waits for
 /// a connection too.
@@ -57,8 +60,8 @@ struct Outbox {
     /// Somebody in this process has heard already, and should not have to share the server with
     /// the others just now.
     can_wait: AtomicBool,
-    /// What is put in now is told at once.
-    rests: AtomicBool,
+    /// When something was last told, or could not be.
+    told_at: Mutex<Option<Instant>>,
     /// What was put in has been told.
     told: Notify,
 }
@@ -68,15 +71,15 @@ struct Outbox {
 pub(super) struct Telling<'a>(Option<(&'a Outbox, Notified<'a>)>);
 
 impl Telling<'_> {
-    /// Returns once they are told, if that is now: so a process may end after it has enqueued a
-    /// job, and those that sleep elsewhere have heard of it. Of what follows within [`APART`] they
-    /// hear later, or find it, so that nobody is held up.
+    /// Returns once they are told, if they are the first for a while: so a process may end after it
+    /// has enqueued a job, and those that sleep elsewhere have heard of it. Who enqueues many one
+    /// after the other is not held up.
     pub(super) async fn told(self) {
         if let Some((outbox, told)) = self.0
             && timeout(TELL, told).await.is_err()
         {
-            // Nobody should wait for one who is not able to tell.
-            outbox.rests.store(false, Relaxed);
+            // Nobody else should wait for one who is not able to tell.
+            outbox.has_told();
         }
     }
 
@@ -91,6 +94,19 @@ impl Outbox {
         waiting.extend(queues.iter().cloned());
         drop(waiting);
         self.filled.notify_one();
+    }
+
+    fn has_told(&self) {
+        *self.told_at() = Some(Instant::now());
+        self.told.notify_waiters();
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.told_at().is_none_or(|at| at.elapsed() >= QUIET)
+    }
+
+    fn told_at(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.told_at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn take(&self) -> Vec<String> {
@@ -108,10 +124,7 @@ impl Signals {
             pool: options.own_pool(2),
             channel: format!("bgjob_{}", options.schema),
             wake,
-            outbox: Arc::new(Outbox {
-                rests: AtomicBool::new(true),
-                ..Outbox::default()
-            }),
+            outbox: Arc::default(),
             silent: options.pooled,
             listens: AtomicBool::new(false),
             tasks: Mutex::default(),
@@ -138,7 +151,7 @@ impl Signals {
             return Telling(None);
         }
         let told = self.outbox.told.notified();
-        let now = !heard && self.outbox.rests.load(Relaxed);
+        let now = !heard && self.outbox.is_quiet();
         self.outbox.put(queues, heard);
         Telling(now.then_some((&*self.outbox, told)))
     }
@@ -190,7 +203,6 @@ impl Speaker {
         self.connect().await;
         loop {
             outbox.filled.notified().await;
-            outbox.rests.store(false, Relaxed);
             if outbox.can_wait.load(Relaxed) {
                 sleep(APART).await;
             }
@@ -199,10 +211,9 @@ impl Speaker {
             if !queues.is_empty() {
                 // What is lost is found by those who look: they do it every other second.
                 self.say(&queues).await;
-                outbox.told.notify_waiters();
+                outbox.has_told();
                 sleep_until(next).await;
             }
-            outbox.rests.store(true, Relaxed);
         }
     }
 
