@@ -4,7 +4,7 @@ use bgjob::{ErrorKind, JobHandle, JobManager, JobState, job};
 use diesel_async::{AsyncConnection, AsyncPgConnection};
 use sea_orm::{Database, TransactionTrait};
 
-use crate::{Schema, pool, server};
+use crate::{Schema, drop_schema, pool, server};
 
 #[job(queue = "mail")]
 async fn send(_to: String) {}
@@ -70,8 +70,7 @@ async fn tokio_postgres() {
     );
     let job = enqueue(&jobs).within(&mut client).await;
     assert!(is_there(&job.expect("it is taken")).await);
-    let drop = format!("DROP SCHEMA {name} CASCADE");
-    client.batch_execute(&drop).await.expect("it is there");
+    drop_schema(&name).await;
     let error = enqueue(&jobs).within(&mut client).await;
     let error = error.expect_err("the tables are gone");
     assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error:?}");
@@ -111,11 +110,8 @@ async fn sea_orm() {
         tx.commit().await.expect("it answers"),
         tx.rollback().await.expect("it answers")
     );
+    drop_schema(&name).await;
     let mut tx = db.begin().await.expect("it answers");
-    let drop = format!("DROP SCHEMA {name} CASCADE");
-    sea_orm::ConnectionTrait::execute_unprepared(&tx, &drop)
-        .await
-        .expect("it is there");
     let error = enqueue(&jobs).within(&mut tx).await;
     let error = error.expect_err("the tables are gone");
     assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error:?}");

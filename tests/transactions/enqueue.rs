@@ -9,7 +9,7 @@ use bgjob::{
 };
 use sqlx::{Connection, raw_sql};
 
-use crate::{Schema, connect};
+use crate::{Schema, connect, drop_schema};
 
 #[job(queue = "mail", retain = "1h")]
 async fn send_welcome(_user: u64) {}
@@ -281,11 +281,7 @@ async fn what_can_not_be_done_is_said() {
     assert!(error.to_string().contains("the memory store"), "{error}");
 
     let Schema { jobs, name } = Schema::new().await;
-    let drop = format!("DROP SCHEMA {name} CASCADE");
-    raw_sql(sqlx::AssertSqlSafe(drop))
-        .execute(&mut db)
-        .await
-        .expect("it is there");
+    drop_schema(&name).await;
     let error = send_welcome::enqueue(&jobs, 1).within(&mut db).await;
     let error = error.expect_err("the tables are gone");
     assert_eq!(error.kind(), ErrorKind::InvalidInput);

@@ -11,7 +11,10 @@ mod horizon;
 mod upgrade;
 mod wake;
 
-use std::sync::OnceLock;
+use std::{
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
 
 use bgjob::{JobId, JobManager, providers::postgres::PostgresOptions};
 use server::Server;
@@ -45,6 +48,17 @@ impl Schema {
             .execute(&mut db)
             .await
             .map(|_| ())
+    }
+}
+
+/// Takes its tables away from a store.
+async fn drop_schema(name: &str) {
+    let mut db = connect().await;
+    let begun = Instant::now();
+    let drop = || raw_sql(AssertSqlSafe(format!("DROP SCHEMA {name} CASCADE")));
+    // What the store does by itself may be in its way for a moment.
+    while let Err(error) = drop().execute(&mut db).await {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{error}");
     }
 }
 

@@ -258,12 +258,18 @@ BEGIN
             ORDER BY e.due_at, e.id LIMIT 1) e
         WHERE v_wanted OR NOT s.suspect;
         EXIT WHEN cardinality(v_all) > 0 OR v_head.due_at IS NULL OR v_head.due_at > v_now;
-        -- Somebody is about to take what there is: whether they do has to be known before "nothing"
-        -- is an answer.
-        PERFORM FROM $schema$.ready e WHERE e.lane = ANY(v_asked) AND (v_wanted OR NOT e.suspect)
-            AND e.due_at BETWEEN v_head.due_at AND v_now
-            AND (e.until IS NULL OR e.until > v_now) LIMIT 1 FOR UPDATE;
-        EXIT WHEN NOT FOUND AND pass > 1;
+        -- It came in between, or somebody is about to take what there is. Then whether they do has to be
+        -- known before "nothing" is an answer.
+        CONTINUE WHEN pass = 1;
+        PERFORM FROM unnest(v_asked) AS l(lane) CROSS JOIN generate_series(0, 3) AS r(rank)
+        CROSS JOIN (VALUES (false), (true)) AS s(suspect)
+        CROSS JOIN LATERAL (
+            SELECT FROM $schema$.ready e
+            WHERE e.lane = l.lane AND e.suspect = s.suspect AND e.rank = r.rank::smallint
+              AND e.due_at BETWEEN v_head.due_at AND v_now
+              AND (e.until IS NULL OR e.until > v_now) LIMIT 1 FOR UPDATE) e
+        WHERE v_wanted OR NOT s.suspect LIMIT 1;
+        EXIT WHEN NOT FOUND AND pass > 2;
     END LOOP;
     v_head.created_at := v_now;
     v_head.done := p_done;
