@@ -83,12 +83,15 @@ async fn latencies(report: &mut Report, url: &str) -> bgjob::Result<()> {
     Ok(())
 }
 
-/// What an idle dispatcher asks of the server, over half a minute.
+/// What an idle dispatcher asks of the server, over half a minute once it has come to rest: what
+/// connections do when they are new is told seconds later.
 async fn calls(url: &str) -> bgjob::Result<f64> {
+    const REST: Duration = Duration::from_secs(5);
     const SPAN: Duration = Duration::from_secs(30);
     let mut db = PgConnection::connect(url).await.map_err(failed)?;
     let jobs = JobManager::connect(schema(url)).await?;
     let running = JobDispatcher::builder(&jobs).start().await?;
+    sleep(REST).await;
     let before = transactions(&mut db).await?;
     sleep(SPAN).await;
     let calls = transactions(&mut db).await? - before;
