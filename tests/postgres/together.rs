@@ -96,6 +96,27 @@ async fn who_ends_after_an_enqueue_has_told_the_others() {
     }
 }
 
+/// As a store that several tests of a user share.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_outlives_its_runtime_tells_the_others() {
+    let options = fresh();
+    let first = std::thread::spawn(move || {
+        let runtime = Builder::new_current_thread().enable_all().build();
+        runtime.expect("it starts").block_on(open(&options))
+    });
+    let store = first.join().expect("no panic");
+    let listener = PgListener::connect(&server().url()).await;
+    let mut listener = listener.expect("the server answers");
+    let listens = listener.listen(&format!("bgjob_{}", store.schema())).await;
+    listens.expect("it may");
+    // Its first connections have ended with their runtime.
+    let job = new(None);
+    let create = async { while store.create(std::slice::from_ref(&job)).await.is_err() {} };
+    soon(create).await;
+    let heard = soon(listener.recv()).await.expect("it listens");
+    assert_eq!(heard.payload(), "default");
+}
+
 /// The first call on a connection takes ten times as long as the next.
 #[tokio::test]
 async fn a_connection_lies_ready_for_the_next_call() {

@@ -44,12 +44,36 @@ const RECONNECT: Duration = Duration::from_secs(1);
 pub(super) struct Signals {
     pool: PgPool,
     channel: String,
+    notify: Arc<str>,
     wake: Arc<Wake>,
     outbox: Arc<Outbox>,
     /// Behind a pooler there is nothing to listen on.
     silent: bool,
-    listens: AtomicBool,
-    tasks: Mutex<Vec<JoinHandle<()>>>,
+    speaker: Lasting,
+    listener: Lasting,
+}
+
+/// A task that is there as long as it is needed: begun anew where its runtime has ended, as a store
+/// may outlive the one that it was opened in.
+#[derive(Debug, Default)]
+struct Lasting(Mutex<Option<JoinHandle<()>>>);
+
+impl Lasting {
+    fn keep<F: Future<Output = ()> + Send + 'static>(&self, run: impl FnOnce() -> F) {
+        let mut task = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if task.as_ref().is_none_or(JoinHandle::is_finished) {
+            *task = Some(tokio::spawn(run()));
+        }
+    }
+}
+
+impl Drop for Lasting {
+    fn drop(&mut self) {
+        let task = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(task) = task {
+            task.abort();
+        }
+    }
 }
 
 /// Queues that others are to hear of.
@@ -123,22 +147,29 @@ impl Signals {
         let this = Self {
             pool: options.own_pool(2),
             channel: format!("bgjob_{}", options.schema),
+            notify: Arc::clone(&sql.notify),
             wake,
             outbox: Arc::default(),
             silent: options.pooled,
-            listens: AtomicBool::new(false),
-            tasks: Mutex::default(),
+            speaker: Lasting::default(),
+            listener: Lasting::default(),
         };
         if !this.silent {
-            let speaker = Speaker {
-                pool: this.pool.clone(),
-                connection: None,
-                channel: this.channel.clone(),
-                notify: Arc::clone(&sql.notify),
-            };
-            this.spawn(speaker.run(Arc::clone(&this.outbox)));
+            this.speak();
         }
         this
+    }
+
+    fn speak(&self) {
+        self.speaker.keep(|| {
+            let speaker = Speaker {
+                pool: self.pool.clone(),
+                connection: None,
+                channel: self.channel.clone(),
+                notify: Arc::clone(&self.notify),
+            };
+            speaker.run(Arc::clone(&self.outbox))
+        });
     }
 
     /// Tells everybody of work in these queues: this process at once, the others soon.
@@ -150,6 +181,7 @@ impl Signals {
         if self.silent {
             return Telling(None);
         }
+        self.speak();
         let told = self.outbox.told.notified();
         let now = !heard && self.outbox.is_quiet();
         self.outbox.put(queues, heard);
@@ -163,29 +195,23 @@ impl Signals {
 
     /// Begins to listen, if nobody does.
     pub(super) fn listen(&self) {
-        if self.silent || self.listens.swap(true, Relaxed) {
+        if self.silent {
             return;
         }
-        let (pool, channel, wake) = (
-            self.pool.clone(),
-            self.channel.clone(),
-            Arc::clone(&self.wake),
-        );
-        self.spawn(async move {
-            loop {
-                if let Ok(mut listener) = PgListener::connect_with(&pool).await
-                    && listener.listen(&channel).await.is_ok()
-                {
-                    hear(&mut listener, &wake).await;
+        self.listener.keep(|| {
+            let (pool, channel) = (self.pool.clone(), self.channel.clone());
+            let wake = Arc::clone(&self.wake);
+            async move {
+                loop {
+                    if let Ok(mut listener) = PgListener::connect_with(&pool).await
+                        && listener.listen(&channel).await.is_ok()
+                    {
+                        hear(&mut listener, &wake).await;
+                    }
+                    sleep(RECONNECT).await;
                 }
-                sleep(RECONNECT).await;
             }
         });
-    }
-
-    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-        tasks.push(tokio::spawn(task));
     }
 }
 
@@ -251,12 +277,5 @@ async fn hear(listener: &mut PgListener, wake: &Wake) {
             queues.push(heard.payload().into());
         }
         wake.ready(&queues);
-    }
-}
-
-impl Drop for Signals {
-    fn drop(&mut self) {
-        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-        tasks.drain(..).for_each(|task| task.abort());
     }
 }
