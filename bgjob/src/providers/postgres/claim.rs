@@ -56,21 +56,24 @@ impl Db {
             let (head, rows) = rows.split_first().expect("the first row is always there");
             let head = Head::read(head).map_err(translate)?;
             done.extend(head.done.iter().copied());
-            let found = rows.len();
+            let mut found = Vec::with_capacity(rows.len());
             for row in rows {
-                jobs.push(self.claimed(row, grant.token).await?);
+                found.push(self.claimed(row, grant.token).await?);
             }
+            found.sort_by_cached_key(|job| in_line(want, job));
             self.floors.learn(&Search {
                 want,
                 lanes: &look.lanes,
                 of: &look.of,
                 max: &look.max,
-                found: &jobs[jobs.len() - found..],
+                found: &found,
                 walked: head.walked,
                 now: head.now.as_millis(),
                 picture: head.picture.as_ref(),
             });
-            if found == 0 && head.lanes > self.lanes.count() {
+            let none = found.is_empty();
+            jobs.append(&mut found);
+            if none && head.lanes > self.lanes.count() {
                 // There are lanes that this process has not heard of.
                 self.refresh_lanes().await?;
                 succeeded = None;
@@ -280,6 +283,12 @@ impl Db {
         let ask = call(&self.sql.holds_suspect).bind(Uuid::from_bytes(*token.as_bytes()));
         self.row(ask).await?.try_get("holds").map_err(translate)
     }
+}
+
+/// Where a job stands among those that were claimed with it.
+fn in_line(want: &[Want], job: &ClaimedJob) -> (Option<usize>, u8, Timestamp, JobId) {
+    let nth = want.iter().position(|want| want.queue == job.spec.queue);
+    (nth, job.spec.priority.rank(), job.due_at, job.id)
 }
 
 /// What a claim of this job is answered, or `None` if its entry is to be taken.

@@ -3,10 +3,11 @@
 -- NULL everywhere else. Whoever locks rows of several tables does so in the order jobs, held, grants,
 -- ready.
 --
--- Rows of a table are looked up id by id, in a LATERAL that `OFFSET 0` keeps apart, and then changed by
--- their `ctid` (and what they are to be still, as another version may have come in between). In a plain
--- join the planner may read a whole index instead: it takes a table for as small as it was when it was
--- last vacuumed, which is often empty.
+-- Rows of a table are looked up by `= ANY` of an array where nothing else of a row is looked at but
+-- what is the same for all of them. Else id by id, in a LATERAL that `OFFSET 0` keeps apart, and then
+-- changed by their `ctid` (and what they are to be still, as another version may have come in between),
+-- which takes twice as long. In a plain join the planner may read a whole index instead: it takes a
+-- table for as small as it was when it was last vacuumed, which is often empty.
 
 CREATE FUNCTION $schema$.now_ms(clock bigint) RETURNS bigint LANGUAGE sql VOLATILE AS
     'SELECT coalesce(clock, (extract(epoch FROM clock_timestamp()) * 1000)::bigint)';
@@ -123,11 +124,12 @@ BEGIN
     RETURN v_new;
 END $$;
 
--- What a claim hands out. The first row has no id: its times are the store's now (`created_at`) and
--- the next due time (`due_at`), its lane is how many lanes there are, `since` is how many entries were
--- walked over, dead ones too, and `done` are the jobs that succeeded in the same call. Where floors are
--- given, `past` is what was in progress before the first entry was looked at, `fence` the claim's own
--- transaction, and `deadline_at` a time before it had its id; not so where a test makes the time.
+-- What a claim hands out, in any order, but after a row that has no id: its times are the store's now
+-- (`created_at`) and the next due time (`due_at`), its lane is how many lanes there are, `since` is how
+-- many entries were walked over, dead ones too, and `done` are the jobs that succeeded in the same call.
+-- Where floors are given, `past` is what was in progress before the first entry was looked at, `fence`
+-- the claim's own transaction, and `deadline_at` a time before it had its id; not so where a test makes
+-- the time.
 CREATE TYPE $schema$.claimed AS (
     id uuid, lane int, fence bigint, rank smallint, created_at bigint, due_at bigint,
     retain bigint, max_attempts int, max_crashes int, expires bigint, deadline bigint,
@@ -149,6 +151,7 @@ DECLARE
     v_asked int[];
     v_index CONSTANT oid := '$schema$.ready_pkey'::regclass;
     v_walked bigint := $schema$.walked(v_index);
+    v_tids tid[];
     v_ids uuid[];
     v_revs int[];
     v_all uuid[] := '{}';
@@ -185,22 +188,18 @@ BEGIN
             IF cardinality(v_lanes) = 1 AND NOT v_suspect THEN
                 -- Entries are walked in the order of the index, and no further than is wanted.
                 -- One more than that is looked at, to know whether there are more.
-                WITH seen AS MATERIALIZED (
+                SELECT array_agg(e.tid) INTO v_tids FROM (
                     SELECT e.tid FROM generate_series(0, 3) AS r(rank) CROSS JOIN LATERAL (
                         SELECT ctid AS tid FROM $schema$.ready e
                         WHERE e.lane = v_lanes[1] AND NOT e.suspect AND e.rank = r.rank::smallint
                           AND e.due_at >= coalesce(p_floors[v_nths[1] + r.rank], 0)
                           AND e.due_at <= v_now AND (e.until IS NULL OR e.until > v_now)
                         ORDER BY e.due_at, e.id LIMIT v_left + 1 FOR UPDATE SKIP LOCKED) e
-                    LIMIT v_left + 1
-                ), taken AS (
-                    DELETE FROM $schema$.ready
-                    WHERE ctid = ANY(ARRAY(SELECT tid FROM seen LIMIT v_left))
-                    RETURNING rank, due_at, id, rev)
-                SELECT array_agg(id), array_agg(rev),
-                    v_more OR (SELECT count(*) FROM seen) > v_left
-                INTO v_ids, v_revs, v_more
-                FROM (SELECT id, rev FROM taken ORDER BY rank, due_at, id) t;
+                    LIMIT v_left + 1) e;
+                v_more := v_more OR cardinality(v_tids) > v_left;
+                WITH taken AS (
+                    DELETE FROM $schema$.ready WHERE ctid = ANY(v_tids[:v_left]) RETURNING id, rev)
+                SELECT array_agg(id), array_agg(rev) INTO v_ids, v_revs FROM taken;
                 IF v_ids IS NOT NULL THEN
                     v_all := v_all || v_ids;
                     v_all_revs := v_all_revs || v_revs;
@@ -283,9 +282,7 @@ BEGIN
             SELECT j.id, j.lane, j.fence, j.rank, j.created_at, j.due_at, j.retain, j.max_attempts,
                 j.max_crashes, j.expires, j.deadline, j.deadline_at, v_now, j.unique_key, j.past,
                 j.extra, j.metadata, NULL::uuid[]
-            FROM unnest(v_all) WITH ORDINALITY AS n(id, nth) CROSS JOIN LATERAL (
-                SELECT * FROM $schema$.jobs j WHERE j.id = n.id OFFSET 0) j
-            ORDER BY n.nth;
+            FROM $schema$.jobs j WHERE j.id = ANY(v_all);
     END IF;
 END $$;
 
@@ -341,8 +338,7 @@ BEGIN
             SELECT j.id, j.lane, j.fence, j.rank, j.created_at, j.due_at, j.retain, j.max_attempts,
                 j.max_crashes, j.expires, j.deadline, j.deadline_at, p_now, j.unique_key, j.past,
                 j.extra, j.metadata, NULL::uuid[]
-            FROM unnest(v_ids) AS n(id) CROSS JOIN LATERAL (
-                SELECT * FROM $schema$.jobs j WHERE j.id = n.id OFFSET 0) j;
+            FROM $schema$.jobs j WHERE j.id = ANY(v_ids);
     END IF;
 END $$;
 
@@ -417,55 +413,88 @@ END $$;
 
 -- T4. Answers the ids of the jobs that were held by these tokens, and have succeeded. `p_own` are
 -- those ids that bgjob has not made. A renewal at the same time moves a job to a lease of its own:
--- then it is looked for once more.
+-- then it is looked for once more. Jobs of one grant and `rev`, mostly all, are ended together.
 CREATE FUNCTION $schema$.succeed(
     clock bigint, p_ids uuid[], p_tokens uuid[], p_results text[], p_own uuid[])
 RETURNS uuid[] LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan
-SET enable_seqscan = off SET jit = off AS $$
+SET enable_seqscan = off SET enable_nestloop = off SET jit = off AS $$
 DECLARE
     v_now bigint := $schema$.now_ms(clock);
+    v_tokens uuid[] := ARRAY(SELECT DISTINCT n.token FROM unnest(p_tokens) AS n(token));
     v_all uuid[] := '{}';
-    v_done uuid[];
-    v_gone uuid[];
+    v_gone uuid[] := '{}';
+    v_single uuid[] := '{}';
     v_grants bigint[];
-    v_single bool;
+    v_keeps bool;
+    v_ids uuid[];
+    v_done uuid[];
+    o record;
 BEGIN
     FOR pass IN 1..5 LOOP
-        WITH own AS MATERIALIZED (
-            SELECT o.rev, o.grant_id, o.txt, j.tid
-            FROM $schema$.held_jobs(p_ids, p_tokens, p_results) o CROSS JOIN LATERAL (
-                SELECT ctid AS tid FROM $schema$.jobs j
-                WHERE j.id = o.id AND j.rev = o.rev OFFSET 0) j
-        ), done AS (
-            DELETE FROM $schema$.jobs j USING own o WHERE j.ctid = o.tid AND j.rev = o.rev
-            RETURNING j.*, o.grant_id, o.txt AS result
-        ), kept AS (
-            INSERT INTO $schema$.history(id, lane, rev, fence, rank, created_at, due_at, retain,
-                max_attempts, max_crashes, expires, deadline, deadline_at, ended_at, purge_at,
-                ended, unique_key, progress, past, extra, metadata, result)
-            SELECT id, lane, rev + 1, fence + 1, rank, created_at, due_at, retain, max_attempts,
-                max_crashes, expires, deadline, deadline_at, v_now,
-                v_now + (retain + 999999) / 1000000, 'succeeded', unique_key, progress, past,
-                extra, metadata, result
-            FROM done WHERE retain > 0
-        )
-        SELECT array_agg(id), array_agg(id) FILTER (WHERE retain = 0), array_agg(grant_id),
-            bool_or(grant_id IS NULL)
-        INTO v_done, v_gone, v_grants, v_single FROM done;
-        IF v_done IS NOT NULL THEN
-            IF v_single THEN
-                DELETE FROM $schema$.held WHERE id = ANY(v_done);
-            END IF;
-            PERFORM $schema$.leave(v_grants);
-            IF v_gone IS NOT NULL THEN
-                PERFORM $schema$.remember(v_gone, p_own, v_now);
-            END IF;
+        v_grants := '{}';
+        FOR o IN
+            SELECT m.rev, m.grant_id, array_agg(m.id) AS ids FROM (
+                SELECT unnest(g.ids) AS id, unnest(g.revs) AS rev, g.token, g.id AS grant_id
+                FROM $schema$.grants g WHERE g.token = ANY(v_tokens)
+                UNION ALL
+                SELECT h.id, h.rev, h.token, NULL FROM $schema$.held h
+                WHERE h.token = ANY(v_tokens)
+            ) m JOIN (SELECT unnest(p_ids) AS id, unnest(p_tokens) AS token) n
+                ON n.id = m.id AND n.token = m.token
+            GROUP BY m.rev, m.grant_id
+        LOOP
+            v_done := '{}';
+            -- Mostly all of them are kept, or none.
+            v_keeps := EXISTS (SELECT FROM $schema$.jobs WHERE id = o.ids[1] AND retain > 0);
+            FOR turn IN 1..2 LOOP
+                IF v_keeps THEN
+                    WITH done AS (
+                        DELETE FROM $schema$.jobs j
+                        WHERE j.id = ANY(o.ids) AND j.rev = o.rev AND j.retain > 0 RETURNING j.*
+                    ), kept AS (
+                        INSERT INTO $schema$.history(id, lane, rev, fence, rank, created_at, due_at,
+                            retain, max_attempts, max_crashes, expires, deadline, deadline_at,
+                            ended_at, purge_at, ended, unique_key, progress, past, extra, metadata,
+                            result)
+                        SELECT d.id, lane, rev + 1, fence + 1, rank, created_at, due_at, retain,
+                            max_attempts, max_crashes, expires, deadline, deadline_at, v_now,
+                            v_now + (retain + 999999) / 1000000, 'succeeded', unique_key, progress,
+                            past, extra, metadata, n.txt
+                        FROM done d
+                        JOIN (SELECT unnest(p_ids) AS id, unnest(p_results) AS txt) n ON n.id = d.id
+                        RETURNING id
+                    )
+                    SELECT array_agg(id) INTO v_ids FROM kept;
+                ELSE
+                    WITH gone AS (
+                        DELETE FROM $schema$.jobs j
+                        WHERE j.id = ANY(o.ids) AND j.rev = o.rev AND j.retain = 0 RETURNING j.id
+                    )
+                    SELECT array_agg(id) INTO v_ids FROM gone;
+                    v_gone := v_gone || v_ids;
+                END IF;
+                v_done := v_done || v_ids;
+                EXIT WHEN cardinality(v_done) = cardinality(o.ids);
+                v_keeps := NOT v_keeps;
+            END LOOP;
             v_all := v_all || v_done;
+            IF o.grant_id IS NULL THEN
+                v_single := v_single || v_done;
+            ELSE
+                v_grants := v_grants || array_fill(o.grant_id, ARRAY[cardinality(v_done)]);
+            END IF;
+        END LOOP;
+        IF cardinality(v_single) > 0 THEN
+            DELETE FROM $schema$.held WHERE id = ANY(v_single);
         END IF;
+        PERFORM $schema$.leave(v_grants);
         EXIT WHEN cardinality(v_all) = cardinality(p_ids) OR NOT EXISTS (
             SELECT FROM unnest(p_ids, p_tokens) AS n(id, token) CROSS JOIN LATERAL (
                 SELECT FROM $schema$.held h WHERE h.id = n.id AND h.token = n.token OFFSET 0) h);
     END LOOP;
+    IF cardinality(v_gone) > 0 THEN
+        PERFORM $schema$.remember(v_gone, p_own, v_now);
+    END IF;
     RETURN v_all;
 END $$;
 
