@@ -57,48 +57,72 @@ async fn a_claim_in_doubt_is_neither_lost_nor_run_twice() {
 
 #[tokio::test(start_paused = true)]
 async fn a_finish_in_doubt_is_applied_once() {
-    let world = World::new();
-    let running = world.start(registry(), &Probe::new()).await;
-    let slow = takes::enqueue_all(&world.jobs, [1_000; 5]).await.unwrap();
-    world.log.started(slow[4].id(), 1).await;
-    world
-        .store
-        .faults()
-        .once(&[Call::Finish, Call::FinishAndClaim], Fault::After);
-    for job in &slow {
-        job.result().await.unwrap();
-        assert_eq!(world.log.starts(job.id()).len(), 1);
+    for world in [World::new(), World::with_ends_beside(2)] {
+        let builder = world.dispatcher(registry()).state(Probe::new());
+        let running = builder.default_slots(5).start().await.unwrap();
+        let slow = takes::enqueue_all(&world.jobs, [1_000; 10]).await.unwrap();
+        world.log.started(slow[4].id(), 1).await;
+        world
+            .store
+            .faults()
+            .once(&[Call::Finish, Call::FinishAndClaim], Fault::After);
+        for job in &slow {
+            job.result().await.unwrap();
+            assert_eq!(world.log.starts(job.id()).len(), 1);
+        }
+        pass(secs(10)).await;
+        assert_eq!(running.health().unrecorded, 0);
+        // That the answer was lost is told, so that nobody takes it for a lost lease.
+        let doubtful = |what: &What| matches!(what, What::Recorded(_, _, true));
+        assert!(world.log.count(doubtful) >= 1);
     }
-    pass(secs(10)).await;
-    assert_eq!(running.health().unrecorded, 0);
-    // That the answer was lost is told, so that nobody takes it for a lost lease.
-    let doubtful = |what: &What| matches!(what, What::Recorded(_, _, true));
-    assert!(world.log.count(doubtful) >= 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_result_the_store_refuses_for_ever_ends_the_attempt_as_an_error() {
-    let world = World::new();
-    let _running = world.start(registry(), &Probe::new()).await;
-    let jobs = takes::enqueue_all(&world.jobs, [1_000; 5]).await.unwrap();
-    world.log.started(jobs[4].id(), 1).await;
-    // All five, then two and three, then one of the two: refused; everything else is taken.
-    let mut refused = 0;
-    world.store.faults().plan(move |call, _| match call {
-        Call::Finish | Call::FinishAndClaim if refused < 3 => {
-            refused += 1;
-            Fault::Lasting
+    // All five, then two and three, then one of the two: refused; everything else is taken. Where
+    // they are ended beside a claim, that is refused before.
+    for (world, refusals) in [(World::new(), 3), (World::with_ends_beside(2), 4)] {
+        let builder = world.dispatcher(registry()).state(Probe::new());
+        let _running = builder.default_slots(5).start().await.unwrap();
+        let jobs = takes::enqueue_all(&world.jobs, [1_000; 10]).await.unwrap();
+        world.log.started(jobs[4].id(), 1).await;
+        let mut refused = 0;
+        world.store.faults().plan(move |call, _| match call {
+            Call::Finish | Call::FinishAndClaim if refused < refusals => {
+                refused += 1;
+                Fault::Lasting
+            }
+            _ => Fault::None,
+        });
+        world.all_over().await;
+        let mut errors = 0;
+        for job in &jobs {
+            let job = world.job(job.id()).await;
+            assert_eq!(job.state(), JobState::Succeeded);
+            errors += job.errors;
         }
+        assert_eq!(errors, 1, "the culprit, and nobody else");
+    }
+}
+
+/// Neither waits for the other where the store prefers that.
+#[tokio::test(start_paused = true)]
+async fn ends_are_recorded_while_a_claim_is_not_answered() {
+    let world = World::with_ends_beside(2);
+    let builder = world.dispatcher(registry()).state(Probe::new());
+    let running = builder.default_slots(5).start().await.unwrap();
+    let jobs = takes::enqueue_all(&world.jobs, [1_000; 10]).await.unwrap();
+    world.log.started(jobs[4].id(), 1).await;
+    world.store.faults().plan(|call, _| match call {
+        Call::ClaimReady | Call::FinishAndClaim => Fault::Hang,
         _ => Fault::None,
     });
-    world.all_over().await;
-    let mut errors = 0;
-    for job in &jobs {
-        let job = world.job(job.id()).await;
-        assert_eq!(job.state(), JobState::Succeeded);
-        errors += job.errors;
+    pass(millis(1_100)).await;
+    for job in &jobs[..5] {
+        assert_eq!(world.job(job.id()).await.state(), JobState::Succeeded);
     }
-    assert_eq!(errors, 1, "the culprit, and nobody else");
+    assert_eq!(running.health().unrecorded, 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,15 +4,16 @@ use std::{
     any::{Any, TypeId},
     collections::{BTreeMap, BTreeSet},
     future::Future,
-    sync::Arc,
+    sync::{Arc, LazyLock},
+    thread,
     time::Duration,
 };
 
 use tokio::task::JoinSet;
 
 use super::{
-    core::{Config, Core},
-    fetch::{self, bounded},
+    core::{Config, Core, bounded},
+    fetch,
     hand::Hand,
     lease, maintain,
     middleware::Middleware,
@@ -57,9 +58,12 @@ pub struct DispatcherBuilder {
     config: Config,
 }
 
+/// Asked for once, as that reads several files: a test may start thousands of dispatchers.
+static CORES: LazyLock<usize> =
+    LazyLock::new(|| thread::available_parallelism().map_or(1, usize::from));
+
 impl DispatcherBuilder {
     pub(super) fn new(manager: JobManager) -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             manager,
             registry: None,
@@ -67,7 +71,7 @@ impl DispatcherBuilder {
             queues: None,
             jobs: None,
             slots: BTreeMap::new(),
-            default_slots: (2 * cores).max(10),
+            default_slots: (2 * *CORES).max(10),
             services: Services::new(),
             middleware: Vec::new(),
             events: Events::default(),

@@ -15,8 +15,7 @@ use std::{
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{
-    core::{Config, Core, Phase},
-    fetch::bounded,
+    core::{Config, Core, Phase, bounded},
     lease::ask,
     middleware::{Middleware, Next},
 };

@@ -1,11 +1,13 @@
 //! The fetch loop: records ends and claims what is ready, in batches, one call at a time.
 //!
 //! Whatever ends while a call is on its way goes with the next: full batches under load, no wait
-//! when idle. Where a queue is configured the loop only records, and repairs: when nothing is to
-//! be had from the queue it looks into the store itself.
+//! when idle. Many ends have a call of their own [beside](Recording) where the store prefers that.
+//! Where a queue is configured the loop only records, and repairs: when nothing is to be had from
+//! the queue it looks into the store itself.
 
 use std::{
     future::{Future, poll_fn},
+    mem,
     pin::Pin,
     sync::{Arc, atomic::Ordering::Relaxed},
     task::Poll,
@@ -14,14 +16,15 @@ use std::{
 
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::core::{Config, Core, OpenClaim, Phase, SuspectTurn};
+use super::{
+    core::{Core, OpenClaim, Phase, SuspectTurn, bounded},
+    record::{Recording, endings, settle},
+};
 use crate::{
-    Error, ErrorKind, Result, entropy,
-    events::{Event, Via},
+    Error, Result, entropy,
+    events::Via,
     extract::Held,
     job::{End, Failure, FailureKind, Grant, Retry, Serves, limits},
-    manager::{push, within},
-    queue::Hint,
     store::{Claimed, Ending, Finished, Want},
 };
 
@@ -54,6 +57,7 @@ struct Fetch {
     turn: Option<SuspectTurn>,
     /// The last call of `finish` was not answered, so `Lost` may mean that it was applied.
     repeated: bool,
+    recording: Recording,
 }
 
 impl Fetch {
@@ -61,6 +65,7 @@ impl Fetch {
         let scans = core.store.capabilities().ready_scan;
         let (wait, in_doubt, open, turn, repeated) = (None, None, None, None, false);
         Self {
+            recording: Recording::new(Arc::clone(&core)),
             core,
             scans,
             wait,
@@ -80,13 +85,16 @@ impl Fetch {
             if phase == Phase::Stopped {
                 return;
             }
-            let ends = self.core.ends.take(limits::BATCH);
+            let mut ends = self.ends();
             let want = if phase == Phase::Running {
                 self.want().await
             } else {
                 Vec::new()
             };
             self.open = (!want.is_empty() || self.in_doubt.is_some()).then_some(open);
+            if self.open.is_some() && !self.repeated && self.recording.is_worth(ends.len()) {
+                self.recording.begin(mem::take(&mut ends));
+            }
             if ends.is_empty() && self.open.is_none() {
                 self.idle().await;
             } else if let Err(error) = self.call(ends, want).await {
@@ -96,6 +104,15 @@ impl Fetch {
                 self.core.store_state.worked();
             }
         }
+    }
+
+    /// The ends to record now: none while others are on their way.
+    fn ends(&mut self) -> Vec<(Arc<Held>, End)> {
+        if self.recording.is_open() {
+            return Vec::new();
+        }
+        self.repeated |= self.recording.has_failed();
+        self.core.ends.take(limits::BATCH)
     }
 
     /// What to ask the store for now.
@@ -190,6 +207,7 @@ impl Fetch {
         tokio::select! {
             biased;
             () = self.core.wake.notified() => {}
+            () = self.recording.over() => {}
             answer = wait_for(&mut self.wait) => {
                 match answer {
                     Ok(()) => self.heard().await,
@@ -221,10 +239,11 @@ impl Fetch {
         };
         // A claim in doubt is repeated although nothing more is wanted: what it gave is held.
         let claims = !want.is_empty() || grant.repeat;
-        let endings: Vec<_> = ends.iter().map(|(held, end)| ending(held, end)).collect();
+        let endings = endings(&ends);
         let begun = Instant::now();
         let asked = claims.then(|| self.serves());
-        match bounded(Self::send(&self.core, &endings, &want, &grant, asked)).await {
+        let send = bounded(Self::send(&self.core, &endings, &want, &grant, asked));
+        match self.recording.beside(send).await {
             Ok((answers, claimed)) => {
                 self.core.tally.note_trip(begun.elapsed());
                 let mut unreadable = Vec::new();
@@ -235,7 +254,9 @@ impl Fetch {
                     self.turn = None;
                     self.open = None;
                 }
-                self.settle(&ends, &answers).await;
+                // Without ends this says nothing of those that a recording has failed to record.
+                let repeated = !ends.is_empty() && mem::take(&mut self.repeated);
+                settle(&self.core, &ends, &answers, repeated).await;
                 self.core.tell_unreadable(&unreadable).await;
                 Ok(())
             }
@@ -332,65 +353,6 @@ impl Fetch {
         }
         self.core.take_in(claimed.jobs, sent, Via::Store);
     }
-
-    /// What the store answered to the ends.
-    async fn settle(&mut self, ends: &[(Arc<Held>, End)], answers: &[Finished]) {
-        assert_eq!(ends.len(), answers.len(), "a store answers each end");
-        let repeated = std::mem::take(&mut self.repeated);
-        for ((held, end), answer) in ends.iter().zip(answers) {
-            self.core.recorded(held, end, *answer, repeated);
-        }
-        Self::hint(&self.core, ends).await;
-    }
-
-    /// Says of what was given back that it is there, so that it need not wait for the sweeper.
-    async fn hint(core: &Core, ends: &[(Arc<Held>, End)]) {
-        let Some(queue) = &core.queue else {
-            return;
-        };
-        let given_back = ends.iter().filter(|(_, end)| matches!(end, End::Release));
-        let hints: Vec<_> = given_back
-            .map(|(held, _)| Hint {
-                id: held.job.id,
-                queue: Arc::clone(&held.job.spec.queue),
-                priority: held.job.spec.priority,
-            })
-            .collect();
-        push(queue.as_ref(), &hints, &core.events).await;
-    }
-}
-
-impl Core {
-    /// The end of an attempt is recorded, or lost: it is held no more.
-    pub(super) fn recorded(&self, held: &Held, end: &End, answer: Finished, repeated: bool) {
-        self.release(held);
-        self.events.emit(Event::Recorded {
-            job: &held.job,
-            answer,
-            repeated,
-        });
-        if matches!(end, End::Release) {
-            self.tally.released.fetch_add(1, Relaxed);
-        } else if self.phase() >= Phase::Draining {
-            self.tally.drained.fetch_add(1, Relaxed);
-        }
-    }
-}
-
-fn ending(held: &Held, end: &End) -> Ending {
-    Ending {
-        id: held.job.id,
-        token: held.job.token,
-        end: end.clone(),
-    }
-}
-
-/// A call with an end: what is not answered in time may still have happened.
-pub(super) async fn bounded<T>(call: impl Future<Output = Result<T>>) -> Result<T> {
-    within(Config::CALL, call).await.unwrap_or_else(|| {
-        let text = format!("no answer within {:?}", Config::CALL);
-        Err(Error::new(ErrorKind::Timeout, text))
-    })
 }
 
 /// The wait if one has begun, else for ever.

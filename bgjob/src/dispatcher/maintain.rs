@@ -4,10 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::sleep;
 
-use super::{
-    core::{Core, Phase},
-    fetch::bounded,
-};
+use super::core::{Core, Phase, bounded};
 use crate::{
     Result, entropy,
     events::Event,

@@ -5,6 +5,7 @@
 //! | file | what it does |
 //! |---|---|
 //! | `fetch` | records ends and claims from the store, both in batches |
+//! | `record` | how ends are recorded, also many beside a claim |
 //! | `receive` | takes hints from the queue, where there is one, and claims by them |
 //! | `slots` | run one job after the other; `execute` is one attempt |
 //! | `lease` | renews from a thread of its own, fences itself, ends what is stuck |
@@ -25,6 +26,7 @@ mod lease;
 mod maintain;
 mod middleware;
 mod receive;
+mod record;
 mod running;
 mod shutdown;
 mod signals;

@@ -9,10 +9,7 @@ use std::{
 
 use tokio::time::{Instant, sleep};
 
-use super::{
-    core::{Core, OpenClaim, Phase},
-    fetch::bounded,
-};
+use super::core::{Core, OpenClaim, Phase, bounded};
 use crate::{
     JobQueue, Result, entropy,
     events::{Event, Via},

@@ -5,7 +5,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use super::{core::Core, fetch::bounded};
+use super::core::{Core, bounded};
 use crate::{JobId, events::Event, job::limits};
 
 /// Those that were told. Beyond a batch of them the store as a whole is damaged, and no news.

@@ -200,6 +200,9 @@ pub struct StoreCapabilities {
     pub unique: bool,
     /// It makes statements for transactions of the caller's.
     pub transactions: bool,
+    /// From so many ends on it is faster to end them in a call beside the one that claims the next
+    /// jobs than to do both in [`finish_and_claim`](JobStore::finish_and_claim). `None`: never.
+    pub finish_beside: Option<usize>,
     /// The largest job it takes, in bytes of metadata.
     pub max_document: usize,
 }
@@ -224,6 +227,7 @@ impl StoreCapabilities {
             wakes: true,
             unique: true,
             transactions: false,
+            finish_beside: None,
             max_document: crate::job::limits::METADATA_HARD,
         }
     }

@@ -35,17 +35,25 @@ pub(crate) struct World {
 impl World {
     /// A store that finds its work itself.
     pub(crate) fn new() -> Self {
-        Self::build(None)
+        Self::build(None, None)
+    }
+
+    /// The same, but it ends jobs beside its claims from so many on.
+    pub(crate) fn with_ends_beside(at_least: usize) -> Self {
+        Self::build(None, Some(at_least))
     }
 
     /// A store with a queue beside it.
     pub(crate) fn with_queue() -> Self {
-        Self::build(Some(Faulty::new(ChannelQueue::new())))
+        Self::build(Some(Faulty::new(ChannelQueue::new())), None)
     }
 
-    fn build(queue: Option<Faulty<ChannelQueue>>) -> Self {
+    fn build(queue: Option<Faulty<ChannelQueue>>, finish_beside: Option<usize>) -> Self {
         let begun = Instant::now();
-        let store = Faulty::new(MemoryStore::with_clock(Arc::new(TokioClock::new())));
+        let store = MemoryStore::with_clock(Arc::new(TokioClock::new()));
+        let mut can = store.capabilities();
+        can.finish_beside = finish_beside;
+        let store = Faulty::new(store).declaring(can);
         let log = Log::default();
         let mut manager = JobManager::builder(store.clone()).on_event(log.listener());
         if let Some(queue) = &queue {

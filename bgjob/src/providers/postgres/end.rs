@@ -22,10 +22,6 @@ use super::{
     error::translate,
 };
 
-/// From so many successes on it is faster to claim at the same time on a connection of its own than
-/// to share one commit: a server with more than one core does both at once.
-const SHARED: usize = 64;
-
 /// Successes, as the server takes them.
 pub(super) struct Succeeded {
     ids: Vec<Uuid>,
@@ -68,8 +64,7 @@ impl Succeeded {
 }
 
 impl Db {
-    /// Ends attempts and claims the next: in the same commit where only successes are left, unless
-    /// they are many.
+    /// Ends attempts and claims the next, in one commit where only successes are left.
     pub(super) async fn finish_and_claim(
         &self,
         ends: &[Ending],
@@ -85,15 +80,8 @@ impl Db {
         }
         let mut answers = self.fail(ends, news).await?;
         let succeeded = Succeeded::of(ends);
-        let (done, claimed) = if succeeded.ids.len() < SHARED {
-            let some = (!succeeded.ids.is_empty()).then_some(&succeeded);
-            self.claim_ready(some, want, grant, serves).await?
-        } else {
-            let claim = self.claim_ready(None, want, grant, serves);
-            // Neither is given up when the other fails: the caller repeats both.
-            let (done, claimed) = tokio::join!(self.succeed(&succeeded), claim);
-            (done?, claimed?.1)
-        };
+        let some = (!succeeded.ids.is_empty()).then_some(&succeeded);
+        let (done, claimed) = self.claim_ready(some, want, grant, serves).await?;
         note(&done, &mut answers, news);
         Ok((finished(ends, &answers), claimed))
     }

@@ -18,7 +18,7 @@ use tokio::time::sleep;
 pub use fault::{Call, Fault};
 pub use faults::{Faults, Rates};
 
-use crate::{Error, ErrorKind, Result, task};
+use crate::{Error, ErrorKind, JobStore, Result, store::StoreCapabilities, task};
 
 /// A store or queue between whose calls and the real one stand [`Faults`].
 ///
@@ -49,6 +49,8 @@ use crate::{Error, ErrorKind, Result, task};
 pub struct Faulty<T> {
     inner: Arc<T>,
     faults: Faults,
+    /// What it says that it can do, where that is not what the real one says.
+    declared: Option<StoreCapabilities>,
 }
 
 impl<T> Faulty<T> {
@@ -59,14 +61,37 @@ impl<T> Faulty<T> {
 
     /// Wraps what others have too.
     pub fn shared(inner: Arc<T>) -> Self {
-        let faults = Faults::none();
-        Self { inner, faults }
+        let (faults, declared) = (Faults::none(), None);
+        Self {
+            inner,
+            faults,
+            declared,
+        }
     }
 
     /// With these faults instead.
     #[must_use]
     pub fn with_faults(self, faults: Faults) -> Self {
         Self { faults, ..self }
+    }
+
+    /// Says that it can do this, whatever the real one says: who calls goes by that.
+    ///
+    /// ```
+    /// use bgjob::{JobStore, providers::memory::MemoryStore, testing::Faulty};
+    ///
+    /// let mut can = MemoryStore::new().capabilities();
+    /// can.finish_beside = Some(1);
+    /// let store = Faulty::new(MemoryStore::new()).declaring(can);
+    /// assert_eq!(store.capabilities().finish_beside, Some(1));
+    /// ```
+    #[must_use]
+    pub fn declaring(mut self, can: StoreCapabilities) -> Self
+    where
+        T: JobStore,
+    {
+        self.declared = Some(can);
+        self
     }
 
     /// What goes wrong, and what was called how often.
@@ -85,6 +110,7 @@ impl<T> Clone for Faulty<T> {
         Self {
             inner: Arc::clone(&self.inner),
             faults: self.faults.clone(),
+            declared: self.declared.clone(),
         }
     }
 }

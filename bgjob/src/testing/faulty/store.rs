@@ -35,7 +35,8 @@ pub(super) use faulty;
 #[async_trait]
 impl<S: JobStore + 'static> JobStore for Faulty<S> {
     fn capabilities(&self) -> StoreCapabilities {
-        self.inner.capabilities()
+        let declared = self.declared.clone();
+        declared.unwrap_or_else(|| self.inner.capabilities())
     }
 
     async fn create(&self, jobs: &[NewJob]) -> Result<Vec<Created>> {

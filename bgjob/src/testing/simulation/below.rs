@@ -6,20 +6,29 @@ use super::{truth::Truth, witness::Witness};
 use crate::{
     Clock, JobStore,
     providers::memory::MemoryStore,
-    store::{ClockSource, Documents},
+    store::{ClockSource, Documents, StoreCapabilities},
     testing::{Faults, Faulty, MemoryDocuments},
 };
 
 /// Whose changes are seen by a [`Truth`].
 pub(super) enum Below {
-    Jobs(Arc<Witness<MemoryStore>>),
+    Jobs(Arc<Witness<MemoryStore>>, StoreCapabilities),
     Documents(Arc<MemoryDocuments>),
 }
 
 impl Below {
-    pub(super) fn jobs(clock: Arc<dyn Clock>, truth: Arc<Truth>) -> Self {
+    /// A store of jobs that says from how many on it ends them beside its claims.
+    pub(super) fn jobs(
+        clock: Arc<dyn Clock>,
+        finish_beside: Option<usize>,
+        truth: Arc<Truth>,
+    ) -> Self {
         let store = MemoryStore::with_clock(clock);
-        Self::Jobs(Arc::new(Witness::new(store, truth)))
+        let can = StoreCapabilities {
+            finish_beside,
+            ..store.capabilities()
+        };
+        Self::Jobs(Arc::new(Witness::new(store, truth)), can)
     }
 
     /// Documents, which are no jobs before each process's own adapter makes some of them.
@@ -42,7 +51,10 @@ impl Below {
     /// What a process sees of it.
     pub(super) fn store(&self, faults: Faults) -> Arc<dyn JobStore> {
         match self {
-            Self::Jobs(store) => Arc::new(Faulty::shared(Arc::clone(store)).with_faults(faults)),
+            Self::Jobs(store, can) => {
+                let faulty = Faulty::shared(Arc::clone(store)).with_faults(faults);
+                Arc::new(faulty.declaring(can.clone()))
+            }
             Self::Documents(documents) => {
                 let faulty = Faulty::shared(Arc::clone(documents)).with_faults(faults);
                 Arc::new(Documents::new(faulty))

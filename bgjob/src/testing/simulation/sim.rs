@@ -75,7 +75,9 @@ impl World {
         let below = if documents {
             Below::documents(Arc::clone(&clock), off, Arc::clone(&truth))
         } else {
-            Below::jobs(Arc::clone(&clock), Arc::clone(&truth))
+            // Half of the runs: beside its claims.
+            let beside = (plan.seed % 2 == 1).then_some(1);
+            Below::jobs(Arc::clone(&clock), beside, Arc::clone(&truth))
         };
         let inner = Inner {
             dice: Rng::with_seed(plan.seed),

@@ -1,0 +1,174 @@
+//! How ends are recorded: what a store is told and what it answers; and [`Recording`], which does
+//! that with many while the next jobs are claimed.
+
+use std::{
+    future::{Future, pending, poll_fn},
+    mem,
+    pin::{Pin, pin},
+    sync::{Arc, atomic::Ordering::Relaxed},
+    task::{Context, Poll},
+};
+
+use super::core::{Core, Phase, bounded};
+use crate::{
+    Result,
+    events::Event,
+    extract::Held,
+    job::{End, limits},
+    manager::push,
+    queue::Hint,
+    store::{Ending, Finished},
+};
+
+/// So many ends are not made to wait for a claim that is on its way.
+const FULL: usize = limits::BATCH / 2;
+
+type Call = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
+
+/// One call at a time, driven by whoever waits here.
+pub(super) struct Recording {
+    core: Arc<Core>,
+    /// So many ends are worth a call of their own; `None`: no number is.
+    worth: Option<usize>,
+    call: Option<Call>,
+    failed: bool,
+}
+
+impl Recording {
+    pub(super) fn new(core: Arc<Core>) -> Self {
+        let worth = core.store.capabilities().finish_beside;
+        Self {
+            core,
+            worth,
+            call: None,
+            failed: false,
+        }
+    }
+
+    /// Whether a call is on its way.
+    pub(super) fn is_open(&self) -> bool {
+        self.call.is_some()
+    }
+
+    pub(super) fn is_worth(&self, ends: usize) -> bool {
+        self.worth.is_some_and(|worth| ends >= worth)
+    }
+
+    /// Sends a call, once none is on its way, and more while there are full batches to send. Ends
+    /// that are not recorded go to the front again.
+    pub(super) fn begin(&mut self, mut ends: Vec<(Arc<Held>, End)>) {
+        let core = Arc::clone(&self.core);
+        self.call = Some(Box::pin(async move {
+            loop {
+                match bounded(core.store.finish(&endings(&ends))).await {
+                    Ok(answers) => settle(&core, &ends, &answers, false).await,
+                    Err(error) => {
+                        core.end_again(ends);
+                        return Err(error);
+                    }
+                }
+                if core.ends.len() < FULL {
+                    return Ok(());
+                }
+                ends = core.ends.take(limits::BATCH);
+            }
+        }));
+    }
+
+    /// Whether a call has failed since this was last asked: what it was to do may have happened.
+    pub(super) fn has_failed(&mut self) -> bool {
+        mem::take(&mut self.failed)
+    }
+
+    /// Returns when the call on its way is over; never where there is none. Cancel-safe.
+    pub(super) async fn over(&mut self) {
+        if poll_fn(|cx| self.poll(cx)).await.is_none() {
+            pending::<()>().await;
+        }
+    }
+
+    /// Drives the call on its way until this other one is answered. Cancel-safe if that is.
+    pub(super) async fn beside<T>(&mut self, other: impl Future<Output = T>) -> T {
+        let mut other = pin!(other);
+        poll_fn(|cx| {
+            let _ = self.poll(cx);
+            other.as_mut().poll(cx)
+        })
+        .await
+    }
+
+    /// `None`: there is none.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<()>> {
+        let Some(call) = &mut self.call else {
+            return Poll::Ready(None);
+        };
+        let answer = std::task::ready!(call.as_mut().poll(cx));
+        self.call = None;
+        match answer {
+            Ok(()) => self.core.store_state.worked(),
+            Err(error) => {
+                self.failed = true;
+                // The next call waits, if that fails too.
+                self.core.store_state.failed(&error);
+            }
+        }
+        Poll::Ready(Some(()))
+    }
+}
+
+/// Takes in what the store answered to ends.
+pub(super) async fn settle(
+    core: &Core,
+    ends: &[(Arc<Held>, End)],
+    answers: &[Finished],
+    repeated: bool,
+) {
+    assert_eq!(ends.len(), answers.len(), "a store answers each end");
+    for ((held, end), answer) in ends.iter().zip(answers) {
+        core.recorded(held, end, *answer, repeated);
+    }
+    hint(core, ends).await;
+}
+
+/// Says of what was given back that it is there, so that it need not wait for the sweeper.
+async fn hint(core: &Core, ends: &[(Arc<Held>, End)]) {
+    let Some(queue) = &core.queue else {
+        return;
+    };
+    let given_back = ends.iter().filter(|(_, end)| matches!(end, End::Release));
+    let hints: Vec<_> = given_back
+        .map(|(held, _)| Hint {
+            id: held.job.id,
+            queue: Arc::clone(&held.job.spec.queue),
+            priority: held.job.spec.priority,
+        })
+        .collect();
+    push(queue.as_ref(), &hints, &core.events).await;
+}
+
+impl Core {
+    /// The end of an attempt is recorded, or lost: it is held no more.
+    pub(super) fn recorded(&self, held: &Held, end: &End, answer: Finished, repeated: bool) {
+        self.release(held);
+        self.events.emit(Event::Recorded {
+            job: &held.job,
+            answer,
+            repeated,
+        });
+        if matches!(end, End::Release) {
+            self.tally.released.fetch_add(1, Relaxed);
+        } else if self.phase() >= Phase::Draining {
+            self.tally.drained.fetch_add(1, Relaxed);
+        }
+    }
+}
+
+/// Ends as a store takes them.
+pub(super) fn endings(ends: &[(Arc<Held>, End)]) -> Vec<Ending> {
+    let ending = |(held, end): &(Arc<Held>, End)| Ending {
+        id: held.job.id,
+        token: held.job.token,
+        end: end.clone(),
+    };
+    ends.iter().map(ending).collect()
+}
