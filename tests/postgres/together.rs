@@ -72,6 +72,29 @@ async fn a_job_of_another_process_wakes() {
     );
 }
 
+/// The last of several jobs may be left untold, by a program that ends right after it.
+#[tokio::test]
+async fn who_was_woken_looks_again_soon_and_then_sleeps() {
+    const LONG: Duration = Duration::from_secs(1);
+    let options = fresh();
+    let (here, there) = (open(&options).await, open(&options).await);
+    let queues = [Arc::from("default")];
+    let wait = async || {
+        let begun = Instant::now();
+        soon(here.wait_ready(&queues)).await.expect("it answers");
+        begun.elapsed()
+    };
+    // Until it listens and has come to rest.
+    while wait().await < LONG {}
+    let mut told = pin!(wait());
+    let early = poll_fn(|context| Poll::Ready(told.as_mut().poll(context).is_ready())).await;
+    assert!(!early, "nobody has told anything");
+    there.create(&[new(None)]).await.expect("it answers");
+    assert!(told.await < LONG);
+    assert!(wait().await < LONG, "it looks again");
+    assert!(wait().await > LONG, "once");
+}
+
 /// A program that does no more than that, as one that cron starts.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_ends_after_an_enqueue_has_told_the_others() {

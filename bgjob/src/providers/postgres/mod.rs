@@ -33,7 +33,10 @@ mod within;
 use std::{
     future::Future,
     pin::{Pin, pin},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -76,6 +79,8 @@ pub struct PostgresStore {
     db: Db,
     wake: Arc<Wake>,
     signals: Signals,
+    /// A wait for work has ended with news since this was last asked.
+    roused: AtomicBool,
     schema: String,
     capabilities: StoreCapabilities,
 }
@@ -87,6 +92,9 @@ const CAPABILITIES: StoreCapabilities = StoreCapabilities::new("postgres", Durab
 /// with its process. For work; the same where nothing is heard; and for the end of a job.
 const LOOK_READY: Duration = Duration::from_secs(2);
 const LOOK_UNHEARD: Duration = Duration::from_secs(1);
+/// The same, once, after somebody was woken: jobs often come together, and a program that ends
+/// right after the last of several leaves that untold.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 const LOOK_ENDED: Duration = Duration::from_millis(500);
 
 /// From so many ends on it is faster to claim at the same time on a connection of its own than to
@@ -125,6 +133,7 @@ impl PostgresStore {
             db,
             wake,
             signals,
+            roused: AtomicBool::new(false),
             schema: options.schema,
             capabilities,
         })
@@ -189,6 +198,7 @@ impl PostgresStore {
     async fn wait_ready(&self, wait: Wait) {
         let mut woken = pin!(wait.woken());
         if timeout(DOZE, &mut woken).await.is_ok() {
+            self.roused.store(true, Relaxed);
             return;
         }
         // Others commit without a word as long as they don't know that anybody sleeps. What they
@@ -197,8 +207,13 @@ impl PostgresStore {
         if listens && self.db.fall_asleep().await {
             return;
         }
-        let look = if listens { LOOK_READY } else { LOOK_UNHEARD };
-        timeout(look - DOZE, woken).await.ok();
+        let look = match listens {
+            _ if self.roused.swap(false, Relaxed) => LOOK_AGAIN,
+            true => LOOK_READY,
+            false => LOOK_UNHEARD,
+        };
+        let woken = timeout(look - DOZE, woken).await;
+        self.roused.fetch_or(woken.is_ok(), Relaxed);
     }
 }
 

@@ -25,8 +25,9 @@ use super::{
 };
 
 /// Between two notifications of one process: each takes a lock that all commits with one share, for
-/// a moment only, as a transaction that does nothing else waits for no disk. It is what a process
-/// that ends right after several enqueues may leave untold.
+/// a moment only, as a transaction that does nothing else waits for no disk. It is what a
+/// process that ends right after several enqueues may leave untold: who hears of the first looks
+/// again soon.
 const APART: Duration = Duration::from_millis(5);
 
 /// Nothing was told for so long: whoever tells now is by itself.
