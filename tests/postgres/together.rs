@@ -3,7 +3,10 @@
 use std::{
     future::poll_fn,
     pin::pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     task::Poll,
     time::{Duration, Instant},
 };
@@ -138,6 +141,29 @@ async fn a_store_that_outlives_its_runtime_tells_the_others() {
     soon(create).await;
     let heard = soon(listener.recv()).await.expect("it listens");
     assert_eq!(heard.payload(), "default");
+}
+
+/// Connections go from hand to hand, also to who has waited for longest.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_waits_for_a_connection_gets_one_while_others_go_on() {
+    const TASKS: usize = 12;
+    let store = Arc::new(open(&fresh().connections(4)).await);
+    let served = Arc::new(AtomicUsize::new(0));
+    let tasks: Vec<_> = (0..TASKS)
+        .map(|_| {
+            let (store, served) = (Arc::clone(&store), Arc::clone(&served));
+            tokio::spawn(async move {
+                store.now().await.expect("it answers");
+                served.fetch_add(1, Relaxed);
+                while served.load(Relaxed) < TASKS {
+                    store.now().await.expect("it answers");
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.expect("nobody has waited for too long");
+    }
 }
 
 /// The first call on a connection takes ten times as long as the next.

@@ -13,7 +13,10 @@ use sqlx::{
     pool::PoolConnection,
     postgres::{PgDatabaseError, PgSeverity},
 };
-use tokio::time::Instant;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, timeout},
+};
 
 use super::{
     db::Call,
@@ -32,7 +35,10 @@ const TURN: Duration = Duration::from_secs(300);
 /// rehearsal.
 #[derive(Debug)]
 pub(super) struct Connections {
-    pub(super) pool: PgPool,
+    pool: PgPool,
+    /// One for each connection. Who waits for one is in line here, as the pool never sees those that
+    /// are at hand again: who waited there would wait for ever.
+    permits: Arc<Semaphore>,
     /// The last one used is the first to be used again, so that the others get idle.
     spare: Mutex<Vec<Spare>>,
     /// How many may stay at hand.
@@ -53,8 +59,10 @@ struct Spare {
 
 impl Connections {
     pub(super) fn of(pool: PgPool, keep: usize) -> Self {
+        let connections = pool.options().get_max_connections() as usize;
         Self {
             pool,
+            permits: Arc::new(Semaphore::new(connections)),
             spare: Mutex::default(),
             keep,
             rehearsal: OnceLock::new(),
@@ -66,34 +74,6 @@ impl Connections {
     /// Has connections go through these calls before they are needed.
     pub(super) fn rehearse(&self, calls: Vec<Call>) {
         let _ = self.rehearsal.set(calls);
-    }
-
-    /// Has this one go through its rehearsal, and keeps it at hand.
-    pub(super) async fn get_ready(
-        self: &Arc<Self>,
-        connection: PoolConnection<Postgres>,
-        taken_at: Instant,
-    ) {
-        let mut busy = Busy {
-            of: self,
-            connection: Some(connection),
-            taken_at,
-            ready: true,
-        };
-        for call in self.rehearsal.get().into_iter().flatten() {
-            let query = call.clone().query();
-            match query.fetch_all(busy.connection()).await {
-                Ok(_) => {}
-                // Not everybody may make all calls: who may not should not try it again and again.
-                Err(error) if leaves_connection(&error) => {
-                    self.refused.store(true, Relaxed);
-                    break;
-                }
-                // Calls are slower without it, and no more.
-                Err(_) => return,
-            }
-        }
-        busy.done();
     }
 
     fn rehearses(&self) -> bool {
@@ -108,31 +88,45 @@ impl Connections {
         }
         let this = Arc::clone(self);
         tokio::spawn(async move {
-            if let Ok(connection) = this.pool.acquire().await {
-                this.get_ready(connection, Instant::now()).await;
+            if let Ok(permit) = Arc::clone(&this.permits).try_acquire_owned()
+                && let Ok(fresh) = this.connect(permit).await
+            {
+                fresh.get_ready().await;
             }
             this.adding.store(false, Relaxed);
         });
     }
 
-    pub(super) async fn acquire(self: &Arc<Self>) -> sqlx::Result<Busy<'_>> {
+    /// A connection, of those at hand if there are any. Cancel-safe.
+    pub(super) async fn acquire(self: &Arc<Self>) -> sqlx::Result<Busy> {
+        let permit = Arc::clone(&self.permits).acquire_owned();
+        let permit = timeout(self.pool.options().get_acquire_timeout(), permit).await;
+        let permit = permit.map_err(|_| sqlx::Error::PoolTimedOut)?;
+        let permit = permit.map_err(|_| sqlx::Error::PoolClosed)?;
         while let Some(mut spare) = self.take() {
             if spare.used_at.elapsed() < IDLE || is_alive(&mut spare.connection).await {
                 return Ok(Busy {
-                    of: self,
+                    of: Arc::clone(self),
                     connection: Some(spare.connection),
                     taken_at: spare.taken_at,
                     ready: true,
+                    _permit: permit,
                 });
             }
             spare.let_go();
         }
+        self.connect(permit).await
+    }
+
+    /// A connection of the pool.
+    async fn connect(self: &Arc<Self>, permit: OwnedSemaphorePermit) -> sqlx::Result<Busy> {
         let connection = self.pool.acquire().await?;
         Ok(Busy {
-            of: self,
+            of: Arc::clone(self),
             connection: Some(connection),
             taken_at: Instant::now(),
             ready: !self.rehearses(),
+            _permit: permit,
         })
     }
 
@@ -173,39 +167,56 @@ impl Drop for Connections {
 
 /// A connection in use. If its call is given up it is closed: back in the pool it would first be
 /// waited for, and where nobody answers that takes until the system gives up, many minutes later.
-pub(super) struct Busy<'a> {
-    of: &'a Arc<Connections>,
+pub(super) struct Busy {
+    of: Arc<Connections>,
     /// Until it is done.
     connection: Option<PoolConnection<Postgres>>,
     taken_at: Instant,
     /// It has had its rehearsal, if there is one.
     ready: bool,
+    _permit: OwnedSemaphorePermit,
 }
 
-impl Busy<'_> {
+impl Busy {
     pub(super) fn connection(&mut self) -> &mut PgConnection {
         self.connection.as_mut().expect("it is not done yet")
     }
 
+    /// It is at hand for others, once it has had its rehearsal.
     pub(super) fn done(mut self) {
-        let Some(connection) = self.connection.take() else {
-            return;
-        };
-        let taken_at = self.taken_at;
-        if self.ready {
+        if !self.ready {
+            tokio::spawn(self.get_ready());
+        } else if let Some(connection) = self.connection.take() {
             self.of.give_back(Spare {
                 connection,
-                taken_at,
+                taken_at: self.taken_at,
                 used_at: Instant::now(),
             });
-        } else {
-            let of = Arc::clone(self.of);
-            tokio::spawn(async move { of.get_ready(connection, taken_at).await });
         }
+    }
+
+    /// Has it go through its rehearsal.
+    pub(super) async fn get_ready(mut self) {
+        let of = Arc::clone(&self.of);
+        for call in of.rehearsal.get().into_iter().flatten() {
+            let query = call.clone().query();
+            match query.fetch_all(self.connection()).await {
+                Ok(_) => {}
+                // Not everybody may make all calls: who may not should not try it again and again.
+                Err(error) if leaves_connection(&error) => {
+                    of.refused.store(true, Relaxed);
+                    break;
+                }
+                // Calls are slower without it, and no more.
+                Err(_) => return,
+            }
+        }
+        self.ready = true;
+        self.done();
     }
 }
 
-impl Drop for Busy<'_> {
+impl Drop for Busy {
     fn drop(&mut self) {
         if let Some(connection) = &mut self.connection {
             connection.close_on_drop();

@@ -9,8 +9,7 @@ use std::{
 };
 
 use sqlx::{
-    Arguments, AssertSqlSafe, Connection, Encode, PgConnection, PgPool, Postgres, Row, Type,
-    pool::PoolConnection,
+    Arguments, AssertSqlSafe, Connection, Encode, PgConnection, Postgres, Row, Type,
     postgres::{PgArguments, PgRow},
     query::Query,
     raw_sql,
@@ -21,7 +20,7 @@ use uuid::Uuid;
 use crate::{Clock, JobId, Result, job::JobSpec};
 
 use super::{
-    connections::{Connections, leaves_connection},
+    connections::{Busy, Connections, leaves_connection},
     create::millis,
     error::{is_in_the_way, translate},
     floors::Floors,
@@ -84,7 +83,7 @@ pub(super) fn call(sql: &Arc<str>) -> Call {
 
 impl Db {
     pub(super) fn new(options: &PostgresOptions) -> Self {
-        let db = Self {
+        Self {
             sql: Sql::new(&options.schema),
             lanes: Lanes::default(),
             floors: Floors::default(),
@@ -94,22 +93,23 @@ impl Db {
             clock: options.clock.clone(),
             touches: AtomicBool::new(false),
             asleep: Mutex::default(),
-        };
-        if options.at_hand() > 0 && !options.pooled {
-            let nothing = [db.creation(&[], Vec::new(), true)];
-            let calls = nothing.into_iter().chain(db.no_claims());
-            db.calls.rehearse(calls.collect());
         }
-        db
     }
 
-    /// Has this connection ready for the first call.
-    pub(super) async fn get_ready(&self, connection: PoolConnection<Postgres>) {
-        self.calls.get_ready(connection, Instant::now()).await;
+    /// Has connections go through the most frequent calls before they are needed, this one first.
+    /// Once there are tables.
+    pub(super) async fn rehearse(&self, first: Busy, options: &PostgresOptions) {
+        if options.at_hand() > 0 && !options.pooled {
+            let nothing = [self.creation(&[], Vec::new(), true)];
+            let calls = nothing.into_iter().chain(self.no_claims());
+            self.calls.rehearse(calls.collect());
+        }
+        first.get_ready().await;
     }
 
-    pub(super) fn pool(&self) -> &PgPool {
-        &self.calls.pool
+    /// A connection for what is no [`Call`].
+    pub(super) async fn connection(&self) -> sqlx::Result<Busy> {
+        self.calls.acquire().await
     }
 
     /// Whether a commit is on the disk when it is answered.

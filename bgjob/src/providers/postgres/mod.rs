@@ -116,9 +116,9 @@ impl PostgresStore {
 
     async fn start(options: PostgresOptions) -> Result<Self> {
         let db = Db::new(&options);
-        let mut connection = db.pool().acquire().await.map_err(options::unreachable)?;
-        schema::prepare(&mut connection, &options).await?;
-        db.get_ready(connection).await;
+        let mut first = db.connection().await.map_err(options::unreachable)?;
+        schema::prepare(first.connection(), &options).await?;
+        db.rehearse(first, &options).await;
         let mut capabilities = CAPABILITIES;
         if !db.is_durable().await? {
             capabilities.durability = Durability::ProcessCrash;

@@ -271,15 +271,10 @@ impl PostgresOptions {
         }
     }
 
-    /// How many of those for calls may stay at hand between calls: none of a pool that others use,
-    /// and never all, so that those who ask the pool itself get theirs.
+    /// How many of those for calls may stay at hand between calls: none of a pool that others use.
     pub(super) fn at_hand(&self) -> usize {
-        let ours = if self.pool.is_some() {
-            0
-        } else {
-            self.connections - 1
-        };
-        usize::try_from(ours).unwrap_or(0)
+        let ours = self.pool.is_none().then_some(self.connections);
+        usize::try_from(ours.unwrap_or(0)).unwrap_or(0)
     }
 
     /// So many connections of our own, made when they are needed.
