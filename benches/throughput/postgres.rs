@@ -84,9 +84,9 @@ async fn latencies(report: &mut Report, url: &str) -> bgjob::Result<()> {
 }
 
 /// What an idle dispatcher asks of the server, over half a minute once it has come to rest: what
-/// connections do when they are new is told seconds later.
+/// connections do when they are new is told ten seconds later.
 async fn calls(url: &str) -> bgjob::Result<f64> {
-    const REST: Duration = Duration::from_secs(5);
+    const REST: Duration = Duration::from_secs(15);
     const SPAN: Duration = Duration::from_secs(30);
     let mut db = PgConnection::connect(url).await.map_err(failed)?;
     let jobs = JobManager::connect(schema(url)).await?;
