@@ -36,8 +36,8 @@ const TURN: Duration = Duration::from_secs(300);
 #[derive(Debug)]
 pub(super) struct Connections {
     pool: PgPool,
-    /// One for each connection. Who waits for one is in line here, as the pool never sees those that
-    /// are at hand again: who waited there would wait for ever.
+    /// One for each connection. Who waits for one is in line here: the pool never sees those that
+    /// are at hand again, so who waited there would wait for ever.
     permits: Arc<Semaphore>,
     /// The last one used is the first to be used again, so that the others get idle.
     spare: Mutex<Vec<Spare>>,
