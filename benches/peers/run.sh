@@ -116,7 +116,7 @@ machine() {
   model=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1)
   cores=$(nproc)
   memory=$(awk '/MemTotal/ { printf "%.0f GiB", $2 / 1048576 }' /proc/meminfo)
-  echo "$cores cores ($model), $memory, $("$server_programs/postgres" --version | cut -d' ' -f1-3)"
+  echo "$cores cores ($model), $memory, PostgreSQL $("$server_programs/postgres" --version | cut -d' ' -f3)"
   echo "with \`${settings[*]}\` on the same cores as its clients, Rust $(rustc --version | cut -d' ' -f2);"
 }
 

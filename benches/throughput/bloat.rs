@@ -100,9 +100,11 @@ async fn windows(count: usize, begun: Instant) -> Vec<Point> {
     points
 }
 
-async fn drain(jobs: &JobManager) -> bgjob::Result<f64> {
+async fn drain(jobs: &JobManager, database: usize) -> bgjob::Result<f64> {
     fill(DRAINED, |batch| count_email_once::enqueue_all(jobs, batch)).await?;
-    run_all(jobs, DRAINED).await.map(|took| rate(DRAINED, took))
+    let rate = rate(DRAINED, run_all(jobs, DRAINED).await?);
+    println!("{} drained at {rate:.0} jobs/s", DATABASES[database]);
+    Ok(rate)
 }
 
 /// Mean over these windows, of both databases.
@@ -143,7 +145,7 @@ pub async fn run(report: &mut Report, plot: Option<&str>) -> bgjob::Result<()> {
     for running in running {
         let _ = running.shutdown().await;
     }
-    let (free, pinned) = in_turns(|| drain(&managers[1]), || drain(&managers[0])).await?;
+    let (free, pinned) = in_turns(|| drain(&managers[1], 1), || drain(&managers[0], 0)).await?;
     sql(&mut holder, "ROLLBACK").await;
 
     let last = &held[HELD - HELD / 10..];
