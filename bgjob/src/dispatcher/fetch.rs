@@ -1,4 +1,4 @@
-//! The fetch loop: records ends and claims what is ready, in batches, one call at a time.
+//! The fetch loop: records ends and claims what is ready, in batches, in one call where it can.
 //!
 //! Whatever ends while a call is on its way goes with the next: full batches under load, no wait
 //! when idle. Many ends have a call of their own [beside](Recording) where the store prefers that.
@@ -83,6 +83,9 @@ impl Fetch {
             let open = OpenClaim::begin(&self.core);
             let phase = self.core.phase();
             if phase == Phase::Stopped {
+                if self.recording.is_open() {
+                    self.recording.over().await;
+                }
                 return;
             }
             let mut ends = self.ends();
@@ -99,7 +102,7 @@ impl Fetch {
                 self.idle().await;
             } else if let Err(error) = self.call(ends, want).await {
                 let wait = self.core.store_state.failed(&error);
-                sleep(wait).await;
+                self.recording.beside(sleep(wait)).await;
             } else {
                 self.core.store_state.worked();
             }
@@ -213,7 +216,8 @@ impl Fetch {
                     Ok(()) => self.heard().await,
                     Err(error) => {
                         self.wait = None;
-                        sleep(self.core.store_state.failed(&error)).await;
+                        let wait = self.core.store_state.failed(&error);
+                        self.recording.beside(sleep(wait)).await;
                     }
                 }
             }

@@ -51,12 +51,13 @@ impl Recording {
     }
 
     pub(super) fn is_worth(&self, ends: usize) -> bool {
-        self.worth.is_some_and(|worth| ends >= worth)
+        self.worth.is_some_and(|worth| ends >= worth.max(1))
     }
 
     /// Sends a call, once none is on its way, and more while there are full batches to send. Ends
     /// that are not recorded go to the front again.
     pub(super) fn begin(&mut self, mut ends: Vec<(Arc<Held>, End)>) {
+        assert!(self.call.is_none(), "what is on its way would be dropped");
         let core = Arc::clone(&self.core);
         self.call = Some(Box::pin(async move {
             loop {

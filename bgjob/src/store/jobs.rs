@@ -201,7 +201,8 @@ pub struct StoreCapabilities {
     /// It makes statements for transactions of the caller's.
     pub transactions: bool,
     /// From so many ends on it is faster to end them in a call beside the one that claims the next
-    /// jobs than to do both in [`finish_and_claim`](JobStore::finish_and_claim). `None`: never.
+    /// jobs than to do both in [`finish_and_claim`](JobStore::finish_and_claim). `None`: never; 0
+    /// is the same as 1.
     pub finish_beside: Option<usize>,
     /// The largest job it takes, in bytes of metadata.
     pub max_document: usize,

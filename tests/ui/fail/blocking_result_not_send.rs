@@ -3,8 +3,8 @@ use bgjob::prelude::*;
 use std::rc::Rc;
 
 #[job(blocking)]
-fn greet(_: String) -> Result<Rc<str>, JobError> {
-    Ok("".into())
+fn greet(_: String) -> Outcome<Rc<str>> {
+    Outcome::Success("".into())
 }
 
 fn main() {}

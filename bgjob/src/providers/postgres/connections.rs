@@ -218,9 +218,8 @@ impl Busy {
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        if let Some(connection) = &mut self.connection {
-            connection.close_on_drop();
-        }
+        // Without a word, and so that its place is free at once.
+        drop(self.connection.take().map(PoolConnection::detach));
     }
 }
 

@@ -33,15 +33,12 @@ mod within;
 use std::{
     future::Future,
     pin::{Pin, pin},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use async_trait::async_trait;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::{
     Durability, Job, JobId, JobStore, Json, Result, Timestamp,
@@ -79,8 +76,8 @@ pub struct PostgresStore {
     db: Db,
     wake: Arc<Wake>,
     signals: Signals,
-    /// A wait for work has ended with news since this was last asked.
-    roused: AtomicBool,
+    /// When a wait for work last ended with news.
+    roused_at: Mutex<Option<Instant>>,
     schema: String,
     capabilities: StoreCapabilities,
 }
@@ -133,7 +130,7 @@ impl PostgresStore {
             db,
             wake,
             signals,
-            roused: AtomicBool::new(false),
+            roused_at: Mutex::default(),
             schema: options.schema,
             capabilities,
         })
@@ -198,7 +195,7 @@ impl PostgresStore {
     async fn wait_ready(&self, wait: Wait) {
         let mut woken = pin!(wait.woken());
         if timeout(DOZE, &mut woken).await.is_ok() {
-            self.roused.store(true, Relaxed);
+            self.rouse();
             return;
         }
         // Others commit without a word as long as they don't know that anybody sleeps. What they
@@ -208,12 +205,27 @@ impl PostgresStore {
             return;
         }
         let look = match listens {
-            _ if self.roused.swap(false, Relaxed) => LOOK_AGAIN,
+            _ if self.was_just_roused() => LOOK_AGAIN,
             true => LOOK_READY,
             false => LOOK_UNHEARD,
         };
-        let woken = timeout(look - DOZE, woken).await;
-        self.roused.fetch_or(woken.is_ok(), Relaxed);
+        if timeout(look - DOZE, woken).await.is_ok() {
+            self.rouse();
+        }
+    }
+
+    fn rouse(&self) {
+        *self.roused_at() = Some(Instant::now());
+    }
+
+    fn was_just_roused(&self) -> bool {
+        self.roused_at().is_some_and(|at| at.elapsed() < LOOK_AGAIN)
+    }
+
+    fn roused_at(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.roused_at
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -441,7 +441,7 @@ BEGIN
                 WHERE h.token = ANY(v_tokens)
             ) m JOIN (SELECT unnest(p_ids) AS id, unnest(p_tokens) AS token) n
                 ON n.id = m.id AND n.token = m.token
-            GROUP BY m.rev, m.grant_id
+            GROUP BY m.rev, m.grant_id ORDER BY m.grant_id, m.rev
         LOOP
             v_done := '{}';
             -- Mostly all of them are kept, or none.
@@ -540,6 +540,7 @@ BEGIN
                 SELECT ctid AS tid FROM $schema$.jobs j
                 WHERE j.id = o.id AND j.rev = o.rev OFFSET 0) j
             WHERE o.grant_id IS NOT NULL OR o.txt IS NOT NULL
+            ORDER BY o.grant_id, o.rev, o.id -- as `succeed` locks them
         ), changed AS (
             UPDATE $schema$.jobs j SET rev = j.rev + 1, progress = coalesce(o.txt, j.progress)
             FROM own o WHERE j.ctid = o.tid AND j.rev = o.rev
