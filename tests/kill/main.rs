@@ -73,6 +73,8 @@ fn main() -> ExitCode {
     let runs = options.runs();
     if !runs.is_empty() {
         assert!(judge::is_awake(), "the judge does not see a crime");
+        // What was built just before is written to the disk now, not in the middle of a run.
+        let _ = std::process::Command::new("sync").status();
     }
     for (scenario, store) in runs {
         println!("\n{} on {}", scenario.name(), store.name());

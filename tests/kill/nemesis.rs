@@ -29,13 +29,17 @@ pub(crate) async fn strike(ground: &Ground, crew: &mut Crew, ledger: &Arc<Ledger
     let span = load::span(plan.jobs, ground.pace()).mul_f64(0.9);
     let pace = span / u32::try_from(strikes).expect("not so many");
     let begun = Instant::now();
+    let mut last = begun;
     let mut stops = 0;
     for n in 0..strikes {
         let due = pace * u32::try_from(n).expect("not so many") + pace.mul_f64(dice.f64());
-        sleep(due.saturating_sub(begun.elapsed())).await;
+        // Where the disk stood still for a while, the strikes it held up don't come all at once.
+        let due = (begun + due).max(last + pace / 2);
+        sleep(due.saturating_duration_since(Instant::now())).await;
         let Some(victim) = find(crew, &mut hands, plan.spare, &mut dice).await else {
             return;
         };
+        last = Instant::now();
         // The first one early, so that its end is not what the run waits for.
         if n * plan.stops >= stops * strikes && stops < plan.stops {
             // After one and a half leases the store has given up on it; after three somebody else
