@@ -1,8 +1,9 @@
 //! A store that fails: for minutes, in the middle of a call, or for one job for ever.
 
 use bgjob::{JobState, Part};
+use tokio::{sync::oneshot, time::Instant};
 
-use crate::support::{Call, Fault, Probe, What, World, jobs::*, millis, pass, secs};
+use crate::support::{Call, Fault, Probe, What, World, jobs::*, millis, pass, secs, slow};
 
 #[tokio::test(start_paused = true)]
 async fn a_store_that_is_down_for_ten_minutes_ends_nothing() {
@@ -22,7 +23,7 @@ async fn a_store_that_is_down_for_ten_minutes_ends_nothing() {
         );
         assert!(!health.is_good());
         world.store.faults().heal();
-        let back = tokio::time::Instant::now();
+        let back = Instant::now();
         world.log.wait(|what| *what == What::Up(Part::Store)).await;
         assert_eq!(waiting.result().await.unwrap(), 1);
         ended.result().await.unwrap();
@@ -123,6 +124,33 @@ async fn ends_are_recorded_while_a_claim_is_not_answered() {
         assert_eq!(world.job(job.id()).await.state(), JobState::Succeeded);
     }
     assert_eq!(running.health().unrecorded, 0);
+}
+
+/// After many failures it waits for seconds; what is on its way is driven meanwhile.
+#[tokio::test(start_paused = true)]
+async fn a_recording_goes_on_while_the_loop_waits_after_a_failed_claim() {
+    // No ends at all are not worth a call.
+    for at_least in [0, 2] {
+        let world = World::with_ends_beside(at_least);
+        let builder = world.dispatcher(registry()).state(Probe::new());
+        let _running = builder.default_slots(5).start().await.unwrap();
+        let jobs = takes::enqueue_all(&world.jobs, [60_000; 2]).await.unwrap();
+        world.log.started(jobs[1].id(), 1).await;
+        let (told, begun) = oneshot::channel();
+        let mut told = Some(told);
+        world.store.faults().plan(move |call, _| match call {
+            Call::ClaimReady | Call::FinishAndClaim => Fault::Before,
+            Call::Finish => {
+                told.take().map(|told| told.send(Instant::now()));
+                slow(millis(300))
+            }
+            _ => Fault::None,
+        });
+        let begun = begun.await.unwrap();
+        let recorded = |what: &What| matches!(what, What::Recorded(..));
+        world.log.wait(recorded).await;
+        assert_eq!(begun.elapsed(), millis(300));
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -14,7 +14,7 @@ use std::{
 use bgjob::{
     Due, JobStore,
     job::transition::{Operated, Operation},
-    providers::postgres::PostgresStore,
+    providers::postgres::{PostgresOptions, PostgresStore},
     store::Created,
 };
 use sqlx::{AssertSqlSafe, Connection, PgConnection, postgres::PgListener, raw_sql};
@@ -164,6 +164,33 @@ async fn whoever_waits_for_a_connection_gets_one_while_others_go_on() {
     for task in tasks {
         task.await.expect("nobody has waited for too long");
     }
+}
+
+/// Its note that it sleeps has begun, and is not on its mind any more.
+#[tokio::test]
+async fn a_sleeper_that_nobody_looks_after_keeps_no_connection() {
+    let database = database().await;
+    let options = PostgresOptions::from_url(&url(&database)).expect("it is a URL");
+    let store = open(&options.connections(1)).await;
+    let mut other = PgConnection::connect(&url(&database)).await.unwrap();
+    let lock = raw_sql("BEGIN; LOCK TABLE bgjob.sleep").execute(&mut other);
+    lock.await.expect("nobody has it");
+    let notes = format!(
+        "SELECT count(*) FROM pg_stat_activity \
+         WHERE datname = '{database}' AND wait_event_type = 'Lock' AND query LIKE '%asleep%'"
+    );
+    let queues = [Arc::from("default")];
+    let mut sleeper = store.wait_ready(&queues);
+    loop {
+        tokio::select! {
+            // That it is listened to, for one.
+            _ = &mut sleeper => sleeper = store.wait_ready(&queues),
+            () = async { while count_at(&server().url(), &notes).await == 0 {} } => break,
+        }
+    }
+    let unlock = raw_sql("ROLLBACK").execute(&mut other);
+    unlock.await.expect("it answers");
+    store.now().await.expect("there is a connection");
 }
 
 /// The first call on a connection takes ten times as long as the next.

@@ -246,15 +246,15 @@ impl Db {
             .ok_or_else(|| translate(sqlx::Error::RowNotFound))
     }
 
-    /// Notes in the database that somebody sleeps, so that a commit of others is to wake them.
-    /// Answers whether it was not known there; where it can't be told, it counts as known.
+    /// Whether the database knows that somebody sleeps.
+    pub(super) fn is_known_to_sleep(&self) -> bool {
+        let asleep = self.asleep.lock().unwrap_or_else(PoisonError::into_inner);
+        asleep.is_some_and(|since| since.elapsed() < ASLEEP / 2)
+    }
+
+    /// Notes in the database that somebody sleeps, so that a commit of others is to wake them, and
+    /// answers whether it could be told.
     pub(super) async fn fall_asleep(&self) -> bool {
-        {
-            let asleep = self.asleep.lock().unwrap_or_else(PoisonError::into_inner);
-            if asleep.is_some_and(|since| since.elapsed() < ASLEEP / 2) {
-                return false;
-            }
-        }
         let note = call(&self.sql.asleep)
             .bind(self.clock())
             .bind(millis(ASLEEP));

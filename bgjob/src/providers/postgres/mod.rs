@@ -73,7 +73,7 @@ use signals::Signals;
 /// ```
 #[derive(Debug)]
 pub struct PostgresStore {
-    db: Db,
+    db: Arc<Db>,
     wake: Arc<Wake>,
     signals: Signals,
     /// When a wait for work last ended with news.
@@ -112,7 +112,7 @@ impl PostgresStore {
     }
 
     async fn start(options: PostgresOptions) -> Result<Self> {
-        let db = Db::new(&options);
+        let db = Arc::new(Db::new(&options));
         let mut first = db.connection().await.map_err(options::unreachable)?;
         schema::prepare(first.connection(), &options).await?;
         db.rehearse(first, &options).await;
@@ -201,7 +201,7 @@ impl PostgresStore {
         // Others commit without a word as long as they don't know that anybody sleeps. What they
         // have committed till then is found by who looks once more.
         let listens = self.signals.listens();
-        if listens && self.db.fall_asleep().await {
+        if listens && self.fall_asleep().await {
             return;
         }
         let look = match listens {
@@ -212,6 +212,17 @@ impl PostgresStore {
         if timeout(look - DOZE, woken).await.is_ok() {
             self.rouse();
         }
+    }
+
+    /// As [`Db::fall_asleep`], on a task of its own: who sleeps is not looked after while there is
+    /// something to do, and would keep a connection from those who do it.
+    async fn fall_asleep(&self) -> bool {
+        if self.db.is_known_to_sleep() {
+            return false;
+        }
+        let db = Arc::clone(&self.db);
+        let noted = tokio::spawn(async move { db.fall_asleep().await });
+        noted.await.unwrap_or(false)
     }
 
     fn rouse(&self) {
