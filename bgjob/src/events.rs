@@ -151,6 +151,12 @@ pub enum Event<'a> {
         /// How long.
         silent: Duration,
     },
+    /// A call to a store or queue panicked, which is a bug of its provider. It counts as one that
+    /// failed, and is made again.
+    CallPanicked {
+        /// Whose.
+        part: Part,
+    },
     /// A loop of the dispatcher panicked, which is a bug; it is started again.
     LoopFailed {
         /// Which.
@@ -205,6 +211,15 @@ pub enum Part {
     Store,
     /// The queue service.
     Queue,
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Store => "store",
+            Self::Queue => "queue",
+        })
+    }
 }
 
 type Listener = dyn Fn(&Event<'_>) + Send + Sync;
@@ -269,6 +284,7 @@ fn trace(event: &Event<'_>) {
         Event::HintsDropped { hints } => debug!(target: "bgjob", hints, "hints dropped"),
         Event::Rehinted { hints } => debug!(target: "bgjob", hints, "jobs hinted at again"),
         Event::Purged { jobs } => debug!(target: "bgjob", jobs, "old jobs purged"),
+        Event::CallPanicked { part } => error!(target: "bgjob", %part, "a call panicked"),
         Event::LoopFailed { name } => error!(target: "bgjob", name, "a loop panicked; restarting"),
         Event::Draining { running } => info!(target: "bgjob", running, "draining"),
         Event::Stopped {

@@ -126,7 +126,7 @@ async fn ends_are_recorded_while_a_claim_is_not_answered() {
     assert_eq!(running.health().unrecorded, 0);
 }
 
-/// After many failures it waits for seconds; what is on its way is driven meanwhile.
+/// What is on its way is driven while it waits.
 #[tokio::test(start_paused = true)]
 async fn a_recording_goes_on_while_the_loop_waits_after_a_failed_claim() {
     // No ends at all are not worth a call.
@@ -150,6 +150,44 @@ async fn a_recording_goes_on_while_the_loop_waits_after_a_failed_claim() {
         let recorded = |what: &What| matches!(what, What::Recorded(..));
         world.log.wait(recorded).await;
         assert_eq!(begun.elapsed(), millis(300));
+    }
+}
+
+/// A bug of a provider costs no end of a job, and no loop.
+#[tokio::test(start_paused = true)]
+async fn a_call_that_panics_is_a_call_that_fails() {
+    for world in [
+        World::new(),
+        World::with_ends_beside(2),
+        World::with_queue(),
+    ] {
+        let builder = world.dispatcher(registry()).state(Probe::new());
+        let running = builder.default_slots(5).start().await.unwrap();
+        // Each kind of call a dispatcher makes, once.
+        let bugs = |call, nth| {
+            let own = [Call::Create, Call::Get, Call::WaitEnded, Call::Push].contains(&call);
+            assert!(own || nth != 2, "a bug in {call:?}");
+            Fault::None
+        };
+        world.store.faults().plan(bugs);
+        if let Some(queue) = &world.queue {
+            queue.faults().plan(bugs);
+        }
+        let jobs = takes::enqueue_all(&world.jobs, [1_000; 50]).await.unwrap();
+        for job in &jobs {
+            job.result().await.unwrap();
+            assert_eq!(world.log.starts(job.id()).len(), 1);
+        }
+        pass(secs(60)).await;
+        let told = |part| world.log.count(|what| *what == What::CallPanicked(part));
+        assert!(told(Part::Store) > 1);
+        assert!(told(Part::Queue) > 1 || world.queue.is_none());
+        assert_eq!(
+            world.log.count(|what| matches!(what, What::LoopFailed(_))),
+            0
+        );
+        let health = running.health();
+        assert_eq!((health.unrecorded, health.store_down_for), (0, None));
     }
 }
 

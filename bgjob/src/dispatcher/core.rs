@@ -16,11 +16,10 @@ use tokio::{sync::Notify, time::Instant};
 
 use super::{grants::Grants, hand::Hand, middleware::Middleware, unreadable::Unreadable};
 use crate::{
-    Error, ErrorKind, JobManager, JobQueue, JobStore, Owner, Registry, Result, entropy,
+    Error, JobManager, JobQueue, JobStore, Owner, Registry, Result, entropy,
     events::{Breaker, Event, Events, Part, Via},
     extract::{Held, Services},
     job::{ClaimedJob, End, Grant, Serves, Token},
-    manager::within,
     registry::JobDescriptor,
     store::Want,
 };
@@ -458,14 +457,6 @@ impl Drop for SuspectTurn {
     fn drop(&mut self) {
         self.0.suspect_asked.store(false, SeqCst);
     }
-}
-
-/// A call with an end: what is not answered in time may still have happened.
-pub(super) async fn bounded<T>(call: impl Future<Output = Result<T>>) -> Result<T> {
-    within(Config::CALL, call).await.unwrap_or_else(|| {
-        let text = format!("no answer within {:?}", Config::CALL);
-        Err(Error::new(ErrorKind::Timeout, text))
-    })
 }
 
 impl std::fmt::Debug for Core {

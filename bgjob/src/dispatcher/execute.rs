@@ -15,7 +15,7 @@ use std::{
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{
-    core::{Config, Core, Phase, bounded},
+    core::{Config, Core, Phase},
     lease::ask,
     middleware::{Middleware, Next},
 };
@@ -98,7 +98,7 @@ async fn commit(
         return Over::Open(None);
     }
     let (id, token) = (held.job.id, held.job.token);
-    let committed = bounded(async {
+    let committed = core.store_call(async {
         let statement = core.store.succeed_within(id, token, &result)?;
         let answer = transaction::run(&mut *own, &statement).await?;
         let answer = store::finished(&answer)?;

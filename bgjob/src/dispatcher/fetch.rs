@@ -17,8 +17,8 @@ use std::{
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{
-    core::{Core, OpenClaim, Phase, SuspectTurn, bounded},
-    record::{Recording, endings, settle},
+    core::{Core, OpenClaim, Phase, SuspectTurn},
+    record::{Recording, check, endings, finish, settle},
 };
 use crate::{
     Error, Result, entropy,
@@ -184,14 +184,15 @@ impl Fetch {
 
     /// Begins a wait for new work; what comes after this is not missed.
     async fn begin_wait(&mut self) {
-        let store = Arc::clone(&self.core.store);
+        let core = Arc::clone(&self.core);
         let queues: Vec<_> = self
             .core
             .hands
             .iter()
             .map(|hand| Arc::clone(&hand.queue))
             .collect();
-        let mut wait: Wait = Box::pin(async move { store.wait_ready(&queues).await });
+        let mut wait: Wait =
+            Box::pin(async move { core.store_wait(core.store.wait_ready(&queues)).await });
         let begun = poll_fn(|cx| Poll::Ready(wait.as_mut().poll(cx))).await;
         self.wait = begun.is_pending().then_some(wait);
     }
@@ -246,7 +247,8 @@ impl Fetch {
         let endings = endings(&ends);
         let begun = Instant::now();
         let asked = claims.then(|| self.serves());
-        let send = bounded(Self::send(&self.core, &endings, &want, &grant, asked));
+        let send = Self::send(&self.core, &endings, &want, &grant, asked);
+        let send = self.core.store_call(send);
         match self.recording.beside(send).await {
             Ok((answers, claimed)) => {
                 self.core.tally.note_trip(begun.elapsed());
@@ -294,7 +296,7 @@ impl Fetch {
     ) -> Result<(Vec<Finished>, Option<Claimed>)> {
         let store = &core.store;
         let Some(serves) = asked else {
-            return Ok((store.finish(endings).await?, None));
+            return Ok((finish(core, endings).await?, None));
         };
         if endings.is_empty() {
             return Ok((
@@ -305,6 +307,7 @@ impl Fetch {
         let (finished, claimed) = store
             .finish_and_claim(endings, want, grant, &serves)
             .await?;
+        check(endings, &finished);
         Ok((finished, Some(claimed)))
     }
 

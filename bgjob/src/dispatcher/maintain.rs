@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::sleep;
 
-use super::core::{Core, Phase, bounded};
+use super::core::{Core, Phase};
 use crate::{
     Result, entropy,
     events::Event,
@@ -48,7 +48,9 @@ pub(super) async fn run(core: Arc<Core>) {
 
 async fn pass(core: &Core, policy: &SweepPolicy) -> Result<()> {
     for _ in 0..BATCHES {
-        let swept = bounded(core.store.sweep(limits::BATCH, policy)).await?;
+        let swept = core
+            .store_call(core.store.sweep(limits::BATCH, policy))
+            .await?;
         let full = swept.len() >= limits::BATCH;
         tell(core, swept).await;
         if !full {
@@ -56,7 +58,7 @@ async fn pass(core: &Core, policy: &SweepPolicy) -> Result<()> {
         }
     }
     for _ in 0..BATCHES {
-        let jobs = bounded(core.store.purge(limits::BATCH)).await?;
+        let jobs = core.store_call(core.store.purge(limits::BATCH)).await?;
         if jobs > 0 {
             core.events.emit(Event::Purged { jobs });
         }

@@ -9,7 +9,7 @@ use std::{
 
 use tokio::time::{Instant, sleep};
 
-use super::core::{Core, OpenClaim, Phase, bounded};
+use super::core::{Core, OpenClaim, Phase};
 use crate::{
     JobQueue, Result, entropy,
     events::{Event, Via},
@@ -36,7 +36,7 @@ pub(super) async fn run(core: Arc<Core>) {
                 sleep(core.queue_state.failed(&error)).await;
                 let names: Vec<_> = core.hands.iter().map(|h| Arc::clone(&h.queue)).collect();
                 // A queue that was wiped comes back with nothing: make what is needed again.
-                let _ = bounded(queue.ensure(&names)).await;
+                let _ = core.queue_call(queue.ensure(&names)).await;
             }
         }
     }
@@ -52,7 +52,7 @@ async fn round(core: &Arc<Core>, queue: &dyn JobQueue) -> Result<()> {
     }
     let deliveries = tokio::select! {
         biased;
-        answer = bounded(queue.receive(&want, WAIT)) => answer?,
+        answer = core.queue_call(queue.receive(&want, WAIT)) => answer?,
         () = core.reached(Phase::Draining) => return Ok(()),
     };
     core.hints_dry.store(deliveries.is_empty(), Relaxed);
@@ -78,14 +78,17 @@ async fn claim(
     let ids: Vec<_> = ids.filter(|id| known.insert(*id)).collect();
     let _open = OpenClaim::begin(core);
     if core.phase() > Phase::Running {
-        return give_back(queue, receipts).await;
+        return give_back(core, queue, receipts).await;
     }
     let mut grant = core.grant();
     let sent = Instant::now();
     let (serves, _turn) = Core::serves(core);
     let mut tries = 0;
     while core.phase() < Phase::Stopped {
-        match bounded(core.store.claim(&ids, &grant, &serves)).await {
+        match core
+            .store_call(core.store.claim(&ids, &grant, &serves))
+            .await
+        {
             Ok(answers) => {
                 core.store_state.worked();
                 let unreadable = ids.iter().zip(&answers);
@@ -101,7 +104,7 @@ async fn claim(
         tries += 1;
         if tries == TRIES {
             // A queue that fails too delivers them again by itself.
-            let _ = give_back(queue, receipts).await;
+            let _ = give_back(core, queue, receipts).await;
         }
         // What the lost answer granted is answered again.
         grant = Grant {
@@ -112,7 +115,7 @@ async fn claim(
     if tries >= TRIES {
         return Ok(());
     }
-    bounded(queue.ack(receipts)).await
+    core.queue_call(queue.ack(receipts)).await
 }
 
 fn take_in(core: &Core, answers: Vec<Claim>, hints: usize, sent: Instant) {
@@ -138,7 +141,7 @@ fn take_in(core: &Core, answers: Vec<Claim>, hints: usize, sent: Instant) {
 }
 
 /// Only a store that fails sends hints back, spread out so that they don't return together.
-async fn give_back(queue: &dyn JobQueue, receipts: &[Receipt]) -> Result<()> {
+async fn give_back(core: &Core, queue: &dyn JobQueue, receipts: &[Receipt]) -> Result<()> {
     let after = Duration::from_secs(1).mul_f64(0.5 + entropy::unit());
-    bounded(queue.nack(receipts, after)).await
+    core.queue_call(queue.nack(receipts, after)).await
 }

@@ -9,7 +9,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use super::core::{Core, Phase, bounded};
+use super::core::{Core, Phase};
 use crate::{
     Result,
     events::Event,
@@ -61,7 +61,7 @@ impl Recording {
         let core = Arc::clone(&self.core);
         self.call = Some(Box::pin(async move {
             loop {
-                match bounded(core.store.finish(&endings(&ends))).await {
+                match core.store_call(finish(&core, &endings(&ends))).await {
                     Ok(answers) => settle(&core, &ends, &answers, false).await,
                     Err(error) => {
                         core.end_again(ends);
@@ -117,6 +117,18 @@ impl Recording {
     }
 }
 
+/// Tells the store of ends.
+pub(super) async fn finish(core: &Core, endings: &[Ending]) -> Result<Vec<Finished>> {
+    let answers = core.store.finish(endings).await?;
+    check(endings, &answers);
+    Ok(answers)
+}
+
+/// A store that answers otherwise has a bug.
+pub(super) fn check(endings: &[Ending], answers: &[Finished]) {
+    assert_eq!(endings.len(), answers.len(), "a store answers each end");
+}
+
 /// Takes in what the store answered to ends.
 pub(super) async fn settle(
     core: &Core,
@@ -124,7 +136,6 @@ pub(super) async fn settle(
     answers: &[Finished],
     repeated: bool,
 ) {
-    assert_eq!(ends.len(), answers.len(), "a store answers each end");
     for ((held, end), answer) in ends.iter().zip(answers) {
         core.recorded(held, end, *answer, repeated);
     }

@@ -5,7 +5,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use super::core::{Core, bounded};
+use super::core::Core;
 use crate::{JobId, events::Event, job::limits};
 
 /// Those that were told. Beyond a batch of them the store as a whole is damaged, and no news.
@@ -29,7 +29,7 @@ impl Core {
     /// Says where the new ones among these are, as far as the store does.
     pub(super) async fn tell_unreadable(&self, ids: &[JobId]) {
         for id in ids.iter().filter(|id| self.unreadable.is_news(**id)) {
-            if let Err(error) = bounded(self.store.get(&[*id])).await {
+            if let Err(error) = self.store_call(self.store.get(&[*id])).await {
                 self.events.emit(Event::Unreadable {
                     id: *id,
                     error: &error,

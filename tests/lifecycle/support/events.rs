@@ -31,6 +31,7 @@ pub(crate) enum What {
     Up(Part),
     Draining(usize),
     Stopped(usize, usize, usize),
+    CallPanicked(Part),
     LoopFailed(&'static str),
     Other,
 }
@@ -66,6 +67,7 @@ impl What {
                 released,
                 unknown,
             } => Self::Stopped(drained, released, unknown),
+            Event::CallPanicked { part } => Self::CallPanicked(part),
             Event::LoopFailed { name } => Self::LoopFailed(name),
             _ => Self::Other,
         }

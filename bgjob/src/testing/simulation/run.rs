@@ -3,14 +3,11 @@
 use std::{
     collections::BTreeMap,
     env, fmt,
-    future::{Future, poll_fn},
-    panic::{AssertUnwindSafe, catch_unwind},
-    pin::pin,
+    future::Future,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    task::Poll,
     time::Duration,
 };
 
@@ -23,7 +20,7 @@ use super::{
 };
 use crate::{
     JobQueue,
-    error::panic_text,
+    error::caught,
     providers::channel::ChannelQueue,
     task::Within,
     testing::{Call, TokioClock},
@@ -223,7 +220,7 @@ impl Simulation {
             let sim = Sim::new(Arc::clone(&world));
             // The scenario is a process too, so that its randomness and time are the run's.
             let test = Within::new(Some(world.process()), async { scenario(sim).await });
-            let panic = caught(test).await;
+            let panic = caught(test).await.err();
             world.end();
             Outcome::of(&world, panic)
         })
@@ -242,18 +239,6 @@ impl fmt::Debug for Simulation {
             .field("runs", &self.runs)
             .finish_non_exhaustive()
     }
-}
-
-/// The message of its panic, if it panics.
-async fn caught(future: impl Future<Output = ()>) -> Option<String> {
-    let mut future = pin!(future);
-    poll_fn(
-        |cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
-            Ok(polled) => polled.map(|()| None),
-            Err(panic) => Poll::Ready(Some(panic_text(&*panic))),
-        },
-    )
-    .await
 }
 
 fn lock(report: &Mutex<Report>) -> std::sync::MutexGuard<'_, Report> {
