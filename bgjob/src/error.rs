@@ -1,14 +1,6 @@
 //! The one [`Error`] of bgjob.
 
-use std::{
-    any::Any,
-    error::Error as StdError,
-    fmt,
-    future::{Future, poll_fn},
-    panic::{AssertUnwindSafe, catch_unwind},
-    pin::pin,
-    task::Poll,
-};
+use std::{any::Any, error::Error as StdError, fmt};
 
 use crate::job::limits::ERROR_CHAIN;
 
@@ -177,19 +169,6 @@ impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.0.source.as_deref().map(|e| e as _)
     }
-}
-
-/// What a future comes to, or what its panic said; after that it is not polled again. Cancel-safe
-/// if the future is.
-pub(crate) async fn caught<T>(future: impl Future<Output = T>) -> Result<T, String> {
-    let mut future = pin!(future);
-    poll_fn(
-        |cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
-            Ok(polled) => polled.map(Ok),
-            Err(panic) => Poll::Ready(Err(panic_text(&*panic))),
-        },
-    )
-    .await
 }
 
 /// What a panic said.

@@ -152,7 +152,7 @@ pub enum Event<'a> {
         silent: Duration,
     },
     /// A call to a store or queue panicked, which is a bug of its provider. It counts as one that
-    /// failed, and is made again.
+    /// failed.
     CallPanicked {
         /// Whose.
         part: Part,

@@ -45,6 +45,7 @@ pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+mod calls;
 mod clock;
 mod dispatcher;
 mod entropy;

@@ -27,19 +27,14 @@ pub(crate) async fn strike(ground: &Ground, crew: &mut Crew, ledger: &Arc<Ledger
     let strikes = plan.kills + plan.stops;
     // Somewhat before the load ends, so that there is always someone at work.
     let span = load::span(plan.jobs, ground.pace()).mul_f64(0.9);
-    let pace = span / u32::try_from(strikes).expect("not so many");
-    let begun = Instant::now();
-    let mut last = begun;
+    let mut pace = Pace::new(span, strikes);
     let mut stops = 0;
     for n in 0..strikes {
-        let due = pace * u32::try_from(n).expect("not so many") + pace.mul_f64(dice.f64());
-        // Where the disk stood still for a while, the strikes it held up don't come all at once.
-        let due = (begun + due).max(last + pace / 2);
-        sleep(due.saturating_duration_since(Instant::now())).await;
+        pace.next(&mut dice).await;
         let Some(victim) = find(crew, &mut hands, plan.spare, &mut dice).await else {
             return;
         };
-        last = Instant::now();
+        pace.struck();
         // The first one early, so that its end is not what the run waits for.
         if n * plan.stops >= stops * strikes && stops < plan.stops {
             // After one and a half leases the store has given up on it; after three somebody else
@@ -66,15 +61,46 @@ pub(crate) async fn strike_server(ground: &Ground, ledger: &Ledger, plan: Plan) 
     };
     let mut dice = fastrand::Rng::with_seed(plan.jobs + 1);
     let span = load::span(plan.jobs, ground.pace()).mul_f64(0.9);
-    let pace = span / u32::try_from(plan.server_kills.max(1)).expect("not so many");
-    let begun = Instant::now();
-    for n in 0..plan.server_kills {
-        let due = pace * u32::try_from(n).expect("not so many") + pace.mul_f64(dice.f64());
-        sleep(due.saturating_sub(begun.elapsed())).await;
+    let mut pace = Pace::new(span, plan.server_kills);
+    for _ in 0..plan.server_kills {
+        pace.next(&mut dice).await;
         let server = Arc::clone(server);
         ledger.note("server-kill", "-", 0);
         let back = tokio::task::spawn_blocking(move || server.crash());
         back.await.expect("it comes back");
+        pace.struck();
+    }
+}
+
+/// When to strike: at random moments, one in each equal part of a span. Where that was not
+/// possible, as on a disk that stood still for a while, what is late comes at twice the pace, not
+/// all at once.
+struct Pace {
+    part: Duration,
+    /// When the next part begins.
+    next: Instant,
+    earliest: Instant,
+}
+
+impl Pace {
+    fn new(span: Duration, strikes: usize) -> Self {
+        let now = Instant::now();
+        Self {
+            part: span / u32::try_from(strikes.max(1)).expect("not so many"),
+            next: now,
+            earliest: now,
+        }
+    }
+
+    async fn next(&mut self, dice: &mut fastrand::Rng) {
+        let at = self.next + self.part.mul_f64(dice.f64());
+        self.next += self.part;
+        let at = at.max(self.earliest);
+        sleep(at.saturating_duration_since(Instant::now())).await;
+    }
+
+    fn struck(&mut self) {
+        self.earliest = Instant::now() + self.part / 2;
     }
 }
 

@@ -81,9 +81,9 @@ async fn a_finish_in_doubt_is_applied_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_result_the_store_refuses_for_ever_ends_the_attempt_as_an_error() {
-    // All five, then two and three, then one of the two: refused; everything else is taken. Where
-    // they are ended beside a claim, that is refused before.
-    for (world, refusals) in [(World::new(), 3), (World::with_ends_beside(2), 4)] {
+    // All five twice, then two and three, then one of the two: refused; everything else is taken.
+    // Where they are ended beside a claim, that is refused before.
+    for (world, refusals) in [(World::new(), 4), (World::with_ends_beside(2), 5)] {
         let builder = world.dispatcher(registry()).state(Probe::new());
         let _running = builder.default_slots(5).start().await.unwrap();
         let jobs = takes::enqueue_all(&world.jobs, [1_000; 10]).await.unwrap();
@@ -153,41 +153,96 @@ async fn a_recording_goes_on_while_the_loop_waits_after_a_failed_claim() {
     }
 }
 
-/// A bug of a provider costs no end of a job, and no loop.
+/// A bug of a provider costs no claim, no end of a job, and no loop.
 #[tokio::test(start_paused = true)]
 async fn a_call_that_panics_is_a_call_that_fails() {
-    for world in [
-        World::new(),
-        World::with_ends_beside(2),
-        World::with_queue(),
-    ] {
+    for fault in [Fault::Panic, Fault::PanicAfter] {
+        for world in [
+            World::new(),
+            World::with_ends_beside(2),
+            World::with_queue(),
+        ] {
+            let builder = world.dispatcher(registry()).state(Probe::new());
+            let running = builder.default_slots(5).start().await.unwrap();
+            // The second call of each kind, but for those that are the test's own.
+            let plan = move |call, nth| {
+                let own = matches!(call, Call::Create | Call::Get | Call::WaitEnded);
+                if nth == 2 && !own { fault } else { Fault::None }
+            };
+            world.store.faults().plan(plan);
+            if let Some(queue) = &world.queue {
+                queue.faults().plan(plan);
+            }
+            // The longest is renewed, and ends alone.
+            let long = takes::enqueue(&world.jobs, 60_000).await.unwrap();
+            let mut jobs = takes::enqueue_all(&world.jobs, [1_000; 50]).await.unwrap();
+            jobs.push(long);
+            for job in &jobs {
+                job.result().await.unwrap();
+                assert_eq!(world.log.starts(job.id()).len(), 1);
+                assert_eq!(world.job(job.id()).await.errors, 0);
+            }
+            // Each of them ends a wait.
+            for n in 0..4 {
+                let job = echo::enqueue(&world.jobs, n).await.unwrap();
+                assert_eq!(job.result().await.unwrap(), n);
+            }
+            pass(secs(60)).await;
+            let mut called = vec![Call::Finish, Call::Renew, Call::Sweep, Call::Purge];
+            if let Some(queue) = &world.queue {
+                called.push(Call::Claim);
+                for call in [Call::Push, Call::Receive, Call::Ack] {
+                    assert!(queue.faults().count(call) >= 2, "{call:?}");
+                }
+            } else {
+                called.extend([Call::ClaimReady, Call::WaitReady]);
+            }
+            for call in called {
+                assert!(world.store.faults().count(call) >= 2, "{call:?}");
+            }
+            let loops = |what: &What| matches!(what, What::LoopFailed(_));
+            assert_eq!(world.log.count(loops), 0);
+            let health = running.health();
+            assert_eq!((health.unrecorded, health.store_down_for), (0, None));
+        }
+    }
+}
+
+/// One bug may pass; what is refused each time would hold up all others for ever.
+#[tokio::test(start_paused = true)]
+async fn an_end_that_makes_the_store_panic_each_time_is_an_error_of_the_attempt() {
+    for (panics, errors) in [(1, 0), (2, 1)] {
+        let world = World::new();
         let builder = world.dispatcher(registry()).state(Probe::new());
-        let running = builder.default_slots(5).start().await.unwrap();
-        // Each kind of call a dispatcher makes, once.
-        let bugs = |call, nth| {
-            let own = [Call::Create, Call::Get, Call::WaitEnded, Call::Push].contains(&call);
-            assert!(own || nth != 2, "a bug in {call:?}");
-            Fault::None
-        };
-        world.store.faults().plan(bugs);
-        if let Some(queue) = &world.queue {
-            queue.faults().plan(bugs);
-        }
-        let jobs = takes::enqueue_all(&world.jobs, [1_000; 50]).await.unwrap();
-        for job in &jobs {
-            job.result().await.unwrap();
-            assert_eq!(world.log.starts(job.id()).len(), 1);
-        }
+        let _running = builder.default_slots(1).start().await.unwrap();
+        let job = takes::enqueue(&world.jobs, 1_000).await.unwrap();
+        world.log.started(job.id(), 1).await;
+        let mut left = panics;
+        world.store.faults().plan(move |call, _| match call {
+            Call::Finish | Call::FinishAndClaim if left > 0 => {
+                left -= 1;
+                Fault::Panic
+            }
+            _ => Fault::None,
+        });
+        job.result().await.unwrap();
+        assert_eq!(world.job(job.id()).await.errors, errors);
+    }
+}
+
+/// It is not asked again and again without a pause.
+#[tokio::test(start_paused = true)]
+async fn a_wait_that_fails_at_once_begins_again_after_a_pause() {
+    for fault in [Fault::Before, Fault::Panic] {
+        let world = World::new();
+        let _running = world.start(registry(), &Probe::new()).await;
+        pass(secs(1)).await;
+        world.store.faults().always(&[Call::WaitReady], fault);
         pass(secs(60)).await;
-        let told = |part| world.log.count(|what| *what == What::CallPanicked(part));
-        assert!(told(Part::Store) > 1);
-        assert!(told(Part::Queue) > 1 || world.queue.is_none());
-        assert_eq!(
-            world.log.count(|what| matches!(what, What::LoopFailed(_))),
-            0
-        );
-        let health = running.health();
-        assert_eq!((health.unrecorded, health.store_down_for), (0, None));
+        let claims = world.store.faults().count(Call::ClaimReady);
+        assert!(claims < 2_500, "{claims}");
+        let job = echo::enqueue(&world.jobs, 1).await.unwrap();
+        assert_eq!(job.result().await.unwrap(), 1);
     }
 }
 

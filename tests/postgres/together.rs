@@ -1,7 +1,7 @@
 //! Several at once, and waking across processes.
 
 use std::{
-    future::poll_fn,
+    future::{Future, poll_fn},
     pin::pin,
     sync::{
         Arc,
@@ -166,9 +166,9 @@ async fn whoever_waits_for_a_connection_gets_one_while_others_go_on() {
     }
 }
 
-/// Its note that it sleeps has begun, and is not on its mind any more.
+/// Its note that it sleeps is on its way, and nobody polls it any more.
 #[tokio::test]
-async fn a_sleeper_that_nobody_looks_after_keeps_no_connection() {
+async fn a_sleeper_that_nobody_polls_keeps_no_connection() {
     let database = database().await;
     let options = PostgresOptions::from_url(&url(&database)).expect("it is a URL");
     let store = open(&options.connections(1)).await;
@@ -181,13 +181,18 @@ async fn a_sleeper_that_nobody_looks_after_keeps_no_connection() {
     );
     let queues = [Arc::from("default")];
     let mut sleeper = store.wait_ready(&queues);
-    loop {
-        tokio::select! {
-            // That it is listened to, for one.
-            _ = &mut sleeper => sleeper = store.wait_ready(&queues),
-            () = async { while count_at(&server().url(), &notes).await == 0 {} } => break,
+    soon(async {
+        while count_at(&server().url(), &notes).await == 0 {
+            if poll_fn(|cx| Poll::Ready(sleeper.as_mut().poll(cx)))
+                .await
+                .is_ready()
+            {
+                // That it is listened to, for one.
+                sleeper = store.wait_ready(&queues);
+            }
         }
-    }
+    })
+    .await;
     let unlock = raw_sql("ROLLBACK").execute(&mut other);
     unlock.await.expect("it answers");
     store.now().await.expect("there is a connection");

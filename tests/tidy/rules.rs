@@ -53,11 +53,13 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
         "events",
         &["clock", "entropy", "error", "extract", "job", "store"],
     ),
+    ("calls", &["error", "events"]),
     ("extract", &["clock", "error", "job", "transaction"]),
     ("registry", &["error", "job", "extract"]),
     (
         "manager",
         &[
+            "calls",
             "clock",
             "entropy",
             "error",
@@ -74,6 +76,7 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
     (
         "dispatcher",
         &[
+            "calls",
             "clock",
             "entropy",
             "error",

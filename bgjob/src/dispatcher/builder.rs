@@ -231,7 +231,7 @@ impl DispatcherBuilder {
                 .map(|hand| Arc::clone(&hand.queue))
                 .collect();
             // A queue that is down is no reason not to start: it is tried again for ever.
-            if let Err(error) = core.queue_call(queue.ensure(&names)).await {
+            if let Err(error) = core.queue_call(|| queue.ensure(&names)).await {
                 core.queue_state.failed(&error);
             }
         }

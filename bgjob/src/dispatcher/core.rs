@@ -16,7 +16,9 @@ use tokio::{sync::Notify, time::Instant};
 
 use super::{grants::Grants, hand::Hand, middleware::Middleware, unreadable::Unreadable};
 use crate::{
-    Error, JobManager, JobQueue, JobStore, Owner, Registry, Result, entropy,
+    Error, ErrorKind, JobManager, JobQueue, JobStore, Owner, Registry, Result,
+    calls::{contained, within},
+    entropy,
     events::{Breaker, Event, Events, Part, Via},
     extract::{Held, Services},
     job::{ClaimedJob, End, Grant, Serves, Token},
@@ -457,6 +459,31 @@ impl Drop for SuspectTurn {
     fn drop(&mut self) {
         self.0.suspect_asked.store(false, SeqCst);
     }
+}
+
+impl Core {
+    /// A call to the store with an end: what is not answered in time may still have happened.
+    pub(super) async fn store_call<T, F>(&self, call: impl FnOnce() -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        bounded(contained(&self.events, Part::Store, call)).await
+    }
+
+    /// The same to the queue.
+    pub(super) async fn queue_call<T, F>(&self, call: impl FnOnce() -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        bounded(contained(&self.events, Part::Queue, call)).await
+    }
+}
+
+async fn bounded<T>(call: impl Future<Output = Result<T>>) -> Result<T> {
+    within(Config::CALL, call).await.unwrap_or_else(|| {
+        let text = format!("no answer within {:?}", Config::CALL);
+        Err(Error::new(ErrorKind::Timeout, text))
+    })
 }
 
 impl std::fmt::Debug for Core {

@@ -98,7 +98,7 @@ async fn commit(
         return Over::Open(None);
     }
     let (id, token) = (held.job.id, held.job.token);
-    let committed = core.store_call(async {
+    let committed = core.store_call(|| async {
         let statement = core.store.succeed_within(id, token, &result)?;
         let answer = transaction::run(&mut *own, &statement).await?;
         let answer = store::finished(&answer)?;
@@ -111,7 +111,12 @@ async fn commit(
     });
     match committed.await {
         Ok(answer) => {
-            core.store.succeeded_within(id);
+            let tell = || async {
+                core.store.succeeded_within(id);
+                Ok(())
+            };
+            // It is committed, whatever becomes of that.
+            let _ = core.store_call(tell).await;
             Over::Recorded(End::Success(result), answer)
         }
         Err(error) => {

@@ -21,8 +21,10 @@ use super::{
     record::{Recording, check, endings, finish, settle},
 };
 use crate::{
-    Error, Result, entropy,
-    events::Via,
+    Error, Result,
+    calls::contained,
+    entropy,
+    events::{Part, Via},
     extract::Held,
     job::{End, Failure, FailureKind, Grant, Retry, Serves, limits},
     store::{Claimed, Ending, Finished, Want},
@@ -57,13 +59,16 @@ struct Fetch {
     turn: Option<SuspectTurn>,
     /// The last call of `finish` was not answered, so `Lost` may mean that it was applied.
     repeated: bool,
+    /// The last call was refused, as it seemed for a lasting reason. That is believed the second
+    /// time: a bug may pass, and would cost a result.
+    refused: bool,
     recording: Recording,
 }
 
 impl Fetch {
     fn new(core: Arc<Core>) -> Self {
         let scans = core.store.capabilities().ready_scan;
-        let (wait, in_doubt, open, turn, repeated) = (None, None, None, None, false);
+        let (wait, in_doubt, open, turn) = (None, None, None, None);
         Self {
             recording: Recording::new(Arc::clone(&core)),
             core,
@@ -73,7 +78,8 @@ impl Fetch {
             in_doubt,
             open,
             turn,
-            repeated,
+            repeated: false,
+            refused: false,
         }
     }
 
@@ -104,6 +110,7 @@ impl Fetch {
                 let wait = self.core.store_state.failed(&error);
                 self.recording.beside(sleep(wait)).await;
             } else {
+                self.refused = false;
                 self.core.store_state.worked();
             }
         }
@@ -169,17 +176,31 @@ impl Fetch {
     /// Takes notice of new work, also where there is always something else to do.
     async fn hear(&mut self) {
         if let Some(wait) = &mut self.wait
-            && let Poll::Ready(Ok(())) = poll_fn(|cx| Poll::Ready(wait.as_mut().poll(cx))).await
+            && let Poll::Ready(answer) = poll_fn(|cx| Poll::Ready(wait.as_mut().poll(cx))).await
         {
-            self.heard().await;
+            self.wait_over(answer).await;
         }
     }
 
     /// There is new work: wait for the next before asking for this.
-    async fn heard(&mut self) {
+    async fn wait_over(&mut self, answer: Result<()>) {
         self.wait = None;
-        self.begin_wait().await;
-        self.ask_at = Instant::now();
+        match answer {
+            Ok(()) => {
+                self.begin_wait().await;
+                self.ask_at = Instant::now();
+            }
+            Err(error) => self.pause_wait(&error),
+        }
+    }
+
+    /// A wait that failed begins again after a pause.
+    fn pause_wait(&mut self, error: &Error) {
+        let pause = self.core.store_state.failed(error);
+        self.wait = Some(Box::pin(async move {
+            sleep(pause).await;
+            Ok(())
+        }));
     }
 
     /// Begins a wait for new work; what comes after this is not missed.
@@ -191,10 +212,14 @@ impl Fetch {
             .iter()
             .map(|hand| Arc::clone(&hand.queue))
             .collect();
-        let mut wait: Wait =
-            Box::pin(async move { core.store_wait(core.store.wait_ready(&queues)).await });
-        let begun = poll_fn(|cx| Poll::Ready(wait.as_mut().poll(cx))).await;
-        self.wait = begun.is_pending().then_some(wait);
+        let mut wait: Wait = Box::pin(async move {
+            contained(&core.events, Part::Store, || core.store.wait_ready(&queues)).await
+        });
+        match poll_fn(|cx| Poll::Ready(wait.as_mut().poll(cx))).await {
+            Poll::Pending => self.wait = Some(wait),
+            Poll::Ready(Ok(())) => self.wait = None,
+            Poll::Ready(Err(error)) => self.pause_wait(&error),
+        }
     }
 
     /// Sleeps until there is an end, room, new work, a due time or a new phase.
@@ -213,14 +238,7 @@ impl Fetch {
             () = self.core.wake.notified() => {}
             () = self.recording.over() => {}
             answer = wait_for(&mut self.wait) => {
-                match answer {
-                    Ok(()) => self.heard().await,
-                    Err(error) => {
-                        self.wait = None;
-                        let wait = self.core.store_state.failed(&error);
-                        self.recording.beside(sleep(wait)).await;
-                    }
-                }
+                self.wait_over(answer).await;
             }
             () = sleep_until(ask_at) => {}
         }
@@ -247,8 +265,8 @@ impl Fetch {
         let endings = endings(&ends);
         let begun = Instant::now();
         let asked = claims.then(|| self.serves());
-        let send = Self::send(&self.core, &endings, &want, &grant, asked);
-        let send = self.core.store_call(send);
+        let core = &self.core;
+        let send = core.store_call(|| Self::send(core, &endings, &want, &grant, asked));
         match self.recording.beside(send).await {
             Ok((answers, claimed)) => {
                 self.core.tally.note_trip(begun.elapsed());
@@ -270,8 +288,9 @@ impl Fetch {
                 if claims {
                     self.in_doubt = Some((grant, sent));
                 }
-                self.repeated = !ends.is_empty();
-                if error.is_retryable() || ends.is_empty() {
+                self.repeated |= !ends.is_empty();
+                let may_pass = error.is_retryable() || ends.is_empty();
+                if may_pass || !mem::replace(&mut self.refused, true) {
                     self.core.end_again(ends);
                     return Err(error);
                 }
@@ -333,6 +352,8 @@ impl Fetch {
         }
         let tail = ends.split_off(ends.len() / 2);
         let head = Box::pin(self.call(ends, Vec::new())).await;
+        // What the store refused it may have done, these too.
+        self.repeated = true;
         Box::pin(self.call(tail, Vec::new())).await.and(head)
     }
 

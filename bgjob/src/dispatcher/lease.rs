@@ -5,6 +5,7 @@
 //! what its slot can't, because the handler blocks.
 
 use std::{
+    panic::resume_unwind,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
@@ -17,10 +18,13 @@ use tokio::{
 use super::{
     core::{Config, Core, Phase},
     execute::{time_limit, timed_out},
+    record::finish,
 };
 use crate::{
-    CancelReason, entropy,
-    events::Event,
+    CancelReason,
+    calls::contained,
+    entropy,
+    events::{Event, Part},
     extract::Held,
     job::{End, Retry, limits},
     store::{Ending, Held as Renewal, Renewed},
@@ -57,9 +61,13 @@ pub(super) async fn run(core: Arc<Core>) {
                 runtime.block_on(looped(core));
             }
         });
-    match thread {
-        Ok(_) => while over.changed().await.is_ok() {},
-        Err(_) => looped(core).await,
+    let Ok(thread) = thread else {
+        return looped(core).await;
+    };
+    while over.changed().await.is_ok() {}
+    // It is over, so this does not block.
+    if let Err(panic) = thread.join() {
+        resume_unwind(panic);
     }
 }
 
@@ -112,7 +120,9 @@ async fn renew(core: &Core, tracked: &mut [Tracked], age: Duration) {
             })
             .collect();
         let sent = Instant::now();
-        let call = core.store.renew(&renewals, core.config.lease);
+        let lease = core.config.lease;
+        let call = || core.store.renew(&renewals, lease);
+        let call = contained(&core.events, Part::Store, call);
         match timeout(patience(core, batch), call).await {
             Ok(Ok(answers)) => {
                 for (job, answer) in batch.iter_mut().zip(answers) {
@@ -212,7 +222,9 @@ async fn end_stuck(core: &Core, job: &mut Tracked) {
         end: end.clone(),
     };
     // Not for long: the others' leases wait.
-    match timeout(core.config.lease / 15, core.store.finish(&[ending])).await {
+    let finish = || finish(core, std::slice::from_ref(&ending));
+    let finish = contained(&core.events, Part::Store, finish);
+    match timeout(core.config.lease / 15, finish).await {
         Ok(Ok(answers)) => {
             for answer in answers {
                 core.recorded(held, &end, answer, false);

@@ -49,7 +49,7 @@ pub(super) async fn run(core: Arc<Core>) {
 async fn pass(core: &Core, policy: &SweepPolicy) -> Result<()> {
     for _ in 0..BATCHES {
         let swept = core
-            .store_call(core.store.sweep(limits::BATCH, policy))
+            .store_call(|| core.store.sweep(limits::BATCH, policy))
             .await?;
         let full = swept.len() >= limits::BATCH;
         tell(core, swept).await;
@@ -58,7 +58,7 @@ async fn pass(core: &Core, policy: &SweepPolicy) -> Result<()> {
         }
     }
     for _ in 0..BATCHES {
-        let jobs = core.store_call(core.store.purge(limits::BATCH)).await?;
+        let jobs = core.store_call(|| core.store.purge(limits::BATCH)).await?;
         if jobs > 0 {
             core.events.emit(Event::Purged { jobs });
         }

@@ -9,7 +9,6 @@
 //! | `receive` | takes hints from the queue, where there is one, and claims by them |
 //! | `slots` | run one job after the other; `execute` is one attempt |
 //! | `lease` | renews from a thread of its own, fences itself, ends what is stuck |
-//! | `calls` | calls to stores and queues: how long they may take, and their panics |
 //! | `maintain` | sweeps, purges, feels the runtime's pulse |
 //! | `shutdown` | draining, giving back; `signals` are what asks for it |
 //!
@@ -18,7 +17,6 @@
 mod builder;
 #[cfg(feature = "testing")]
 mod by_hand;
-mod calls;
 mod core;
 mod execute;
 mod fetch;

@@ -36,7 +36,7 @@ pub(super) async fn run(core: Arc<Core>) {
                 sleep(core.queue_state.failed(&error)).await;
                 let names: Vec<_> = core.hands.iter().map(|h| Arc::clone(&h.queue)).collect();
                 // A queue that was wiped comes back with nothing: make what is needed again.
-                let _ = core.queue_call(queue.ensure(&names)).await;
+                let _ = core.queue_call(|| queue.ensure(&names)).await;
             }
         }
     }
@@ -52,7 +52,7 @@ async fn round(core: &Arc<Core>, queue: &dyn JobQueue) -> Result<()> {
     }
     let deliveries = tokio::select! {
         biased;
-        answer = core.queue_call(queue.receive(&want, WAIT)) => answer?,
+        answer = core.queue_call(|| queue.receive(&want, WAIT)) => answer?,
         () = core.reached(Phase::Draining) => return Ok(()),
     };
     core.hints_dry.store(deliveries.is_empty(), Relaxed);
@@ -86,7 +86,7 @@ async fn claim(
     let mut tries = 0;
     while core.phase() < Phase::Stopped {
         match core
-            .store_call(core.store.claim(&ids, &grant, &serves))
+            .store_call(|| core.store.claim(&ids, &grant, &serves))
             .await
         {
             Ok(answers) => {
@@ -115,7 +115,7 @@ async fn claim(
     if tries >= TRIES {
         return Ok(());
     }
-    core.queue_call(queue.ack(receipts)).await
+    core.queue_call(|| queue.ack(receipts)).await
 }
 
 fn take_in(core: &Core, answers: Vec<Claim>, hints: usize, sent: Instant) {
@@ -143,5 +143,5 @@ fn take_in(core: &Core, answers: Vec<Claim>, hints: usize, sent: Instant) {
 /// Only a store that fails sends hints back, spread out so that they don't return together.
 async fn give_back(core: &Core, queue: &dyn JobQueue, receipts: &[Receipt]) -> Result<()> {
     let after = Duration::from_secs(1).mul_f64(0.5 + entropy::unit());
-    core.queue_call(queue.nack(receipts, after)).await
+    core.queue_call(|| queue.nack(receipts, after)).await
 }

@@ -61,7 +61,8 @@ impl Recording {
         let core = Arc::clone(&self.core);
         self.call = Some(Box::pin(async move {
             loop {
-                match core.store_call(finish(&core, &endings(&ends))).await {
+                let endings = endings(&ends);
+                match core.store_call(|| finish(&core, &endings)).await {
                     Ok(answers) => settle(&core, &ends, &answers, false).await,
                     Err(error) => {
                         core.end_again(ends);

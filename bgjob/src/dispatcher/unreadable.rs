@@ -29,7 +29,10 @@ impl Core {
     /// Says where the new ones among these are, as far as the store does.
     pub(super) async fn tell_unreadable(&self, ids: &[JobId]) {
         for id in ids.iter().filter(|id| self.unreadable.is_news(**id)) {
-            if let Err(error) = self.store_call(self.store.get(&[*id])).await {
+            if let Err(error) = self
+                .store_call(|| self.store.get(std::slice::from_ref(id)))
+                .await
+            {
                 self.events.emit(Event::Unreadable {
                     id: *id,
                     error: &error,

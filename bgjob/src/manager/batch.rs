@@ -4,8 +4,7 @@
 
 use std::{
     collections::VecDeque,
-    future::{Future, poll_fn},
-    pin::pin,
+    future::poll_fn,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, Ordering::Relaxed},
@@ -18,7 +17,8 @@ use tokio::{sync::oneshot, time::timeout};
 
 use crate::{
     Error, ErrorKind, JobQueue, JobStore, Result,
-    events::{Event, Events},
+    calls::{contained, within},
+    events::{Event, Events, Part},
     job::{Due, NewJob, limits},
     queue::Hint,
     store::Created,
@@ -144,9 +144,13 @@ impl Creates {
     /// One batch: store, then hint. A batch that fails for a lasting reason is halved until the
     /// culprit stands alone.
     async fn create(&self, jobs: &[NewJob]) -> Vec<Result<Created>> {
-        let answer = match within(CREATE, self.store.create(jobs)).await {
+        let create = contained(&self.events, Part::Store, || async {
+            let answers = self.store.create(jobs).await?;
+            assert_eq!(answers.len(), jobs.len(), "a store answers each job");
+            Ok(answers)
+        });
+        let answer = match within(CREATE, create).await {
             Some(Ok(answers)) => {
-                assert_eq!(answers.len(), jobs.len(), "a store answers each job");
                 self.hint(jobs, &answers).await;
                 return answers.into_iter().map(Ok).collect();
             }
@@ -196,7 +200,8 @@ pub(crate) async fn push(queue: &dyn JobQueue, hints: &[Hint], events: &Events) 
     if hints.is_empty() {
         return;
     }
-    let error = match timeout(PUSH, queue.push(hints)).await {
+    let push = contained(events, Part::Queue, || queue.push(hints));
+    let error = match timeout(PUSH, push).await {
         Ok(Ok(())) => return,
         Ok(Err(error)) => error,
         Err(_) => Error::new(
@@ -226,16 +231,6 @@ async fn give_way() {
         Poll::Ready(())
     })
     .await;
-}
-
-/// What a call answers in time. A call that answers at once, as those of stores in memory do, pays
-/// for no timer.
-pub(crate) async fn within<T>(span: Duration, call: impl Future<Output = T>) -> Option<T> {
-    let mut call = pin!(call);
-    match poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx))).await {
-        Poll::Ready(answer) => Some(answer),
-        Poll::Pending => timeout(span, call).await.ok(),
-    }
 }
 
 /// How many of the first jobs fit into one batch; at least one.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-pub(crate) use batch::{push, within};
+pub(crate) use batch::push;
 pub use builder::{Connect, ManagerBuilder};
 pub use enqueue::{Enqueue, EnqueueAll};
 pub use handle::JobHandle;

@@ -201,8 +201,16 @@ impl PostgresStore {
         // Others commit without a word as long as they don't know that anybody sleeps. What they
         // have committed till then is found by who looks once more.
         let listens = self.signals.listens();
-        if listens && self.fall_asleep().await {
-            return;
+        if listens && !self.db.is_known_to_sleep() {
+            tokio::select! {
+                biased;
+                () = &mut woken => return self.rouse(),
+                noted = self.fall_asleep() => {
+                    if noted {
+                        return;
+                    }
+                }
+            }
         }
         let look = match listens {
             _ if self.was_just_roused() => LOOK_AGAIN,
@@ -214,12 +222,10 @@ impl PostgresStore {
         }
     }
 
-    /// As [`Db::fall_asleep`], on a task of its own: who sleeps is not looked after while there is
-    /// something to do, and would keep a connection from those who do it.
+    /// As [`Db::fall_asleep`], on a task of its own: who sleeps is not polled while there is
+    /// something to do, and would keep a connection from those who do it. The task ends as any call
+    /// does, whether it is waited for or not.
     async fn fall_asleep(&self) -> bool {
-        if self.db.is_known_to_sleep() {
-            return false;
-        }
         let db = Arc::clone(&self.db);
         let noted = tokio::spawn(async move { db.fall_asleep().await });
         noted.await.unwrap_or(false)

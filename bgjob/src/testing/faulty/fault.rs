@@ -95,6 +95,10 @@ pub enum Fault {
     After,
     /// It fails for good: trying again is of no use.
     Lasting,
+    /// It panics and did nothing, as a provider with a bug may.
+    Panic,
+    /// It was done, and panics.
+    PanicAfter,
     /// It takes this long to get there, and its answer to come back.
     Slow {
         /// On the way there.
@@ -131,6 +135,8 @@ impl Fault {
             Self::Before => "before",
             Self::After => "after",
             Self::Lasting => "lasting",
+            Self::Panic => "panic",
+            Self::PanicAfter => "panic-after",
             Self::Slow { .. } => "slow",
             Self::Hang => "hang",
             Self::HangAfter => "hang-after",
@@ -154,7 +160,7 @@ impl Fault {
     /// ```
     pub fn fits(self, call: Call) -> bool {
         match self {
-            Self::None | Self::Before | Self::Crash => true,
+            Self::None | Self::Before | Self::Panic | Self::PanicAfter | Self::Crash => true,
             // A wait must begin when it is made.
             Self::Slow { .. }
             | Self::After

@@ -141,6 +141,14 @@ async fn suffer<R: Send + 'static>(
             down()
         }
         Fault::Lasting => Err(Error::new(ErrorKind::Internal, "refused, as planned")),
+        Fault::Panic => panic!("a panic, as planned"),
+        Fault::PanicAfter => {
+            let answer = make().await;
+            panic!(
+                "a panic after {}, as planned",
+                if answer.is_ok() { "it" } else { "an error" }
+            )
+        }
         Fault::Slow { before, after } => {
             sleep(before).await;
             let answer = make().await;

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     JobQueue,
-    error::caught,
+    calls::caught,
     providers::channel::ChannelQueue,
     task::Within,
     testing::{Call, TokioClock},
