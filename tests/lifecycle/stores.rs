@@ -240,7 +240,7 @@ async fn a_wait_that_fails_at_once_begins_again_after_a_pause() {
         world.store.faults().always(&[Call::WaitReady], fault);
         pass(secs(60)).await;
         let claims = world.store.faults().count(Call::ClaimReady);
-        assert!(claims < 2_500, "{claims}");
+        assert!(claims < 150, "{claims}");
         let job = echo::enqueue(&world.jobs, 1).await.unwrap();
         assert_eq!(job.result().await.unwrap(), 1);
     }

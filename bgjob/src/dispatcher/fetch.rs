@@ -194,9 +194,10 @@ impl Fetch {
         }
     }
 
-    /// A wait that failed begins again after a pause.
+    /// A wait that failed begins again after a pause: where all of them fail, and the claims
+    /// between them do not, the log has room for other news.
     fn pause_wait(&mut self, error: &Error) {
-        let pause = self.core.store_state.failed(error);
+        let pause = self.core.store_state.failed(error).max(REPAIR);
         self.wait = Some(Box::pin(async move {
             sleep(pause).await;
             Ok(())
