@@ -52,16 +52,22 @@ pub(crate) fn is_awake() -> bool {
         23 1 kill 99 0
         24 16 start e 0
         25 1 server-kill - 0
-        26 17 start e 0";
+        26 17 start e 0
+        27 1 stop 18 0
+        28 18 start f 0
+        29 19 start f 1
+        30 1 go-on 18 0
+        31 18 start g 0
+        32 20 start g 0";
     let lines: Vec<_> = CRIMES.lines().map(|l| Line::parse(l.trim())).collect();
     let mut judge = Judge::default();
     lines.iter().for_each(|line| judge.hear(line));
     let seen = judge.close();
     let crimes = (seen.start_after_done, seen.double_success, seen.unexplained);
     let causes = (seen.after_kill, seen.after_stop, seen.after_other);
-    crimes == (1, 1, 2)
-        && causes == (1, 1, 4)
-        && seen.explained == 2
+    crimes == (1, 1, 3)
+        && causes == (1, 2, 5)
+        && seen.explained == 3
         && (seen.kills, seen.hits, seen.server_kills) == (3, 2, 1)
         && seen.first == [Duration::from_micros(6)]
 }
@@ -76,7 +82,7 @@ struct Judge<'a> {
     /// Jobs that each process is in the middle of.
     held: HashMap<u32, HashSet<&'a str>>,
     killed: HashMap<u32, Duration>,
-    /// When each process was last stopped.
+    /// Until when each process was stopped, if it was.
     stopped: HashMap<u32, Duration>,
     calm: Span,
     storm: Span,
@@ -126,8 +132,9 @@ impl<'a> Judge<'a> {
             "kill" => self.kill(line),
             "stop" => {
                 self.report.stops += 1;
-                self.stopped.insert(pid(line), line.at);
+                self.stopped.insert(pid(line), Duration::MAX);
             }
+            "go-on" => _ = self.stopped.insert(pid(line), line.at),
             // It explains nothing: who held a job when the server crashed goes on to hold it.
             "server-kill" => self.report.server_kills += 1,
             "storm" => self.has_stormed = true,
@@ -157,8 +164,9 @@ impl<'a> Judge<'a> {
     fn start_again(&mut self, earlier: &Run, line: &Line) {
         let report = &mut self.report;
         let killed = self.killed.get(&earlier.pid);
+        // It is noted before the signal is sent, which takes a moment: it may begin a job in that.
         let stopped = self.stopped.get(&earlier.pid);
-        let stopped = stopped.is_some_and(|at| *at >= earlier.at);
+        let stopped = stopped.is_some_and(|until| *until >= earlier.at);
         if let Some(at) = killed {
             report.after_kill += 1;
             let first = (earlier.crashes, line.n) == (0, 1);
