@@ -68,16 +68,15 @@ struct Fetch {
 impl Fetch {
     fn new(core: Arc<Core>) -> Self {
         let scans = core.store.capabilities().ready_scan;
-        let (wait, in_doubt, open, turn) = (None, None, None, None);
         Self {
             recording: Recording::new(Arc::clone(&core)),
             core,
             scans,
-            wait,
+            wait: None,
             ask_at: Instant::now(),
-            in_doubt,
-            open,
-            turn,
+            in_doubt: None,
+            open: None,
+            turn: None,
             repeated: false,
             refused: false,
         }

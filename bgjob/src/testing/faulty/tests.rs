@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::*;
 use crate::{
     Due, JobId, JobQueue, JobSpec, JobStore, Json, Want,
+    calls::caught,
     job::NewJob,
     providers::{channel::ChannelQueue, memory::MemoryStore},
     queue::Hint,
@@ -33,10 +34,10 @@ async fn create(fault: Fault) -> (Option<bool>, usize) {
     store.faults().once(&[Call::Create], fault);
     let day = Duration::from_secs(86_400);
     let jobs = [new()];
-    let answer = tokio::time::timeout(day, store.create(&jobs)).await;
+    let answer = tokio::time::timeout(day, caught(store.create(&jobs))).await;
     let heard = answer.ok().map(|answer| match answer {
-        Ok(created) => created == [Created::Created],
-        Err(_) => false,
+        Ok(Ok(created)) => created == [Created::Created],
+        Ok(Err(_)) | Err(_) => false,
     });
     let there = store.inner().list(&Filter::default(), None, 9).await;
     (heard, there.expect("memory answers").len())
@@ -53,6 +54,8 @@ async fn a_call_fails_as_planned() {
         (Fault::Before, (Some(false), 0)),
         (Fault::After, (Some(false), 1)),
         (Fault::Lasting, (Some(false), 0)),
+        (Fault::Panic, (Some(false), 0)),
+        (Fault::PanicAfter, (Some(false), 1)),
         (slow, (Some(true), 1)),
         (Fault::Hang, (None, 0)),
         (Fault::HangAfter, (None, 1)),
