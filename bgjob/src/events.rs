@@ -236,24 +236,27 @@ impl Events {
     }
 
     pub(crate) fn emit(&self, event: Event<'_>) {
-        trace(&event);
+        // Who listens may panic: that must not take a slot or a loop down.
+        let _ = catch_unwind(AssertUnwindSafe(|| trace(&event)));
         for listener in &self.listeners {
-            // A listener's panic is its own: it must not take a slot or a loop down.
             let _ = catch_unwind(AssertUnwindSafe(|| listener(&event)));
         }
     }
 
     /// The span of one attempt; everything its handler logs is inside.
     pub(crate) fn span(job: &ClaimedJob) -> Span {
-        tracing::info_span!(
-            target: "bgjob",
-            "job",
-            id = %job.id,
-            name = &*job.spec.name,
-            queue = &*job.spec.queue,
-            attempt = job.errors + 1,
-            fence = job.fence,
-        )
+        let span = || {
+            tracing::info_span!(
+                target: "bgjob",
+                "job",
+                id = %job.id,
+                name = &*job.spec.name,
+                queue = &*job.spec.queue,
+                attempt = job.errors + 1,
+                fence = job.fence,
+            )
+        };
+        catch_unwind(AssertUnwindSafe(span)).unwrap_or_else(|_| Span::none())
     }
 }
 

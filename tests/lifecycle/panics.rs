@@ -1,4 +1,6 @@
-//! Panics of handlers stay inside.
+//! Panics of handlers stay inside, and so do those of who listens.
+
+use tracing::span;
 
 use bgjob::{
     Event, JobState, State, job,
@@ -89,4 +91,42 @@ async fn a_listener_that_panics_costs_nothing_but_what_it_would_have_heard() {
         assert_eq!(job.result_within(secs(10)).await.unwrap(), n);
     }
     let _ = running.shutdown().await;
+}
+
+/// A subscriber of `tracing` that panics whatever it hears of.
+struct Grumpy;
+
+impl tracing::Subscriber for Grumpy {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        panic!("a bad subscriber")
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn event(&self, _: &tracing::Event<'_>) {
+        panic!("a bad subscriber")
+    }
+
+    fn enter(&self, _: &span::Id) {}
+
+    fn exit(&self, _: &span::Id) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_that_panics_costs_nothing_but_its_lines() {
+    let _log = tracing::subscriber::set_default(Grumpy);
+    let world = World::new();
+    let builder = world.dispatcher(jobs::registry()).state(Probe::new());
+    let running = builder.default_slots(1).start().await.unwrap();
+    for n in 0..3 {
+        let job = jobs::echo::enqueue(&world.jobs, n).await.unwrap();
+        assert_eq!(job.result_within(secs(10)).await.unwrap(), n);
+    }
+    assert_eq!(running.shutdown().await.unknown, 0);
 }

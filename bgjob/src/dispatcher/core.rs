@@ -1,9 +1,9 @@
 //! [`Core`]: what all loops of one dispatcher share.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{
             AtomicBool, AtomicU8, AtomicU64, AtomicUsize,
             Ordering::{Relaxed, SeqCst},
@@ -14,7 +14,9 @@ use std::{
 
 use tokio::{sync::Notify, time::Instant};
 
-use super::{grants::Grants, hand::Hand, middleware::Middleware, unreadable::Unreadable};
+use super::{
+    ends::Ends, grants::Grants, hand::Hand, middleware::Middleware, unreadable::Unreadable,
+};
 use crate::{
     Error, ErrorKind, JobManager, JobQueue, JobStore, Owner, Registry, Result,
     calls::{contained, within},
@@ -187,26 +189,6 @@ impl Beats {
         self.start
             .elapsed()
             .saturating_sub(Duration::from_millis(which.load(Relaxed)))
-    }
-}
-
-/// Ends that wait to be recorded.
-#[derive(Debug, Default)]
-pub(super) struct Ends(Mutex<VecDeque<(Arc<Held>, End)>>);
-
-impl Ends {
-    fn lock(&self) -> MutexGuard<'_, VecDeque<(Arc<Held>, End)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn take(&self, n: usize) -> Vec<(Arc<Held>, End)> {
-        let mut ends = self.lock();
-        let n = n.min(ends.len());
-        ends.drain(..n).collect()
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.lock().len()
     }
 }
 
@@ -402,12 +384,7 @@ impl Core {
 
     /// Queues an end to be recorded. Only for who decided it; see [`Held::decide`].
     pub(super) fn end(&self, held: Arc<Held>, end: End) {
-        let first = {
-            let mut ends = self.ends.lock();
-            ends.push_back((held, end));
-            ends.len() == 1
-        };
-        if first {
+        if self.ends.push(held, end) {
             self.wake.notify_one();
         }
     }
@@ -417,14 +394,6 @@ impl Core {
         self.tally.stuck.fetch_add(1, Relaxed);
         self.events.emit(Event::SlotStuck { job: &held.job });
         self.end(Arc::clone(held), end);
-    }
-
-    /// The ends of a batch that was not answered go to the front again.
-    pub(super) fn end_again(&self, batch: Vec<(Arc<Held>, End)>) {
-        let mut ends = self.ends.lock();
-        for end in batch.into_iter().rev() {
-            ends.push_front(end);
-        }
     }
 }
 

@@ -18,14 +18,14 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{
     core::{Core, OpenClaim, Phase, SuspectTurn},
-    record::{Recording, check, endings, finish, settle},
+    ends::{Batch, Ended},
+    record::{Recording, check, finish, settle},
 };
 use crate::{
     Error, Result,
     calls::contained,
     entropy,
     events::{Part, Via},
-    extract::Held,
     job::{End, Failure, FailureKind, Grant, Retry, Serves, limits},
     store::{Claimed, Ending, Finished, Want},
 };
@@ -57,8 +57,6 @@ struct Fetch {
     open: Option<OpenClaim>,
     /// Held from when a suspect is asked for until the store has answered.
     turn: Option<SuspectTurn>,
-    /// The last call of `finish` was not answered, so `Lost` may mean that it was applied.
-    repeated: bool,
     /// The last call was refused, as it seemed for a lasting reason. That is believed the second
     /// time: a bug may pass, and would cost a result.
     refused: bool,
@@ -77,7 +75,6 @@ impl Fetch {
             in_doubt: None,
             open: None,
             turn: None,
-            repeated: false,
             refused: false,
         }
     }
@@ -100,8 +97,9 @@ impl Fetch {
                 Vec::new()
             };
             self.open = (!want.is_empty() || self.in_doubt.is_some()).then_some(open);
-            if self.open.is_some() && !self.repeated && self.recording.is_worth(ends.len()) {
-                self.recording.begin(mem::take(&mut ends));
+            if self.open.is_some() && self.recording.is_worth(&ends) {
+                self.recording
+                    .begin(mem::replace(&mut ends, self.core.ends.none()));
             }
             if ends.is_empty() && self.open.is_none() {
                 self.idle().await;
@@ -116,11 +114,10 @@ impl Fetch {
     }
 
     /// The ends to record now: none while others are on their way.
-    fn ends(&mut self) -> Vec<(Arc<Held>, End)> {
+    fn ends(&self) -> Batch {
         if self.recording.is_open() {
-            return Vec::new();
+            return self.core.ends.none();
         }
-        self.repeated |= self.recording.has_failed();
         self.core.ends.take(limits::BATCH)
     }
 
@@ -249,7 +246,7 @@ impl Fetch {
     }
 
     /// One call: ends, claims, or both.
-    async fn call(&mut self, ends: Vec<(Arc<Held>, End)>, want: Vec<Want>) -> Result<()> {
+    async fn call(&mut self, ends: Batch, want: Vec<Want>) -> Result<()> {
         let (grant, sent) = match self.in_doubt {
             Some((grant, sent)) => (
                 Grant {
@@ -262,7 +259,7 @@ impl Fetch {
         };
         // A claim in doubt is repeated although nothing more is wanted: what it gave is held.
         let claims = !want.is_empty() || grant.repeat;
-        let endings = endings(&ends);
+        let endings = ends.endings();
         let begun = Instant::now();
         let asked = claims.then(|| self.serves());
         let core = &self.core;
@@ -278,9 +275,7 @@ impl Fetch {
                     self.turn = None;
                     self.open = None;
                 }
-                // Without ends this says nothing of those that a recording has failed to record.
-                let repeated = !ends.is_empty() && mem::take(&mut self.repeated);
-                settle(&self.core, &ends, &answers, repeated).await;
+                settle(&self.core, ends, &answers).await;
                 self.core.tell_unreadable(&unreadable).await;
                 Ok(())
             }
@@ -288,10 +283,8 @@ impl Fetch {
                 if claims {
                     self.in_doubt = Some((grant, sent));
                 }
-                self.repeated |= !ends.is_empty();
                 let may_pass = error.is_retryable() || ends.is_empty();
                 if may_pass || !mem::replace(&mut self.refused, true) {
-                    self.core.end_again(ends);
                     return Err(error);
                 }
                 self.halve(ends, error).await
@@ -332,8 +325,8 @@ impl Fetch {
 
     /// The store refuses a batch of ends for a lasting reason: half the batch at a time, until the
     /// culprit stands alone. Its result is dropped then, and the attempt ends as an error.
-    async fn halve(&mut self, mut ends: Vec<(Arc<Held>, End)>, error: Error) -> Result<()> {
-        if let [(held, end)] = ends.as_mut_slice() {
+    async fn halve(&mut self, mut ends: Batch, error: Error) -> Result<()> {
+        if let Some(Ended { held, end, .. }) = ends.single() {
             if matches!(end, End::Success(_)) {
                 let text = format!("the store refuses the result: {error}");
                 let failure = Failure::new(FailureKind::Result, text);
@@ -347,13 +340,10 @@ impl Fetch {
                     retry: Retry::After(wait.unwrap_or(REPAIR)),
                 };
             }
-            self.core.end_again(ends);
             return Err(error);
         }
-        let tail = ends.split_off(ends.len() / 2);
-        let head = Box::pin(self.call(ends, Vec::new())).await;
-        // What the store refused it may have done, these too.
-        self.repeated = true;
+        let [head, tail] = ends.halve();
+        let head = Box::pin(self.call(head, Vec::new())).await;
         Box::pin(self.call(tail, Vec::new())).await.and(head)
     }
 

@@ -5,7 +5,7 @@
 //! | file | what it does |
 //! |---|---|
 //! | `fetch` | records ends and claims from the store, both in batches |
-//! | `record` | how ends are recorded, also many beside a claim |
+//! | `record` | how `ends` are recorded, also many beside a claim |
 //! | `receive` | takes hints from the queue, where there is one, and claims by them |
 //! | `slots` | run one job after the other; `execute` is one attempt |
 //! | `lease` | renews from a thread of its own, fences itself, ends what is stuck |
@@ -18,6 +18,7 @@ mod builder;
 #[cfg(feature = "testing")]
 mod by_hand;
 mod core;
+mod ends;
 mod execute;
 mod fetch;
 mod grants;

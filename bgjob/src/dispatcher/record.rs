@@ -3,13 +3,15 @@
 
 use std::{
     future::{Future, pending, poll_fn},
-    mem,
     pin::{Pin, pin},
     sync::{Arc, atomic::Ordering::Relaxed},
     task::{Context, Poll},
 };
 
-use super::core::{Core, Phase};
+use super::{
+    core::{Core, Phase},
+    ends::{Batch, Ended},
+};
 use crate::{
     Result,
     events::Event,
@@ -31,7 +33,6 @@ pub(super) struct Recording {
     /// So many ends are worth a call of their own; `None`: no number is.
     worth: Option<usize>,
     call: Option<Call>,
-    failed: bool,
 }
 
 impl Recording {
@@ -41,7 +42,6 @@ impl Recording {
             core,
             worth,
             call: None,
-            failed: false,
         }
     }
 
@@ -50,36 +50,27 @@ impl Recording {
         self.call.is_some()
     }
 
-    pub(super) fn is_worth(&self, ends: usize) -> bool {
-        self.worth.is_some_and(|worth| ends >= worth.max(1))
+    /// Whether these are worth a call of their own. Not where one has failed to record them: it is
+    /// the loop that finds out which of them the store refuses.
+    pub(super) fn is_worth(&self, ends: &Batch) -> bool {
+        self.worth.is_some_and(|worth| ends.len() >= worth.max(1)) && !ends.is_repeated()
     }
 
-    /// Sends a call, once none is on its way, and more while there are full batches to send. Ends
-    /// that are not recorded go to the front again.
-    pub(super) fn begin(&mut self, mut ends: Vec<(Arc<Held>, End)>) {
+    /// Sends a call, once none is on its way, and more while there are full batches to send.
+    pub(super) fn begin(&mut self, mut ends: Batch) {
         assert!(self.call.is_none(), "what is on its way would be dropped");
         let core = Arc::clone(&self.core);
         self.call = Some(Box::pin(async move {
             loop {
-                let endings = endings(&ends);
-                match core.store_call(|| finish(&core, &endings)).await {
-                    Ok(answers) => settle(&core, &ends, &answers, false).await,
-                    Err(error) => {
-                        core.end_again(ends);
-                        return Err(error);
-                    }
-                }
+                let endings = ends.endings();
+                let answers = core.store_call(|| finish(&core, &endings)).await?;
+                settle(&core, ends, &answers).await;
                 if core.ends.len() < FULL {
                     return Ok(());
                 }
                 ends = core.ends.take(limits::BATCH);
             }
         }));
-    }
-
-    /// Whether a call has failed since this was last asked: what it was to do may have happened.
-    pub(super) fn has_failed(&mut self) -> bool {
-        mem::take(&mut self.failed)
     }
 
     /// Returns when the call on its way is over; never where there is none. Cancel-safe.
@@ -108,11 +99,8 @@ impl Recording {
         self.call = None;
         match answer {
             Ok(()) => self.core.store_state.worked(),
-            Err(error) => {
-                self.failed = true;
-                // The next call waits, if that fails too.
-                self.core.store_state.failed(&error);
-            }
+            // The next call waits, if that fails too.
+            Err(error) => _ = self.core.store_state.failed(&error),
         }
         Poll::Ready(Some(()))
     }
@@ -131,26 +119,24 @@ pub(super) fn check(endings: &[Ending], answers: &[Finished]) {
 }
 
 /// Takes in what the store answered to ends.
-pub(super) async fn settle(
-    core: &Core,
-    ends: &[(Arc<Held>, End)],
-    answers: &[Finished],
-    repeated: bool,
-) {
-    for ((held, end), answer) in ends.iter().zip(answers) {
-        core.recorded(held, end, *answer, repeated);
+pub(super) async fn settle(core: &Core, ends: Batch, answers: &[Finished]) {
+    let ends = ends.answered();
+    for (ended, answer) in ends.iter().zip(answers) {
+        core.recorded(&ended.held, &ended.end, *answer, ended.repeated);
     }
-    hint(core, ends).await;
+    hint(core, &ends).await;
 }
 
 /// Says of what was given back that it is there, so that it need not wait for the sweeper.
-async fn hint(core: &Core, ends: &[(Arc<Held>, End)]) {
+async fn hint(core: &Core, ends: &[Ended]) {
     let Some(queue) = &core.queue else {
         return;
     };
-    let given_back = ends.iter().filter(|(_, end)| matches!(end, End::Release));
+    let given_back = ends
+        .iter()
+        .filter(|ended| matches!(ended.end, End::Release));
     let hints: Vec<_> = given_back
-        .map(|(held, _)| Hint {
+        .map(|Ended { held, .. }| Hint {
             id: held.job.id,
             queue: Arc::clone(&held.job.spec.queue),
             priority: held.job.spec.priority,
@@ -174,14 +160,4 @@ impl Core {
             self.tally.drained.fetch_add(1, Relaxed);
         }
     }
-}
-
-/// Ends as a store takes them.
-pub(super) fn endings(ends: &[(Arc<Held>, End)]) -> Vec<Ending> {
-    let ending = |(held, end): &(Arc<Held>, End)| Ending {
-        id: held.job.id,
-        token: held.job.token,
-        end: end.clone(),
-    };
-    ends.iter().map(ending).collect()
 }

@@ -1,0 +1,200 @@
+//! [`Ends`]: attempts that are over and that the store has yet to be told of.
+
+use std::{
+    collections::VecDeque,
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use crate::{extract::Held, job::End, store::Ending};
+
+/// An attempt that is over, until the store has answered to that.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) held: Arc<Held>,
+    pub(super) end: End,
+    /// It was sent before and not answered: that it is lost may mean that it was recorded then.
+    pub(super) repeated: bool,
+}
+
+/// What waits to be recorded, in order.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Ends(Arc<Mutex<VecDeque<Ended>>>);
+
+impl Ends {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Ended>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Answers whether nothing else waits.
+    pub(super) fn push(&self, held: Arc<Held>, end: End) -> bool {
+        let mut ends = self.lock();
+        ends.push_back(Ended {
+            held,
+            end,
+            repeated: false,
+        });
+        ends.len() == 1
+    }
+
+    /// The first of them, so many at most.
+    pub(super) fn take(&self, n: usize) -> Batch {
+        let mut ends = self.lock();
+        let n = n.min(ends.len());
+        Batch {
+            ends: ends.drain(..n).collect(),
+            home: self.clone(),
+        }
+    }
+
+    /// None of them.
+    pub(super) fn none(&self) -> Batch {
+        Batch {
+            ends: Vec::new(),
+            home: self.clone(),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.lock().len()
+    }
+}
+
+/// Ends on their way to the store. Dropped without an answer, in whatever way, they go to the
+/// front again.
+#[derive(Debug)]
+pub(super) struct Batch {
+    ends: Vec<Ended>,
+    home: Ends,
+}
+
+impl Batch {
+    pub(super) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// Whether some were sent before.
+    pub(super) fn is_repeated(&self) -> bool {
+        self.ends.iter().any(|ended| ended.repeated)
+    }
+
+    /// As a store takes them.
+    pub(super) fn endings(&self) -> Vec<Ending> {
+        let ending = |Ended { held, end, .. }: &Ended| Ending {
+            id: held.job.id,
+            token: held.job.token,
+            end: end.clone(),
+        };
+        self.ends.iter().map(ending).collect()
+    }
+
+    /// The only one.
+    pub(super) fn single(&mut self) -> Option<&mut Ended> {
+        match self.ends.as_mut_slice() {
+            [ended] => Some(ended),
+            _ => None,
+        }
+    }
+
+    /// The halves of what was sent.
+    pub(super) fn halve(mut self) -> [Self; 2] {
+        self.note_sent();
+        let tail = Self {
+            ends: self.ends.split_off(self.ends.len() / 2),
+            home: self.home.clone(),
+        };
+        [self, tail]
+    }
+
+    /// They have been answered.
+    pub(super) fn answered(mut self) -> Vec<Ended> {
+        mem::take(&mut self.ends)
+    }
+
+    fn note_sent(&mut self) {
+        for ended in &mut self.ends {
+            ended.repeated = true;
+        }
+    }
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        self.note_sent();
+        let mut home = self.home.lock();
+        for ended in self.ends.drain(..).rev() {
+            home.push_front(ended);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::{
+        JobId, JobSpec, Json, Timestamp,
+        extract::Services,
+        job::{ClaimedJob, Token},
+    };
+
+    /// An end that is known by its job's fence.
+    fn push(ends: &Ends, fence: u64) -> bool {
+        let job = ClaimedJob {
+            id: JobId::new(),
+            spec: Arc::new(JobSpec::new("a", Json::null())),
+            token: Token::random(),
+            fence,
+            epoch: 0,
+            errors: 0,
+            crashes: 0,
+            created_at: Timestamp::MIN,
+            due_at: Timestamp::MIN,
+            deadline_at: None,
+            claimed_at: Timestamp::MIN,
+        };
+        let held = Held::new(job, Arc::new(Services::default()), Instant::now());
+        ends.push(Arc::new(held), End::Release)
+    }
+
+    /// Takes all, as answered: each with whether it is repeated.
+    fn drain(ends: &Ends) -> Vec<(u64, bool)> {
+        let all = ends.take(ends.len()).answered();
+        all.iter()
+            .map(|ended| (ended.held.job.fence, ended.repeated))
+            .collect()
+    }
+
+    #[test]
+    fn what_was_not_answered_goes_to_the_front_again_and_is_known() {
+        let ends = Ends::default();
+        assert!(push(&ends, 1), "nothing else waits");
+        assert!(!push(&ends, 2) && !push(&ends, 3));
+        let batch = ends.take(2);
+        assert!(!push(&ends, 4) && !batch.is_repeated());
+        drop(batch);
+        assert!(ends.take(3).is_repeated() && !ends.none().is_repeated());
+        let expected = [(1, true), (2, true), (3, true), (4, false)];
+        assert_eq!(drain(&ends), expected);
+        assert_eq!(drain(&ends), [], "what was answered does not come again");
+    }
+
+    #[test]
+    fn of_what_was_refused_each_half_may_have_been_recorded() {
+        let ends = Ends::default();
+        for n in 1..=3 {
+            push(&ends, n);
+        }
+        let [mut head, tail] = ends.take(3).halve();
+        assert!(head.single().is_some_and(|ended| ended.repeated));
+        assert!(tail.is_repeated() && (head.len(), tail.len()) == (1, 2));
+        drop(tail);
+        drop(head);
+        assert_eq!(drain(&ends), [(1, true), (2, true), (3, true)]);
+    }
+}
