@@ -9,8 +9,12 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     env,
+    future::{Future, poll_fn},
     ops::Range,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
     sync::{Arc, Mutex},
+    task::Poll,
     time::Duration,
 };
 
@@ -188,29 +192,43 @@ async fn operate(jobs: JobManager, mut dice: Rng, acked: Acked) {
         let Some(id) = chosen else { continue };
         // Refusals and errors are answers too: a person would look again.
         let later = Due::After(secs(dice.u64(..300)));
-        let _ = match dice.u8(..11) {
-            0 => jobs.cancel(id).await.map(drop),
-            1 => jobs.requeue(id).await,
-            2 => jobs.reschedule(id, later).await,
-            3 => match jobs.get(id).await {
-                Ok(Some(job)) => jobs.edit(&job, &plain()).await,
-                answer => answer.map(drop),
-            },
-            4 => {
-                acked.lock().unwrap().remove(&id);
-                jobs.delete(id).await
+        let act = dice.u8(..11);
+        if act == 4 {
+            acked.lock().unwrap().remove(&id);
+        }
+        let act = async {
+            match act {
+                0 => jobs.cancel(id).await.map(drop),
+                1 => jobs.requeue(id).await,
+                2 => jobs.reschedule(id, later).await,
+                3 => match jobs.get(id).await {
+                    Ok(Some(job)) => jobs.edit(&job, &plain()).await,
+                    answer => answer.map(drop),
+                },
+                4 => jobs.delete(id).await,
+                5 => jobs.list().queue("kept").limit(10).await.map(drop),
+                6 => jobs.counts().await.map(drop),
+                7 => jobs.store().now().await.map(drop),
+                8 => jobs.purge().await.map(drop),
+                9 => match jobs.queue() {
+                    Some(queue) => queue.depth("kept").await.map(drop),
+                    None => Ok(()),
+                },
+                _ => jobs.handle::<()>(id).result_within(secs(20)).await,
             }
-            5 => jobs.list().queue("kept").limit(10).await.map(drop),
-            6 => jobs.counts().await.map(drop),
-            7 => jobs.store().now().await.map(drop),
-            8 => jobs.purge().await.map(drop),
-            9 => match jobs.queue() {
-                Some(queue) => queue.depth("kept").await.map(drop),
-                None => Ok(()),
-            },
-            _ => jobs.handle::<()>(id).result_within(secs(20)).await,
         };
+        survive(act).await;
     }
+}
+
+/// Whatever it answers; a panic, as a provider with a bug may answer, is no end of the world either.
+async fn survive(act: impl Future) {
+    let mut act = pin!(act);
+    poll_fn(|cx| {
+        let poll = AssertUnwindSafe(|| act.as_mut().poll(cx));
+        catch_unwind(poll).map_or(Poll::Ready(()), |poll| poll.map(drop))
+    })
+    .await;
 }
 
 /// What is asked of an hour, besides the protocol's own rules.
@@ -353,6 +371,9 @@ pub(crate) fn missed(hits: &BTreeMap<(&'static str, Call), u64>, calls: &[&[Call
     let faults = [
         Fault::Before,
         Fault::After,
+        Fault::Lasting,
+        Fault::Panic,
+        Fault::PanicAfter,
         slow,
         Fault::Hang,
         Fault::HangAfter,

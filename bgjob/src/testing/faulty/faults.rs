@@ -170,6 +170,9 @@ impl fmt::Debug for Faults {
 pub struct Rates {
     pub before: f64,
     pub after: f64,
+    pub lasting: f64,
+    pub panic: f64,
+    pub panic_after: f64,
     pub slow: f64,
     pub hang: f64,
     pub hang_after: f64,
@@ -192,6 +195,9 @@ impl Default for Rates {
         Self {
             before: 0.0,
             after: 0.0,
+            lasting: 0.0,
+            panic: 0.0,
+            panic_after: 0.0,
             slow: 0.0,
             hang: 0.0,
             hang_after: 0.0,
@@ -219,6 +225,9 @@ impl Rates {
         let each = [
             (Fault::Before, self.before),
             (Fault::After, self.after),
+            (Fault::Lasting, self.lasting),
+            (Fault::Panic, self.panic),
+            (Fault::PanicAfter, self.panic_after),
             (Fault::Hang, self.hang),
             (Fault::HangAfter, self.hang_after),
             (Fault::Twice, self.twice),
@@ -247,6 +256,9 @@ impl fmt::Display for Rates {
         let each = [
             ("before", self.before),
             ("after", self.after),
+            ("lasting", self.lasting),
+            ("panic", self.panic),
+            ("panic-after", self.panic_after),
             ("slow", self.slow),
             ("hang", self.hang),
             ("hang-after", self.hang_after),

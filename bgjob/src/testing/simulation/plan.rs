@@ -131,7 +131,8 @@ impl Outage {
 }
 
 /// Each fault is there in every other run only (what always goes wrong hides what seldom does).
-fn some_rates(dice: &mut Rng, most: f64, deaths: bool) -> Rates {
+/// The hard ones are those that a job's attempts or the caller's process are lost to.
+fn some_rates(dice: &mut Rng, most: f64, hard: bool) -> Rates {
     let mut rate = |share: f64| {
         if dice.bool() {
             most * share * dice.f64()
@@ -146,8 +147,11 @@ fn some_rates(dice: &mut Rng, most: f64, deaths: bool) -> Rates {
         hang_after: rate(0.2),
         twice: rate(1.0),
         late: rate(0.5),
-        crash: if deaths { rate(0.2) } else { 0.0 },
-        crash_after: if deaths { rate(0.2) } else { 0.0 },
+        crash: if hard { rate(0.2) } else { 0.0 },
+        crash_after: if hard { rate(0.2) } else { 0.0 },
+        lasting: if hard { rate(0.2) } else { 0.0 },
+        panic: if hard { rate(0.2) } else { 0.0 },
+        panic_after: if hard { rate(0.2) } else { 0.0 },
         lost: rate(2.0),
         reorder: rate(2.0),
         wipe: rate(0.2),

@@ -242,7 +242,7 @@ pub(super) fn listener(
             }
             Event::Expired { id } => note(format_args!("{} is too late", Short(*id))),
             Event::LoopFailed { name } => world.broken(format!("the loop {name} panicked")),
-            Event::CallPanicked { part } => world.broken(format!("a call to the {part} panicked")),
+            Event::CallPanicked { part } => world.panicked(*part),
             _ => {}
         }
     }

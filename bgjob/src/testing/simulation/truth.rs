@@ -86,8 +86,10 @@ impl Truth {
             None | Some(Some(Body::Gone { .. } | Body::Void { .. })) => None,
         };
         let mut seen = self.seen();
-        let cause = Cause::told_by(seen.jobs.get(&id).map(|known| &known.job), job.as_ref());
-        seen.change(id, job, &cause, now + self.slack);
+        let now = now + self.slack;
+        let known = seen.jobs.get(&id).map(|known| &known.job);
+        let cause = Cause::told_by(known, job.as_ref(), now);
+        seen.change(id, job, &cause, now);
     }
 
     /// What may have been purged: a call of purge does not say.
@@ -96,6 +98,14 @@ impl Truth {
         let jobs = seen.jobs.iter();
         let old = jobs.filter(|(_, known)| transition::is_purgeable(&known.job, now));
         old.map(|(id, _)| *id).collect()
+    }
+
+    /// The jobs that are not over.
+    pub(super) fn live(&self) -> Vec<JobId> {
+        let seen = self.seen();
+        let jobs = seen.jobs.iter();
+        let live = jobs.filter(|(_, known)| !known.job.state().is_terminal());
+        live.map(|(id, _)| *id).collect()
     }
 
     /// What is known now.

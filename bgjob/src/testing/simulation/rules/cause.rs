@@ -2,9 +2,13 @@
 
 use std::{fmt, time::Duration};
 
+use super::too_late;
 use crate::{
-    Job,
-    job::{End, Failure, FailureKind, Json, Phase, Retry, State, Token, transition::Operation},
+    Job, Timestamp,
+    job::{
+        Due, End, Failure, FailureKind, How, Json, Phase, Retry, State, Token,
+        transition::Operation,
+    },
     store::{Ending, Finished},
 };
 
@@ -40,16 +44,13 @@ impl Cause {
     pub(in crate::testing::simulation) fn told_by(
         before: Option<&Job>,
         after: Option<&Job>,
+        now: Timestamp,
     ) -> Self {
         let Some(before) = before else {
             return Self::Create;
         };
         let Some(after) = after else {
-            return if before.state().is_terminal() {
-                Self::Operate(Operation::Delete)
-            } else {
-                Self::Sweep
-            };
+            return Self::told_by_the_end(before, now);
         };
         match (&before.phase, &after.phase) {
             (Phase::Running(_), Phase::Running(_)) => Self::Renew,
@@ -63,7 +64,29 @@ impl Cause {
                 Self::Finish(ending, Finished::Applied(after.state()))
             }
             (_, Phase::Running(hold)) => Self::Claim(hold.token),
+            (Phase::Ready { .. }, Phase::Ended(end)) if end.how == How::Cancelled => {
+                Self::Operate(Operation::Cancel)
+            }
+            (Phase::Ready { .. }, Phase::Ended(_)) => Self::Sweep,
+            (Phase::Ended(_), Phase::Ready { .. }) => Self::Operate(Operation::Requeue(Due::Now)),
             _ => Self::Renew,
+        }
+    }
+
+    /// The same of a job that has gone.
+    fn told_by_the_end(before: &Job, now: Timestamp) -> Self {
+        match &before.phase {
+            Phase::Ended(_) => Self::Operate(Operation::Delete),
+            Phase::Running(hold) => {
+                let ending = Ending {
+                    id: before.id,
+                    token: hold.token,
+                    end: End::Release,
+                };
+                Self::Finish(ending, Finished::Applied(State::Succeeded))
+            }
+            Phase::Ready { .. } if too_late(before, now) => Self::Sweep,
+            Phase::Ready { .. } => Self::Operate(Operation::Cancel),
         }
     }
 }
@@ -72,7 +95,7 @@ impl Cause {
 fn end(before: &Job, after: &Job) -> End {
     match after.state() {
         State::Succeeded => End::Success(Json::null()),
-        State::Ready if after.errors == before.errors => End::Release,
+        _ if after.errors == before.errors => End::Release,
         _ => End::Error {
             failure: Failure::new(FailureKind::Error, "it failed"),
             retry: Retry::After(Duration::ZERO),

@@ -20,7 +20,6 @@ pub(super) struct Known {
     /// Of this epoch: grants, and those of them that cost nothing.
     starts: u32,
     free: u32,
-    succeeded: bool,
 }
 
 impl Known {
@@ -29,7 +28,6 @@ impl Known {
             job,
             starts: 0,
             free: 0,
-            succeeded: false,
         }
     }
 }
@@ -47,13 +45,13 @@ pub(super) fn change(
             (Cause::Create, State::Ready) => Ok(Some(Known::new(job))),
             (_, state) => Err(format!("a job is {state} that nobody had created")),
         },
-        (Some(known), None) => gone(known, cause, now).map(|()| None),
+        (Some(known), None) => gone(&known, cause, now).map(|()| None),
         (Some(known), Some(job)) => went_on(known, job, cause, now).map(Some),
     }
 }
 
 /// S1: only what has ended may go.
-fn gone(mut known: Known, cause: &Cause, now: Timestamp) -> Result<(), String> {
+fn gone(known: &Known, cause: &Cause, now: Timestamp) -> Result<(), String> {
     match cause {
         Cause::Purge if transition::is_purgeable(&known.job, now) => Ok(()),
         Cause::Operate(Operation::Delete) if known.job.state().is_terminal() => Ok(()),
@@ -61,11 +59,10 @@ fn gone(mut known: Known, cause: &Cause, now: Timestamp) -> Result<(), String> {
         _ if !known.job.spec.retain.is_zero() => {
             Err(format!("S1: it went while it was {}", known.job.state()))
         }
-        Cause::Finish(ending, _) => {
-            check_holder(&known.job, ending.token)?;
-            check_success(&mut known, &ending.end)
-        }
-        Cause::Sweep | Cause::Operate(Operation::Cancel) => Ok(()),
+        Cause::Finish(ending, _) => check_holder(&known.job, ending.token),
+        Cause::Sweep if too_late(&known.job, now) => Ok(()),
+        Cause::Sweep => check_revoked(&known.job, now),
+        Cause::Operate(Operation::Cancel) if known.job.state() == State::Ready => Ok(()),
         _ => Err(format!("S1: it went while it was {}", known.job.state())),
     }
 }
@@ -75,17 +72,18 @@ fn went_on(mut known: Known, job: Job, cause: &Cause, now: Timestamp) -> Result<
     match (known.job.state(), job.state()) {
         (Ready, Ready) if job.fence == known.job.fence => {}
         (Ready, Running) => start(&mut known, &job, cause, now)?,
-        (Ready, State::Dead | State::Cancelled) => {}
+        (Ready, State::Dead) if matches!(cause, Cause::Sweep) && too_late(&known.job, now) => {}
+        (Ready, State::Cancelled) if matches!(cause, Cause::Operate(Operation::Cancel)) => {}
         (Running, Running) => {
             if holder(&known.job) != holder(&job) {
                 return Err("S5: a grant was taken over by another".to_owned());
             }
         }
         (Running, _) => end(&mut known, &job, cause, now)?,
-        (before, Ready) if before.is_terminal() && job.epoch == known.job.epoch + 1 => {
-            (known.starts, known.free, known.succeeded) = (0, 0, false);
+        (before, Ready) if before.is_terminal() && is_requeued(&known.job, &job, cause) => {
+            (known.starts, known.free) = (0, 0);
         }
-        (before, after) if before.is_terminal() && before == after => {}
+        (before, _) if before.is_terminal() && known.job.phase == job.phase => {}
         (before, after) => return Err(format!("S2: from {before} to {after}")),
     }
     known.job = job;
@@ -128,18 +126,64 @@ fn end(known: &mut Known, job: &Job, cause: &Cause, now: Timestamp) -> Result<()
             if matches!(ending.end, End::Release | End::Snooze(_)) {
                 known.free += 1;
             }
-            check_success(known, &ending.end)
+            check_end(&known.job, job, &ending.end)
         }
-        Cause::Sweep => match &known.job.phase {
-            Phase::Running(hold)
-                if hold.lease_until < now && job.crashes == known.job.crashes + 1 =>
-            {
-                Ok(())
-            }
-            _ => Err("it was revoked though its lease held".to_owned()),
-        },
+        Cause::Sweep if job.crashes == known.job.crashes + 1 => check_revoked(&known.job, now),
         _ => Err("S5: its grant ended, and not by its holder".to_owned()),
     }
+}
+
+/// What became of the job is what its holder said: a success that leaves it alive could be one of
+/// two (S3), an error that is not counted one of any number (S6).
+fn check_end(before: &Job, after: &Job, end: &End) -> Result<(), String> {
+    let counted = after.errors - before.errors;
+    let (rule, fits) = match (end, after.state()) {
+        (_, State::Cancelled) => ("S2", is_asked_to_end(before)),
+        (End::Success(_), state) => ("S3", state == State::Succeeded),
+        (End::Error { .. }, State::Dead) => ("S6", counted == 1),
+        (End::Error { .. }, State::Ready) => (
+            "S6",
+            counted == 1 && after.errors < before.spec.max_attempts,
+        ),
+        (End::Release | End::Snooze(_), State::Ready) => ("S2", counted == 0),
+        _ => ("S2", false),
+    };
+    if fits {
+        return Ok(());
+    }
+    let said = match end {
+        End::Success(_) => "a success",
+        End::Error { .. } => "an error",
+        End::Release => "a release",
+        End::Snooze(_) => "a snooze",
+    };
+    let state = after.state();
+    Err(format!(
+        "{rule}: after {said} it is {state}, with {counted} errors more"
+    ))
+}
+
+/// A lease has run out before its job is taken from who holds it.
+fn check_revoked(job: &Job, now: Timestamp) -> Result<(), String> {
+    match &job.phase {
+        Phase::Running(hold) if hold.lease_until < now => Ok(()),
+        Phase::Running(_) => Err("it was revoked though its lease held".to_owned()),
+        Phase::Ready { .. } | Phase::Ended(_) => Err("S2: it ended before its time".to_owned()),
+    }
+}
+
+/// Whether it has waited longer than it may.
+fn too_late(job: &Job, now: Timestamp) -> bool {
+    let limits = [job.expires_at, job.deadline_at];
+    limits.into_iter().flatten().any(|limit| limit <= now)
+}
+
+fn is_requeued(before: &Job, after: &Job, cause: &Cause) -> bool {
+    matches!(cause, Cause::Operate(Operation::Requeue(_))) && after.epoch == before.epoch + 1
+}
+
+fn is_asked_to_end(job: &Job) -> bool {
+    matches!(&job.phase, Phase::Running(hold) if hold.cancel)
 }
 
 fn check_holder(job: &Job, token: Token) -> Result<(), String> {
@@ -155,17 +199,6 @@ pub(super) fn holder(job: &Job) -> Option<Token> {
         Phase::Running(hold) => Some(hold.token),
         Phase::Ready { .. } | Phase::Ended(_) => None,
     }
-}
-
-fn check_success(known: &mut Known, end: &End) -> Result<(), String> {
-    if !matches!(end, End::Success(_)) {
-        return Ok(());
-    }
-    if known.succeeded {
-        return Err("S3: it succeeded twice".to_owned());
-    }
-    known.succeeded = true;
-    Ok(())
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use super::*;
 use crate::{
     JobId, JobSpec, Json, Owner,
+    job::{DeadReason, Ended, Failure, FailureKind, How},
     job::{Due, Grant, NewJob, Retry, Serves, transition::SweepPolicy},
-    job::{Failure, FailureKind},
     store::{Ending, Finished},
 };
 
@@ -151,30 +151,18 @@ fn s2_what_is_over_stays_over() {
 
 #[test]
 fn s3_one_success_an_epoch() {
-    // A store that forgets the end of a job that is not kept, and runs it again.
+    // A store that says that a success is recorded, and leaves the job for another.
     let job = ready(|_| {});
     let first = claimed(job.clone(), 1, T0);
     let mut again = first.clone();
     again.phase = job.phase.clone();
-    let second = claimed(again.clone(), 2, T0);
-    let over = finished(second.clone(), 2, &success());
-    check(
-        "S3",
-        vec![
-            (Some(job), Cause::Create),
-            (Some(first), Cause::Claim(token(1))),
-            // The success is said to be applied, and the job waits.
-            (
-                Some(again),
-                by(1, success(), Finished::Applied(State::Succeeded)),
-            ),
-            (Some(second), Cause::Claim(token(2))),
-            (
-                Some(over),
-                by(2, success(), Finished::Applied(State::Succeeded)),
-            ),
-        ],
-    );
+    let lie = by(1, success(), Finished::Applied(State::Succeeded));
+    let life = vec![
+        (Some(job), Cause::Create),
+        (Some(first), Cause::Claim(token(1))),
+        (Some(again), lie),
+    ];
+    check("S3", life);
 }
 
 #[test]
@@ -200,19 +188,40 @@ fn s5_only_the_holder_ends_a_grant() {
 
 #[test]
 fn s6_starts_are_bounded() {
-    let mut job = ready(|spec| (spec.max_attempts, spec.max_crashes) = (1, 1));
-    let mut life = vec![(Some(job.clone()), Cause::Create)];
-    for n in 1..=2 {
-        let held = claimed(job.clone(), n, T0);
-        life.push((Some(held.clone()), Cause::Claim(token(n))));
-        // A store that counts no errors.
-        job = finished(held, n, &End::Release);
-        life.push((
-            Some(job.clone()),
-            by(n, error(), Finished::Applied(State::Ready)),
-        ));
+    let job = ready(|spec| (spec.max_attempts, spec.max_crashes) = (1, 1));
+    let first = claimed(job.clone(), 1, T0);
+    let until = |last: Vec<(Option<Job>, Cause)>| {
+        let mut life = vec![
+            (Some(job.clone()), Cause::Create),
+            (Some(first.clone()), Cause::Claim(token(1))),
+        ];
+        life.extend(last);
+        life
+    };
+    // A store that counts no errors.
+    let failed = by(1, error(), Finished::Applied(State::Ready));
+    let uncounted = finished(first.clone(), 1, &End::Release);
+    check("S6", until(vec![(Some(uncounted.clone()), failed)]));
+    // One that counts them, and knows no limit.
+    let failed = by(1, error(), Finished::Applied(State::Ready));
+    let mut counted = uncounted.clone();
+    counted.errors = 1;
+    check("S6", until(vec![(Some(counted), failed)]));
+    // One that knows no limit to crashes.
+    let mut crashed = uncounted;
+    crashed.crashes = 1;
+    let again = claimed(crashed.clone(), 2, T0);
+    let late = T0 + 2 * LEASE;
+    let mut known = None;
+    for (job, cause, now) in [
+        (job.clone(), Cause::Create, T0),
+        (first.clone(), Cause::Claim(token(1)), T0),
+        (crashed, Cause::Sweep, late),
+    ] {
+        known = change(known, Some(job), &cause, now).expect("the rules bear that");
     }
-    check("S6", life);
+    let said = change(known, Some(again), &Cause::Claim(token(2)), late);
+    assert!(said.is_err_and(|said| said.starts_with("S6")));
 }
 
 #[test]
@@ -247,6 +256,61 @@ fn a_lease_that_holds_is_not_revoked() {
 }
 
 #[test]
+fn who_waits_ends_only_too_late_or_by_request() {
+    let job = ready(|spec| spec.expires = Some(LEASE));
+    let ended = |how: How| {
+        let mut job = job.clone();
+        job.phase = Phase::Ended(Ended {
+            how,
+            at: T0,
+            purge_at: T0 + LEASE,
+        });
+        Some(job)
+    };
+    let dead = || ended(How::Dead(DeadReason::Expired));
+    let say = |last: Option<Job>, cause: Cause, now: Timestamp| {
+        let known = change(None, Some(job.clone()), &Cause::Create, T0)?;
+        change(known, last, &cause, now).map(drop)
+    };
+    let cancel = || Cause::Operate(Operation::Cancel);
+    let late = T0 + LEASE;
+    assert_eq!(say(dead(), Cause::Sweep, late), Ok(()));
+    assert_eq!(say(ended(How::Cancelled), cancel(), T0), Ok(()));
+    for (job, cause, now) in [
+        (dead(), Cause::Sweep, T0),
+        (dead(), cancel(), late),
+        (ended(How::Cancelled), Cause::Sweep, late),
+    ] {
+        assert!(say(job, cause, now).is_err_and(|said| said.starts_with("S2")));
+    }
+}
+
+#[test]
+fn what_is_over_comes_back_only_by_request() {
+    let first = claimed(ready(|_| {}), 1, T0);
+    let over = finished(first.clone(), 1, &success());
+    let known = |job: Job| Some(Known::new(job));
+    let mut again = over.clone();
+    let requeue = Operation::Requeue(Due::Now);
+    assert!(matches!(
+        transition::operate(&mut again, &requeue, T0),
+        transition::Operated::Done(_)
+    ));
+    let by_request = Cause::Operate(requeue);
+    assert!(change(known(over.clone()), Some(again.clone()), &by_request, T0).is_ok());
+    let mut changed = over.clone();
+    changed.phase = Phase::Ended(Ended {
+        how: How::Cancelled,
+        at: T0,
+        purge_at: T0,
+    });
+    for (job, cause) in [(again, Cause::Sweep), (changed, Cause::Renew)] {
+        let said = change(known(over.clone()), Some(job), &cause, T0);
+        assert!(said.is_err_and(|said| said.starts_with("S2")));
+    }
+}
+
+#[test]
 fn a_cause_is_told_by_what_it_did() {
     let (waits, runs) = (ready(|_| {}), claimed(ready(|_| {}), 1, T0));
     let mut crashed = runs.clone();
@@ -263,12 +327,13 @@ fn a_cause_is_told_by_what_it_did() {
         (Some(&runs), Some(&runs), "renew"),
         (Some(&runs), Some(&crashed), "sweep"),
         (Some(&runs), Some(&done), "finish"),
-        (Some(&runs), None, "sweep"),
+        (Some(&runs), None, "finish"),
+        (Some(&waits), None, "operate"),
         (Some(&done), None, "operate"),
     ] {
-        assert_eq!(Cause::told_by(before, after).to_string(), cause);
+        assert_eq!(Cause::told_by(before, after, late).to_string(), cause);
     }
-    let end = |after: &Job| match Cause::told_by(Some(&runs), Some(after)) {
+    let end = |after: &Job| match Cause::told_by(Some(&runs), Some(after), late) {
         Cause::Finish(ending, _) => ending.end,
         other => panic!("{other}"),
     };
