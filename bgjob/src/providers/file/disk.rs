@@ -16,6 +16,10 @@ use crate::{Error, ErrorKind};
 /// Threads that sync files at once: a file system writes several through with one commit.
 const THREADS: usize = 8;
 
+/// Files that are written, synced and closed before the next are begun: far fewer than a process may
+/// have open by the usual limits (macOS: 256), and enough to share the commits of the file system.
+pub(super) const OPEN: usize = 128;
+
 /// The largest file that is read, in bytes: several times what a document can come to.
 const LARGEST: u64 = 8 * 1024 * 1024;
 
@@ -28,6 +32,14 @@ pub(super) enum Failed {
     Sync(io::Error),
 }
 
+impl Failed {
+    pub(super) fn into_error(self) -> Error {
+        match self {
+            Self::Io(error) | Self::Sync(error) => translate(error),
+        }
+    }
+}
+
 impl From<io::Error> for Failed {
     fn from(error: io::Error) -> Self {
         Self::Io(error)
@@ -37,6 +49,9 @@ impl From<io::Error> for Failed {
 /// An error of the file system as one of ours.
 pub(super) fn translate(error: io::Error) -> Error {
     let message = match error.kind() {
+        _ if is_out_of_files(&error) => {
+            "too many files are open: raise the limit of the process (`ulimit -n`)"
+        }
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             "the disk of the store is full: free some space"
         }
@@ -49,13 +64,68 @@ pub(super) fn translate(error: io::Error) -> Error {
     Error::new(ErrorKind::Unavailable, message).because(error)
 }
 
-/// Makes a folder that only its owner may enter, if it is not there.
+/// Whether the process, or the system, has as many files open as it may (`EMFILE`, `ENFILE`).
+fn is_out_of_files(error: &io::Error) -> bool {
+    cfg!(unix) && matches!(error.raw_os_error(), Some(23 | 24))
+}
+
+/// Whether what went wrong with a file says nothing of the next one.
+pub(super) fn is_its_own(error: &io::Error) -> bool {
+    !is_out_of_files(error) && error.kind() != io::ErrorKind::OutOfMemory
+}
+
+/// Makes a folder that only its owner may enter, if it is not there. What it is in is not synced.
 pub(super) fn make_folder(path: &Path) -> io::Result<()> {
     let mut builder = DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(path)
+}
+
+/// Makes a folder and all above it that are missing, through to the disk.
+pub(super) fn make_root(path: &Path) -> Result<(), Failed> {
+    let missing: Vec<_> = path
+        .ancestors()
+        .take_while(|above| !is_there(above))
+        .collect();
+    make_folder(path)?;
+    missing
+        .into_iter()
+        .try_for_each(|made| match made.parent() {
+            Some(above) if above.as_os_str().is_empty() => sync_folder(Path::new(".")),
+            Some(above) => sync_folder(above),
+            None => Ok(()),
+        })
+}
+
+fn is_there(path: &Path) -> bool {
+    path.as_os_str().is_empty() || path.exists()
+}
+
+/// Whether this is a folder; a link to one leads out of the store, and is an error.
+pub(super) fn is_folder(path: &Path) -> io::Result<bool> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.is_dir() => Ok(true),
+        Ok(_) => Err(NotADirectory.into()),
+        Err(error) if error.kind() == NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether an open file is the one of this path. Windows deletes none that is open.
+pub(super) fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let (one, other) = (file.metadata()?, fs::metadata(path)?);
+        Ok((one.dev(), one.ino()) == (other.dev(), other.ino()))
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = (file, path);
+        Ok(true)
+    }
 }
 
 /// Options for files that only their owner may read.
@@ -80,20 +150,28 @@ pub(super) fn write(path: &Path, bytes: &[u8]) -> io::Result<File> {
         opened => opened?,
     };
     file.write_all(bytes)?;
+    note("write", path);
     Ok(file)
+}
+
+/// Puts a file in the place of another. What it says was synced before.
+pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    note("rename", to);
+    fs::rename(from, to)
 }
 
 /// Replaces a file as a whole, through to the disk.
 pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), Failed> {
     let new = path.with_extension("new");
-    write(&new, bytes)?.sync_all().map_err(Failed::Sync)?;
-    fs::rename(&new, path)?;
+    sync(&[write(&new, bytes)?])?;
+    rename(&new, path)?;
     let folder = path.parent().expect("the path is one within the store");
     sync_folder(folder)
 }
 
 /// Syncs files, several at a time.
 pub(super) fn sync(files: &[File]) -> Result<(), Failed> {
+    note("sync files", Path::new(&files.len().to_string()));
     let each = files.len().div_ceil(THREADS).max(1);
     let all = |files: &[File]| files.iter().try_for_each(File::sync_all);
     thread::scope(|scope| {
@@ -114,6 +192,7 @@ pub(super) fn sync_folder(path: &Path) -> Result<(), Failed> {
     if cfg!(windows) {
         return Ok(());
     }
+    note("sync", path);
     match File::open(path) {
         Ok(folder) => folder.sync_all().map_err(Failed::Sync),
         // It has no entries any more.
@@ -174,3 +253,31 @@ pub(super) fn within(root: &Path, parts: &[&str]) -> PathBuf {
         .iter()
         .fold(root.to_owned(), |path, part| path.join(part))
 }
+
+/// What was done to the disk, in order, for tests to see that nothing takes its place before it is
+/// synced.
+#[cfg(test)]
+pub(super) mod trace {
+    use std::cell::RefCell;
+
+    thread_local! {
+        static DONE: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+    }
+
+    pub(super) fn note(line: String) {
+        DONE.with_borrow_mut(|done| done.push(line));
+    }
+
+    /// What this thread did since this was last asked.
+    pub(in super::super) fn take() -> Vec<String> {
+        DONE.take()
+    }
+}
+
+#[cfg(test)]
+fn note(what: &str, path: &Path) {
+    trace::note(format!("{what} {}", path.display()));
+}
+
+#[cfg(not(test))]
+fn note(_: &str, _: &Path) {}

@@ -3,7 +3,8 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, File},
-    io::ErrorKind::{NotFound, PermissionDenied},
+    io::{self, ErrorKind::NotFound},
+    mem,
     path::{Path, PathBuf},
 };
 
@@ -21,6 +22,8 @@ use super::{
 };
 
 const FORMAT: &str = "bgjob files 1\n";
+/// What there may be of a store whose first process died while it made it.
+const BEGUN: [&str; 3] = ["lock", "format.new", "documents"];
 
 #[derive(Debug)]
 pub(super) struct Folder {
@@ -55,10 +58,15 @@ pub(super) struct Batch<'a> {
 impl Folder {
     /// Opens a store, and makes it in an empty folder.
     pub(super) fn open(root: PathBuf) -> Result<Self> {
-        let opened = Self::prepare(&root)?;
+        // Nothing is left in a folder that is another's.
+        let others = disk::names(&root).map_err(translate)?;
+        if !others.is_empty() && !others.iter().any(|name| name == "lock") {
+            return Err(foreign());
+        }
+        disk::make_root(&root).map_err(Failed::into_error)?;
         let mut folder = Self {
             index: Index::new(&root),
-            lock: opened,
+            lock: open_lock(&root).map_err(translate)?,
             root,
             broken: false,
         };
@@ -66,23 +74,15 @@ impl Folder {
         Ok(folder)
     }
 
-    /// Makes what a store begins with, and leaves nothing in a folder that is another's.
-    fn prepare(root: &Path) -> Result<File> {
-        let others = disk::names(root).map_err(translate)?;
-        if !others.is_empty() && !others.iter().any(|name| name == "lock") {
-            return Err(foreign());
-        }
-        Self::make(root).map_err(translate)
-    }
-
-    fn make(root: &Path) -> std::io::Result<File> {
-        disk::make_folder(root)?;
-        let lock = root.join("lock");
-        disk::private().create(true).append(true).open(lock)
-    }
-
     /// Refuses what is no store of ours, or one of a newer version.
     fn check(&mut self) -> Result<()> {
+        for name in ["lock", "index.log", "documents"] {
+            if self.root.join(name).is_symlink() {
+                return Err(Error::invalid(format!(
+                    "`{name}` is a link, which may lead out of the folder: give another folder"
+                )));
+            }
+        }
         let path = self.root.join("format");
         match disk::read(&path).map_err(translate)? {
             Some(format) if format == FORMAT.as_bytes() => Ok(()),
@@ -94,11 +94,12 @@ impl Folder {
                 "the folder has a file `format` that is not bgjob's: give another folder",
             )),
             None => {
-                let others = disk::names(&self.root).map_err(translate)?;
-                if others.iter().any(|name| name != "lock") {
+                let begun = disk::names(&self.root).map_err(translate)?;
+                let documents = self.documents();
+                let inside = disk::names(&documents).map_err(translate)?;
+                if begun.iter().any(|name| !BEGUN.contains(&&**name)) || !inside.is_empty() {
                     return Err(foreign());
                 }
-                let documents = self.root.join("documents");
                 disk::make_folder(&documents).map_err(translate)?;
                 disk::replace(&path, FORMAT.as_bytes()).map_err(|f| self.failed(f))
             }
@@ -106,17 +107,33 @@ impl Folder {
     }
 
     /// Does something with the folder to itself, past other processes too.
-    fn locked<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> Result<T> {
+    pub(super) fn locked<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> Result<T> {
         if self.broken {
             return Err(Error::new(
                 ErrorKind::Unavailable,
                 "the disk failed to write: what it has is unknown, so restart the program",
             ));
         }
-        self.lock.lock().map_err(translate)?;
+        self.lock().map_err(translate)?;
         let done = work(self);
         self.lock.unlock().map_err(translate)?;
         Ok(done)
+    }
+
+    fn lock(&mut self) -> io::Result<()> {
+        let path = self.root.join("lock");
+        loop {
+            self.lock.lock()?;
+            match disk::is_at(&self.lock, &path) {
+                Ok(true) => return Ok(()),
+                // Somebody has deleted the folder, and another process made it anew.
+                Ok(false) => {
+                    self.lock = open_lock(&self.root)?;
+                    self.index = Index::new(&self.root);
+                }
+                Err(error) => return self.lock.unlock().and(Err(error)),
+            }
+        }
     }
 
     /// Runs calls as a batch and answers when what they did is on the disk.
@@ -141,13 +158,8 @@ impl Folder {
     }
 
     fn failed(&mut self, failed: Failed) -> Error {
-        match failed {
-            Failed::Io(error) => translate(error),
-            Failed::Sync(error) => {
-                self.broken = true;
-                translate(error)
-            }
-        }
+        self.broken |= matches!(failed, Failed::Sync(_));
+        failed.into_error()
     }
 
     /// Takes in what other processes did, and ends what one of them died within.
@@ -160,29 +172,43 @@ impl Folder {
         }
     }
 
-    /// Ends a batch that a process died within: the documents say how far it came.
+    /// Ends a batch that a process died within: the documents say how far it came. It may have died
+    /// before their folders were synced, and what is seen now is told to others.
     fn settle(&mut self, batch: Vec<Change>, size: u64) -> Result<(), Failed> {
-        let mut settled = Vec::new();
+        let (mut settled, mut groups) = (Vec::new(), BTreeSet::new());
         for change in &batch {
             let id = change.filed.1;
-            disk::remove(&self.path(id).with_extension("new"))?;
+            let path = self.path(id);
+            disk::remove(&path.with_extension("new"))?;
             let document = self.read(id)?;
             settled.push(change.settled(document.as_ref()));
+            groups.insert(group_of(&path));
         }
+        self.sync(&groups)?;
         self.index.settle(batch, size, settled)
+    }
+
+    /// Syncs these groups, and which groups there are.
+    fn sync(&self, groups: &BTreeSet<PathBuf>) -> Result<(), Failed> {
+        groups
+            .iter()
+            .try_for_each(|group| disk::sync_folder(group))?;
+        disk::sync_folder(&self.documents())
     }
 
     fn rebuild(&mut self) -> Result<(), Failed> {
         // A folder that is gone is not to be made anew.
         fs::metadata(self.root.join("format"))?;
-        let mut filed = BTreeSet::new();
+        let (mut filed, mut groups) = (BTreeSet::new(), BTreeSet::new());
         for group in disk::names(&self.documents())? {
             for id in self.ids(&group)? {
                 let document = self.read(id)?;
                 let keys = document.into_iter().flat_map(|document| document.keys);
                 filed.extend(keys.map(|key| (key, id)));
+                groups.insert(self.documents().join(&group));
             }
         }
+        self.sync(&groups)?;
         self.index.write_anew(filed)
     }
 
@@ -191,7 +217,7 @@ impl Folder {
     }
 
     /// The ids of a group of documents, in order.
-    fn ids(&self, group: &str) -> std::io::Result<Vec<JobId>> {
+    fn ids(&self, group: &str) -> io::Result<Vec<JobId>> {
         let names = disk::names(&self.documents().join(group))?;
         let id = |name: &String| id_of(group, name);
         Ok(names.iter().filter_map(id).collect())
@@ -202,21 +228,21 @@ impl Folder {
     }
 
     /// A document; an empty one, without a version, for what can't be read. That is left alone.
-    fn read(&self, id: JobId) -> std::io::Result<Option<Document>> {
+    fn read(&self, id: JobId) -> io::Result<Option<Document>> {
         let document = |bytes: Vec<u8>| match Page::read(&bytes) {
             Some(page) => page.into_document(id),
             None => unreadable(id),
         };
         match disk::read(&self.path(id)) {
             Ok(bytes) => Ok(bytes.map(document)),
-            // One file that we may not read is no reason to stop.
-            Err(error) if error.kind() == PermissionDenied => Ok(Some(unreadable(id))),
+            // One file that we may not read, or the disk can't, is no reason to stop.
+            Err(error) if disk::is_its_own(&error) => Ok(Some(unreadable(id))),
             Err(error) => Err(error),
         }
     }
 
     /// Whether there is anything where a document would be.
-    fn is_taken(&self, id: JobId) -> std::io::Result<bool> {
+    fn is_taken(&self, id: JobId) -> io::Result<bool> {
         match fs::symlink_metadata(self.path(id)) {
             Ok(_) => Ok(true),
             Err(error) if error.kind() == NotFound => Ok(false),
@@ -238,16 +264,17 @@ impl Folder {
         let (mut groups, mut made) = (BTreeSet::new(), false);
         for (id, Staged { after, .. }) in staged {
             let path = self.path(*id);
-            let group = path.parent().expect("it has one").to_owned();
+            let group = group_of(&path);
             if let Some(document) = after {
-                if !groups.contains(&group) && !group.is_dir() {
+                if !groups.contains(&group) && !disk::is_folder(&group)? {
                     disk::make_folder(&group)?;
                     made = true;
                 }
-                files.push(disk::write(
-                    &path.with_extension("new"),
-                    &Page::write(document),
-                )?);
+                let new = path.with_extension("new");
+                files.push(disk::write(&new, &Page::write(document))?);
+                if files.len() == disk::OPEN {
+                    disk::sync(&mem::take(&mut files))?;
+                }
             }
             groups.insert(group);
         }
@@ -256,15 +283,16 @@ impl Folder {
         for (id, Staged { after, .. }) in staged {
             let path = self.path(*id);
             match after {
-                Some(_) => fs::rename(path.with_extension("new"), path)?,
+                Some(_) => disk::rename(&path.with_extension("new"), &path)?,
                 None => disk::remove(&path)?,
             }
         }
-        groups
-            .iter()
-            .try_for_each(|group| disk::sync_folder(group))?;
         if made {
-            disk::sync_folder(&self.documents())?;
+            self.sync(&groups)?;
+        } else {
+            groups
+                .iter()
+                .try_for_each(|group| disk::sync_folder(group))?;
         }
         self.index.finish(changes)?;
         self.tidy(&groups, staged);
@@ -294,6 +322,17 @@ pub(super) fn id_of(group_name: &str, name: &str) -> Option<JobId> {
     let id: JobId = name.parse().ok()?;
     let spelled = id.to_string();
     (spelled == name && group(&spelled) == group_name).then_some(id)
+}
+
+fn group_of(path: &Path) -> PathBuf {
+    path.parent().expect("a document is in a group").to_owned()
+}
+
+fn open_lock(root: &Path) -> io::Result<File> {
+    disk::private()
+        .create(true)
+        .append(true)
+        .open(root.join("lock"))
 }
 
 fn foreign() -> Error {

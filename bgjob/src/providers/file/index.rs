@@ -166,9 +166,8 @@ impl Index {
         let end = self.read + size;
         let log = self.log.as_mut().expect("a log that was refreshed is open");
         log.set_len(end)?;
-        self.append(end, &settled)?
-            .sync_all()
-            .map_err(Failed::Sync)?;
+        let log = self.append(end, &settled)?.try_clone()?;
+        disk::sync(&[log])?;
         batch.extend(settled);
         self.finish(batch)?;
         Ok(())
@@ -235,9 +234,12 @@ impl Change {
             .chain(removed.map(move |key| change(false, key)))
     }
 
-    /// The change as the document turned out.
+    /// The change as the document turned out. What can't be read is found under all its keys: one
+    /// too many is no harm, one too few would hide it.
     pub(super) fn settled(&self, document: Option<&Document>) -> Self {
-        let adds = document.is_some_and(|document| document.keys.contains(&self.filed.0));
+        let adds = document.is_some_and(|document| {
+            document.version.0.is_empty() || document.keys.contains(&self.filed.0)
+        });
         let filed = self.filed.clone();
         Self { adds, filed }
     }

@@ -5,7 +5,7 @@
 //! |---|---|
 //! | durability | a crash of the machine |
 //! | order | the most urgent first, then the longest due, across all processes |
-//! | wake-up | new jobs are polled for, also within the process |
+//! | wake-up | at once within the process; what other processes write is polled for |
 //! | clock | the host's, which all processes share |
 //! | limits | 1 MiB of metadata a job; one host, no network file system |
 //! | memory | about 200 bytes a job in each process, for the index |
@@ -20,7 +20,8 @@
 //!
 //! A process that is stopped while it holds the lock holds up all others until it goes on or dies.
 //!
-//! Only its owner may enter the folder. A document that can't be read, as one that somebody cut
+//! What the store makes only its owner may read, the folder itself too where the store has made it;
+//! one that was there keeps its rights. A document that can't be read, as one that somebody cut
 //! short, is left as it is: dispatchers tell of it ([`Event::Unreadable`](crate::Event)) and run
 //! all others, asking for its job is an error that names the file, and its id stays taken. Files of
 //! any other name are nobody's. Who removes documents by hand removes `index.log` too.
@@ -96,7 +97,15 @@ fn folder_of(url: &str) -> Result<&str> {
     let path = url
         .strip_prefix("file:")
         .ok_or_else(|| Error::invalid("the URL of a folder is `file:folder`"))?;
-    let path = path.strip_prefix("//").unwrap_or(path);
+    let path = match path.strip_prefix("//") {
+        Some(path) if !path.starts_with('/') => {
+            return Err(Error::invalid(
+                "a `file:` URL names no host: it is `file:path` or `file:///path`",
+            ));
+        }
+        Some(path) => path,
+        None => path,
+    };
     if path.is_empty() {
         return Err(Error::invalid(
             "the URL names no folder: it is `file:path/to/folder`",

@@ -213,12 +213,178 @@ fn a_folder_that_is_gone_is_an_error_until_it_is_back() {
     assert_eq!(scan(&mut folder), [new.id]);
 }
 
+/// What was done to the disk since this was last asked, without what differs each time.
+fn done(place: &Place, id: JobId) -> Vec<String> {
+    let group = &id.to_string()[..7];
+    let [root, id] = [place.0.display().to_string(), id.to_string()];
+    let short = |line: String| {
+        line.replace(&*root, "…")
+            .replace(&id, "ID")
+            .replace(group, "GROUP")
+    };
+    disk::trace::take().into_iter().map(short).collect()
+}
+
+/// A power cut leaves what was synced, and of the rest anything.
+#[test]
+fn nothing_takes_its_place_or_is_told_before_it_is_synced() {
+    let place = Place::new();
+    let mut folder = place.open();
+    let new = document("b");
+    assert_eq!(scan(&mut folder), []);
+    done(&place, new.id);
+    insert(&mut folder, &new);
+    // The document and the log; then the folder it is in, and the one that folder is in.
+    let written = [
+        "write …/documents/GROUP/ID.new",
+        "sync files 2",
+        "rename …/documents/GROUP/ID.json",
+        "sync …/documents/GROUP",
+        "sync …/documents",
+    ];
+    assert_eq!(done(&place, new.id), written);
+    // Another process died before that, and did not tell anybody.
+    append(&place.0.join("index.log"), &format!("+c {}\n", new.id));
+    assert_eq!(scan(&mut folder), [new.id]);
+    let settled = ["sync …/documents/GROUP", "sync …/documents", "sync files 1"];
+    assert_eq!(done(&place, new.id), settled);
+    fs::remove_file(place.0.join("index.log")).expect("it is there");
+    assert_eq!(scan(&mut folder), [new.id]);
+    let made_anew = [
+        "sync …/documents/GROUP",
+        "sync …/documents",
+        "write …/index.new",
+        "sync files 1",
+        "rename …/index.log",
+        "sync …",
+    ];
+    assert_eq!(done(&place, new.id), made_anew);
+}
+
+#[test]
+fn a_folder_whose_first_process_died_is_finished() {
+    let place = Place::new();
+    fs::create_dir_all(place.0.join("documents")).expect("it can be made");
+    for name in ["lock", "format.new"] {
+        fs::write(place.0.join(name), "").expect("it can be written");
+    }
+    let mut folder = place.open();
+    let new = document("b");
+    insert(&mut folder, &new);
+    assert_eq!(scan(&mut place.open()), [new.id]);
+    // With anything inside it is somebody else's.
+    fs::remove_file(place.0.join("format")).expect("it is there");
+    let error = Folder::open(place.0.clone()).expect_err("it is not ours");
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+}
+
+#[test]
+fn a_folder_that_was_made_anew_has_another_lock() {
+    let place = Place::new();
+    let mut old = place.open();
+    insert(&mut old, &document("b"));
+    fs::remove_dir_all(&place.0).expect("it can be deleted");
+    let mut new = place.open();
+    let (one, two) = (document("c"), document("d"));
+    insert(&mut new, &one);
+    insert(&mut old, &two);
+    assert_eq!(scan(&mut old), [one.id, two.id]);
+    assert_eq!(scan(&mut new), [one.id, two.id]);
+    let both = disk::private().append(true).open(place.0.join("lock"));
+    let both = both.expect("it is there");
+    old.locked(|_| both.try_lock().expect_err("it is the same lock"))
+        .expect("it is not broken");
+}
+
+#[cfg(unix)]
+#[test]
+fn links_lead_nowhere() {
+    use std::os::unix::fs::symlink;
+
+    let (place, elsewhere) = (Place::new(), Place::new());
+    fs::create_dir(&elsewhere.0).expect("it can be made");
+    let mut folder = place.open();
+    let new = document("b");
+    let group = file_of(&place, new.id);
+    let group = group.parent().expect("it has one");
+    symlink(&elsewhere.0, group).expect("it can be made");
+    let written = folder.batch(|batch| batch.insert(&new));
+    written.expect_err("it leads out of the store");
+    assert_eq!(fs::read_dir(&elsewhere.0).expect("it is there").count(), 0);
+    fs::remove_file(group).expect("it is there");
+    insert(&mut folder, &new);
+    let log = place.0.join("index.log");
+    fs::rename(&log, elsewhere.0.join("log")).expect("it is there");
+    symlink(elsewhere.0.join("log"), &log).expect("it can be made");
+    let error = Folder::open(place.0.clone()).expect_err("it may lead out of the folder");
+    assert!(
+        error.to_string().contains("`index.log` is a link"),
+        "{error}"
+    );
+}
+
+#[test]
+fn what_can_not_be_read_is_found_all_the_same() {
+    let place = Place::new();
+    let mut folder = place.open();
+    let cut = document("b");
+    insert(&mut folder, &cut);
+    fs::write(file_of(&place, cut.id), "{").expect("it can be written");
+    // A process died within a change of it.
+    let change = format!("+c {}\n-b {}\n", cut.id, cut.id);
+    append(&place.0.join("index.log"), &change);
+    assert_eq!(scan(&mut folder), [cut.id, cut.id]);
+}
+
+/// The usual limit of a process on macOS; a batch is of thousands.
+#[cfg(unix)]
+#[test]
+fn few_files_are_open_at_once() {
+    const WITHIN: &str = "BGJOB_FEW_FILES";
+    if std::env::var_os(WITHIN).is_some() {
+        let place = Place::new();
+        let new: Vec<_> = (0..2_000).map(|_| document("b")).collect();
+        let mut folder = place.open();
+        let written =
+            folder.batch(|batch| new.iter().try_for_each(|new| batch.insert(new).map(drop)));
+        written.expect("it is written").expect("it is no error");
+        assert_eq!(scan(&mut folder).len(), 100);
+        return;
+    }
+    let own = std::env::current_exe().expect("a test has a program");
+    let name = "providers::file::tests::few_files_are_open_at_once";
+    let run = std::process::Command::new("sh")
+        .args([
+            "-c",
+            "ulimit -n 256 && exec \"$0\" --exact \"$1\" --nocapture",
+        ])
+        .arg(own)
+        .arg(name)
+        .env(WITHIN, "1")
+        .output()
+        .expect("there is a shell");
+    let said = String::from_utf8_lossy(&run.stdout);
+    assert!(run.status.success() && said.contains("1 passed"), "{said}");
+}
+
+#[test]
+fn too_many_open_files_are_nobodys_fault() {
+    let own = |code| disk::is_its_own(&std::io::Error::from_raw_os_error(code));
+    // EIO, EACCES; EMFILE, ENFILE.
+    #[cfg(unix)]
+    assert_eq!([5, 13, 24, 23].map(own), [true, true, false, false]);
+    let error = disk::translate(std::io::Error::from_raw_os_error(24));
+    #[cfg(unix)]
+    assert!(error.to_string().contains("ulimit -n"), "{error}");
+}
+
 #[tokio::test]
 async fn urls() {
     for (url, says) in [
         ("sqlite:x", "file:folder"),
         ("file:", "names no folder"),
         ("file:x?sync=full", "no options"),
+        ("file://host/x", "names no host"),
     ] {
         let error = FileStore::open_url(url).await.expect_err(url);
         assert!(error.to_string().contains(says), "{url}: {error}");
