@@ -175,4 +175,15 @@ impl Fault {
             Self::Wipe => call == Call::Receive,
         }
     }
+
+    /// Panics where it can't happen to one of these calls.
+    #[track_caller]
+    pub(super) fn check(self, calls: &[Call]) {
+        if let Some(call) = calls.iter().find(|call| !self.fits(**call)) {
+            let all = [Call::STORE, Call::QUEUE, Call::DOCUMENTS].concat();
+            let fitting: Vec<_> = all.into_iter().filter(|call| self.fits(*call)).collect();
+            let name = self.name();
+            panic!("`{name}` can't happen to {call:?}: it fits {fitting:?}");
+        }
+    }
 }

@@ -12,7 +12,7 @@ use fastrand::Rng;
 use super::{Call, Fault};
 use crate::Timestamp;
 
-/// Says what happens to each call; the fault has to fit it ([`Fault::fits`]).
+/// Says what happens to each call.
 type Plan = dyn FnMut(Call, usize) -> Fault + Send;
 
 /// The plan of a [`Faulty`](super::Faulty), and the count of its calls. Clones are the same.
@@ -67,30 +67,47 @@ impl Faults {
     }
 
     /// From now on this says what happens to a call, by its kind and how many there were of it.
+    /// Where a fault can't happen to such a call ([`Fault::fits`]), nothing does.
     pub fn plan(&self, plan: impl FnMut(Call, usize) -> Fault + Send + 'static) {
         self.lock().plan = Box::new(plan);
     }
 
-    /// The same fault for all calls of these kinds; an empty list means all kinds.
+    /// The same fault for all calls of these kinds; an empty list means all kinds that it fits.
+    ///
+    /// # Panics
+    /// Where it can't happen to a call that is named ([`Fault::fits`]).
+    #[track_caller]
     pub fn always(&self, calls: &'static [Call], fault: Fault) {
-        self.plan(move |call, _| {
-            if calls.is_empty() || calls.contains(&call) {
-                fault
-            } else {
-                Fault::None
-            }
+        fault.check(calls);
+        self.plan(move |call, _| match meant(calls, call) {
+            true => fault,
+            false => Fault::None,
         });
     }
 
-    /// The next call of these kinds has the fault, the later ones have none.
+    /// The next call of these kinds has the fault, the later ones have none; an empty list means
+    /// all kinds that it fits.
+    ///
+    /// ```
+    /// use bgjob::{JobStore, providers::memory::MemoryStore, testing::{Fault, Faulty}};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// let store = Faulty::new(MemoryStore::new());
+    /// store.faults().once(&[], Fault::Before);
+    /// assert!(store.counts().await.is_err());
+    /// assert!(store.counts().await.is_ok());
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    /// Where it can't happen to a call that is named ([`Fault::fits`]).
+    #[track_caller]
     pub fn once(&self, calls: &'static [Call], fault: Fault) {
+        fault.check(calls);
         let mut left = Some(fault);
         self.plan(move |call, _| {
-            if calls.contains(&call) {
-                left.take().unwrap_or(Fault::None)
-            } else {
-                Fault::None
-            }
+            let met = left.take_if(|fault| meant(calls, call) && fault.fits(call));
+            met.unwrap_or(Fault::None)
         });
     }
 
@@ -143,6 +160,11 @@ impl Faults {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether a list means such a call: an empty one means all.
+fn meant(calls: &[Call], call: Call) -> bool {
+    calls.is_empty() || calls.contains(&call)
 }
 
 /// At most a thousand years.

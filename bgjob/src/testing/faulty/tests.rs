@@ -63,8 +63,6 @@ async fn a_call_fails_as_planned() {
         // Outside of a simulation there is no process to die.
         (Fault::Crash, (None, 0)),
         (Fault::CrashAfter, (None, 1)),
-        // Not for stores.
-        (Fault::Lost, (Some(true), 1)),
     ] {
         assert_eq!(create(fault).await, expected, "{fault:?}");
     }
@@ -134,6 +132,44 @@ async fn hints_get_lost_doubled_and_disordered() {
             "{push:?} {receive:?}"
         );
     }
+}
+
+#[tokio::test]
+async fn an_empty_list_means_all_kinds() {
+    let store = Faulty::new(MemoryStore::new());
+    store.faults().always(&[], Fault::Before);
+    assert!(store.counts().await.is_err());
+    assert!(store.now().await.is_err());
+    store.faults().once(&[], Fault::Before);
+    assert!(store.counts().await.is_err());
+    assert!(store.now().await.is_ok());
+}
+
+/// What does not fit is passed over, and does not use it up.
+#[tokio::test]
+async fn once_is_kept_for_a_call_that_it_fits() {
+    let faults = Faults::none();
+    faults.once(&[], Fault::After);
+    let met = [Call::WaitReady, Call::Get, Call::Get].map(|call| faults.next(call));
+    assert_eq!(met, [Fault::None, Fault::After, Fault::None]);
+}
+
+#[test]
+fn a_fault_that_does_not_fit_its_call_is_refused() {
+    let refused = |set: fn(&Faults)| {
+        let set = std::panic::catch_unwind(|| set(&Faults::none()));
+        let why = set.expect_err("it is refused");
+        why.downcast_ref::<String>().cloned().unwrap()
+    };
+    let lost = "`lost` can't happen to Create: it fits [Push, Receive, Ack]";
+    assert_eq!(
+        refused(|faults| faults.once(&[Call::Push, Call::Create], Fault::Lost)),
+        lost
+    );
+    assert_eq!(
+        refused(|faults| faults.always(&[Call::Create], Fault::Lost)),
+        lost
+    );
 }
 
 #[test]
