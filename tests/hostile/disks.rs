@@ -103,7 +103,9 @@ async fn fill(jobs: &JobManager) -> (Vec<JobId>, Error) {
 
 /// Where files are limited instead: a document is a file, and this one is too large.
 async fn outgrows(jobs: &JobManager, disk: &Path) {
-    let error = jobs.enqueue_raw("echo", "x".repeat(500_000)).await;
+    let builder = JobManager::builder(Arc::clone(jobs.store()));
+    let jobs = &builder.max_metadata(1_048_576).build().unwrap();
+    let error = jobs.enqueue_raw("echo", "x".repeat(1_000_000)).await;
     let disk = disk.to_str().unwrap();
     says(
         &error.unwrap_err(),
@@ -127,7 +129,9 @@ async fn fills_and_goes_on(name: &str) {
     };
     let limited = env::var_os(LIMITED).is_some();
     let ballast = disk.join("ballast");
-    fs::write(&ballast, vec![1; 600_000]).unwrap();
+    if !limited {
+        fs::write(&ballast, vec![1; 600_000]).unwrap();
+    }
     let jobs = open(name, &disk).await.unwrap();
     if limited && name == "file" {
         return outgrows(&jobs, &disk).await;
