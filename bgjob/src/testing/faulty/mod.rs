@@ -31,8 +31,8 @@ use crate::{Error, ErrorKind, JobStore, Result, store::StoreCapabilities, task};
 /// What only the thing itself can do is not here. A clock [ahead](Faults::clock_ahead) or
 /// [behind](Faults::clock_behind) is that of a `DocumentStore`, which hands its clock out: a
 /// `JobStore` compares times where nothing stands between, so give it a wrong clock when it is made
-/// (`MemoryStore::with_clock`). A failover that loses the last writes needs what is stored to go back:
-/// [`MemoryDocuments::restore`](super::MemoryDocuments::restore) does that, and in simulations
+/// (`MemoryStore::with_clock`). A failover that loses the last writes needs what is stored to go
+/// back: [`MemoryDocuments::restore`](super::MemoryDocuments::restore) does that, and in simulations
 /// [`Simulation::roll_back`](super::simulation::Simulation::roll_back). A queue goes by no clock of
 /// the jobs, and what it forgets is [`Fault::Wipe`].
 ///
