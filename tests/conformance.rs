@@ -23,7 +23,9 @@ use bgjob::{
     store::{DocumentStore, Documents},
     testing::{
         Faulty, ManualClock, MemoryDocuments,
-        conformance::{Clocked, DOCUMENT_CASES, QUEUE_CASES, STORE_CASES, Stored, Timed},
+        conformance::{
+            Clocked, DOCUMENT_CASES, LIFECYCLE_CASES, QUEUE_CASES, STORE_CASES, Stored, Timed,
+        },
     },
 };
 use servers::{pgbouncer::PgBouncer, postgres::Server};
@@ -35,6 +37,7 @@ async fn memory() -> Clocked {
 
 bgjob::store_conformance!(memory, memory);
 bgjob::store_sequences!(random_memory, memory, sequences = 2000, histories = 500);
+bgjob::lifecycle_conformance!(memory_at_work, memory);
 
 /// A store whose type nobody knows, behind a wrapper without faults.
 fn wrapped(store: impl JobStore + 'static, clock: ManualClock) -> Clocked {
@@ -81,6 +84,7 @@ async fn sqlite() -> Clocked {
 
 bgjob::store_conformance!(sqlite, sqlite);
 bgjob::store_sequences!(random_sqlite, sqlite, sequences = 100, histories = 500);
+bgjob::lifecycle_conformance!(sqlite_at_work, sqlite);
 
 async fn sqlite_wrapped() -> Clocked {
     let (folder, clock) = (Folder::new(), ManualClock::new());
@@ -116,6 +120,7 @@ async fn postgres() -> Clocked {
 
 bgjob::store_conformance!(postgres, postgres);
 bgjob::store_sequences!(random_postgres, postgres, sequences = 100, histories = 500);
+bgjob::lifecycle_conformance!(postgres_at_work, postgres);
 
 async fn postgres_wrapped() -> Clocked {
     let clock = ManualClock::new();
@@ -134,6 +139,7 @@ async fn postgres_pooled() -> Clocked {
 }
 
 bgjob::store_conformance!(postgres_pooled, postgres_pooled, without = [Wakes]);
+bgjob::lifecycle_conformance!(postgres_pooled_at_work, postgres_pooled);
 
 async fn memory_documents() -> Stored {
     Stored::new(MemoryDocuments::new(Arc::new(ManualClock::new())))
@@ -162,6 +168,7 @@ bgjob::store_sequences!(
     sequences = 2000,
     histories = 500
 );
+bgjob::lifecycle_conformance!(documents_at_work, documents);
 
 async fn documents_wrapped() -> Clocked {
     let clock = ManualClock::new();
@@ -202,6 +209,7 @@ async fn file() -> Clocked {
 
 bgjob::store_conformance!(file, file, without = [Wakes]);
 bgjob::store_sequences!(random_file, file, sequences = 100, histories = 500);
+bgjob::lifecycle_conformance!(file_at_work, file);
 
 async fn file_wrapped() -> Clocked {
     let (folder, clock) = (Folder::new(), ManualClock::new());
@@ -224,6 +232,13 @@ async fn channel_wrapped() -> Timed {
 
 bgjob::queue_conformance!(channel_wrapped, channel_wrapped, without = [Shared]);
 
+/// The hints of a store that is known to be good.
+async fn channel_at_work() -> Clocked {
+    memory().await.with_queue(ChannelQueue::new())
+}
+
+bgjob::lifecycle_conformance!(channel_at_work, channel_at_work);
+
 #[test]
 fn every_case_has_a_name_of_its_own() {
     let stores = STORE_CASES.iter().map(|case| (case.area, case.name));
@@ -232,11 +247,14 @@ fn every_case_has_a_name_of_its_own() {
     own_names(&mut names);
     let documents = DOCUMENT_CASES.iter().map(|case| (case.area, case.name));
     own_names(&mut documents.collect());
+    let lifecycles = LIFECYCLE_CASES.iter().map(|case| (case.area, case.name));
+    own_names(&mut lifecycles.collect());
     println!(
-        "{} store cases, {} queue cases, {} document cases",
+        "{} store cases, {} queue cases, {} document cases, {} lifecycle cases",
         STORE_CASES.len(),
         QUEUE_CASES.len(),
-        DOCUMENT_CASES.len()
+        DOCUMENT_CASES.len(),
+        LIFECYCLE_CASES.len()
     );
 }
 

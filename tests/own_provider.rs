@@ -4,11 +4,12 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use bgjob::{
-    Durability, ErrorKind, JobDispatcher, JobError, JobId, JobManager, Registry, SystemClock, job,
+    Durability, ErrorKind, JobDispatcher, JobError, JobId, JobManager, JobStore, Registry,
+    SystemClock, job,
     store::{Document, DocumentStore, Documents, Inserted, Key, KeyRange, Replaced, Version},
     testing::{
         Call, Faulty, ManualClock, Rates,
-        conformance::{Clocked, DOCUMENT_CASES, STORE_CASES, Stored},
+        conformance::{Clocked, DOCUMENT_CASES, LIFECYCLE_CASES, STORE_CASES, Stored},
     },
 };
 
@@ -50,6 +51,15 @@ async fn fresh_documents() -> Stored {
 
 bgjob::document_conformance!(redb_documents, fresh_documents);
 
+/// Its type unknown, behind a wrapper without faults: what the provider has provided, it still has.
+async fn fresh_documents_wrapped() -> Stored {
+    let file = TempFile::new();
+    let documents: Arc<dyn DocumentStore> = Arc::new(file.open().await.expect("as above"));
+    Stored::new(Faulty::new(documents)).keep(file)
+}
+
+bgjob::document_conformance!(redb_documents_wrapped, fresh_documents_wrapped);
+
 async fn fresh() -> Clocked {
     let (file, clock) = (TempFile::new(), ManualClock::new());
     let opened = RedbDocuments::open(&file.0, Arc::new(clock.clone())).await;
@@ -58,6 +68,18 @@ async fn fresh() -> Clocked {
 }
 
 bgjob::store_conformance!(redb, fresh, without = []);
+bgjob::store_sequences!(random_redb, fresh, sequences = 100, histories = 100);
+bgjob::lifecycle_conformance!(redb_at_work, fresh);
+
+async fn fresh_wrapped() -> Clocked {
+    let (file, clock) = (TempFile::new(), ManualClock::new());
+    let opened = RedbDocuments::open(&file.0, Arc::new(clock.clone())).await;
+    let documents = Faulty::new(opened.expect("a file can be made there"));
+    let store: Arc<dyn JobStore> = Arc::new(Documents::new(documents));
+    Clocked::new(Faulty::new(store), clock).keep(file)
+}
+
+bgjob::store_conformance!(redb_wrapped, fresh_wrapped, without = []);
 
 fn document(body: &str) -> Document {
     Document {
@@ -205,8 +227,10 @@ fn the_guide_shows_what_is_there() {
         let (area, name) = case.split_once("::").expect("it was chosen by that");
         let of_store = STORE_CASES.iter().map(|case| (case.area, case.name));
         let of_documents = DOCUMENT_CASES.iter().map(|case| (case.area, case.name));
+        let at_work = LIFECYCLE_CASES.iter().map(|case| (case.area, case.name));
         let there = of_store
             .chain(of_documents)
+            .chain(at_work)
             .any(|case| case == (area, name));
         assert!(there, "{case} is no case of the suite");
     }

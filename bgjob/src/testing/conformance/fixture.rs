@@ -17,12 +17,20 @@ pub trait StoreFixture: Send + Sync {
     /// given to it, that is moved; a server's clock is best shifted by an offset in the store under
     /// test. Really waiting is right too, but cases let days pass.
     async fn advance(&self, by: Duration);
+
+    /// The queue that dispatchers use beside the store, the same at each call, empty at first.
+    /// Only [`lifecycle_conformance!`](crate::lifecycle_conformance) asks for it; a store that
+    /// can't find ready jobs itself needs one there.
+    fn queue(&self) -> Option<Arc<dyn JobQueue>> {
+        None
+    }
 }
 
 /// A store that goes by a [`ManualClock`].
 pub struct Clocked {
     store: Arc<dyn JobStore>,
     clock: ManualClock,
+    queue: Option<Arc<dyn JobQueue>>,
     keep: Vec<Box<dyn Any + Send + Sync>>,
 }
 
@@ -32,8 +40,16 @@ impl Clocked {
         Self {
             store: Arc::new(store),
             clock,
+            queue: None,
             keep: Vec::new(),
         }
+    }
+
+    /// With this queue beside it.
+    #[must_use]
+    pub fn with_queue(mut self, queue: impl JobQueue + 'static) -> Self {
+        self.queue = Some(Arc::new(queue));
+        self
     }
 
     /// Drops this after the store: the folder it lies in, say.
@@ -49,6 +65,7 @@ impl fmt::Debug for Clocked {
         f.debug_struct("Clocked")
             .field("store", &self.store)
             .field("clock", &self.clock)
+            .field("queue", &self.queue)
             .finish_non_exhaustive()
     }
 }
@@ -61,6 +78,10 @@ impl StoreFixture for Clocked {
 
     async fn advance(&self, by: Duration) {
         self.clock.advance(by);
+    }
+
+    fn queue(&self) -> Option<Arc<dyn JobQueue>> {
+        self.queue.clone()
     }
 }
 

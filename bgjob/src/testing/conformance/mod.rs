@@ -20,7 +20,8 @@
 //! [`document_conformance!`](crate::document_conformance): what fails there is next to its cause.
 //!
 //! [`store_sequences!`](crate::store_sequences) plays random programs of calls and races against a
-//! model.
+//! model. [`lifecycle_conformance!`](crate::lifecycle_conformance) lets real dispatchers work on
+//! the store, and a queue where there is one: they stop, are lost, and come back.
 //!
 //! Each case becomes a test of its own (`memory_store::claim::a_job_is_never_early`) on a store of
 //! its own. What a provider declares that it can't do is left out, but not in silence: the macro
@@ -28,6 +29,7 @@
 //! the cases left out say so.
 
 pub mod documents;
+pub mod lifecycle;
 pub mod queue;
 pub mod store;
 
@@ -38,6 +40,7 @@ mod together;
 
 pub use documents::{DOCUMENT_CASES, DocumentCase};
 pub use fixture::{Clocked, DocumentFixture, QueueFixture, StoreFixture, Stored, Timed};
+pub use lifecycle::{LIFECYCLE_CASES, LifecycleCase};
 pub use queue::{QUEUE_CASES, QueueCapability, QueueCase};
 pub use store::{STORE_CASES, StoreCapability, StoreCase};
 
@@ -45,5 +48,6 @@ pub use store::{STORE_CASES, StoreCapability, StoreCase};
 pub use random::{run_histories, run_sequences};
 #[doc(hidden)]
 pub use run::{
-    check_queue_lacks, check_store_lacks, run_document_case, run_queue_case, run_store_case,
+    check_queue_lacks, check_store_lacks, run_document_case, run_lifecycle_case, run_queue_case,
+    run_store_case,
 };

@@ -1,13 +1,17 @@
 //! How one case is run, and the macros that make tests of them.
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, sync::mpsc, thread, time::Duration};
 
-use tokio::runtime::{Builder, Runtime};
+use tokio::{
+    runtime::{Builder, Runtime},
+    sync::oneshot,
+};
 
 use super::{
-    DOCUMENT_CASES, DocumentFixture, QUEUE_CASES, QueueCapability, QueueFixture, STORE_CASES,
-    StoreCapability, StoreFixture, documents::Bundle as DocumentBundle,
-    queue::Bundle as QueueBundle, store::Bundle as StoreBundle,
+    DOCUMENT_CASES, DocumentFixture, LIFECYCLE_CASES, QUEUE_CASES, QueueCapability, QueueFixture,
+    STORE_CASES, StoreCapability, StoreFixture, documents::Bundle as DocumentBundle,
+    lifecycle::Bundle as LifecycleBundle, queue::Bundle as QueueBundle,
+    store::Bundle as StoreBundle,
 };
 
 /// Longer than any case takes on the slowest provider that doesn't really wait.
@@ -102,6 +106,41 @@ macro_rules! document_conformance {
     };
 }
 
+/// Makes a module of tests out of the lifecycle suite: real dispatchers work on the store, stop,
+/// are lost and come back.
+///
+/// `$factory` is an `async fn()` (or closure) that makes a fresh [`StoreFixture`], such as
+/// [`store_conformance!`](crate::store_conformance) takes. A queue is tried out beside a store that
+/// is known to be good:
+///
+/// ```
+/// use std::sync::Arc;
+/// use bgjob::{
+///     providers::{channel::ChannelQueue, memory::MemoryStore},
+///     testing::{ManualClock, conformance::Clocked},
+/// };
+///
+/// async fn fresh() -> Clocked {
+///     let clock = ManualClock::new();
+///     let store = MemoryStore::with_clock(Arc::new(clock.clone()));
+///     Clocked::new(store, clock).with_queue(ChannelQueue::new())
+/// }
+///
+/// bgjob::lifecycle_conformance!(channel_at_work, fresh);
+/// # fn main() {}
+/// ```
+#[macro_export]
+macro_rules! lifecycle_conformance {
+    ($name:ident, $factory:expr $(,)?) => {
+        mod $name {
+            #[allow(unused_imports)]
+            use super::*;
+
+            $crate::__lifecycle_cases! { __conformance_tests (run_lifecycle_case, $factory) }
+        }
+    };
+}
+
 /// `area [needs] { case, … }` → `mod area { #[test] fn case() { run(area, case, factory) } … }`
 #[doc(hidden)]
 #[macro_export]
@@ -139,14 +178,34 @@ pub fn run_store_case<F: StoreFixture + 'static>(
         .iter()
         .find(|case| (case.area, case.name) == (area, name))
         .expect("the macros name only cases of the list");
-    two_threads().block_on(async {
+    two_threads().block_on(watch(area, name, WATCHDOG, async {
         let bundle = StoreBundle::new(factory().await);
         let lacks = StoreCapability::lacking(&bundle.store.capabilities());
-        if let Some(need) = case.needs.iter().find(|need| lacks.contains(need)) {
-            return left_out(area, name, need);
+        match case.needs.iter().find(|need| lacks.contains(need)) {
+            Some(need) => left_out(area, name, need),
+            None => case.run(&bundle).await,
         }
-        watch(area, name, case.run(&bundle)).await;
-    });
+    }));
+}
+
+/// Runs one case of the lifecycle suite on a store of its own.
+pub fn run_lifecycle_case<F: StoreFixture + 'static>(
+    area: &str,
+    name: &str,
+    factory: impl AsyncFnOnce() -> F,
+) {
+    let case = LIFECYCLE_CASES
+        .iter()
+        .find(|case| (case.area, case.name) == (area, name))
+        .expect("the macros name only cases of the list");
+    two_threads().block_on(watch(area, name, WATCHDOG, async {
+        let bundle = LifecycleBundle::new(factory().await);
+        let lacks = StoreCapability::lacking(&bundle.store.capabilities());
+        match case.needs.iter().find(|need| lacks.contains(need)) {
+            Some(need) => left_out(area, name, need),
+            None => case.run(&bundle).await,
+        }
+    }));
 }
 
 /// Runs one case of the suite of document stores on a store of its own.
@@ -159,10 +218,38 @@ pub fn run_document_case<F: DocumentFixture + 'static>(
         .iter()
         .find(|case| (case.area, case.name) == (area, name))
         .expect("the macros name only cases of the list");
-    two_threads().block_on(async {
-        let bundle = DocumentBundle::new(factory().await);
-        watch(area, name, case.run(&bundle)).await;
-    });
+    two_threads().block_on(watch(area, name, WATCHDOG, async {
+        case.run(&DocumentBundle::new(factory().await)).await;
+    }));
+}
+
+/// Runs one case of the queue suite on a queue of its own.
+pub fn run_queue_case<F: QueueFixture + 'static>(
+    area: &str,
+    name: &str,
+    factory: impl AsyncFnOnce() -> F,
+) {
+    queue_case(area, name, WATCHDOG, factory);
+}
+
+fn queue_case<F: QueueFixture + 'static>(
+    area: &str,
+    name: &str,
+    within: Duration,
+    factory: impl AsyncFnOnce() -> F,
+) {
+    let case = QUEUE_CASES
+        .iter()
+        .find(|case| (case.area, case.name) == (area, name))
+        .expect("the macros name only cases of the list");
+    one_thread().block_on(watch(area, name, within, async {
+        let bundle = QueueBundle::new(factory().await).await;
+        let lacks = QueueCapability::lacking(&bundle.queue.capabilities());
+        match case.needs.iter().find(|need| lacks.contains(need)) {
+            Some(need) => left_out(area, name, need),
+            None => case.run(&bundle).await,
+        }
+    }));
 }
 
 /// Several threads, so that the races are races.
@@ -174,34 +261,28 @@ fn two_threads() -> Runtime {
     runtime.expect("a runtime can be made")
 }
 
-async fn watch(area: &str, name: &str, case: impl Future<Output = ()>) {
-    let run = tokio::time::timeout(WATCHDOG, case).await;
-    assert!(
-        run.is_ok(),
-        "{area}::{name} did not end within {WATCHDOG:?}"
-    );
+/// One thread, so that the fixture may stop tokio's time.
+fn one_thread() -> Runtime {
+    let runtime = Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime can be made")
 }
 
-/// Runs one case of the queue suite on a queue of its own.
-pub fn run_queue_case<F: QueueFixture + 'static>(
-    area: &str,
-    name: &str,
-    factory: impl AsyncFnOnce() -> F,
-) {
-    let case = QUEUE_CASES
-        .iter()
-        .find(|case| (case.area, case.name) == (area, name))
-        .expect("the macros name only cases of the list");
-    // One thread, so that the fixture may stop tokio's time.
-    let runtime = Builder::new_current_thread().enable_all().build();
-    runtime.expect("a runtime can be made").block_on(async {
-        let bundle = QueueBundle::new(factory().await).await;
-        let lacks = QueueCapability::lacking(&bundle.queue.capabilities());
-        match case.needs.iter().find(|need| lacks.contains(need)) {
-            Some(need) => left_out(area, name, need),
-            None => case.run(&bundle).await,
+/// Panics where a case waits for what does not come. The time is the system's: tokio's may stand
+/// still, or pass in leaps.
+async fn watch(area: &str, name: &str, within: Duration, case: impl Future<Output = ()>) {
+    let (over, ended) = mpsc::channel::<()>();
+    let (bark, late) = oneshot::channel();
+    thread::spawn(move || {
+        if ended.recv_timeout(within) == Err(mpsc::RecvTimeoutError::Timeout) {
+            // Nobody hears it where the case ended just now.
+            let _ = bark.send(());
         }
     });
+    tokio::select! {
+        biased;
+        () = case => drop(over),
+        Ok(()) = late => panic!("{area}::{name} did not end within {within:?}"),
+    }
 }
 
 /// Holds a store to the capabilities it is said to lack.
@@ -224,8 +305,7 @@ pub fn check_queue_lacks<F: QueueFixture + 'static>(
     factory: impl AsyncFnOnce() -> F,
     lacks: &[QueueCapability],
 ) {
-    let runtime = Builder::new_current_thread().enable_all().build();
-    let declared = runtime.expect("a runtime can be made").block_on(async {
+    let declared = one_thread().block_on(async {
         let fixture = factory().await;
         QueueCapability::lacking(&fixture.queue().capabilities())
     });
@@ -257,4 +337,46 @@ fn left_out(area: &str, name: &str, need: &impl std::fmt::Debug) {
 #[allow(clippy::print_stderr, reason = "the test harness is who listens")]
 pub(super) fn say(text: &str) {
     eprintln!("{text}");
+}
+
+#[cfg(all(test, feature = "memory"))]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+    use crate::{
+        providers::channel::ChannelQueue,
+        testing::{Call, Fault, Faulty, conformance::Timed},
+    };
+
+    /// What the case fails with on a queue that hangs at such calls.
+    fn hanging(calls: &'static [Call], within: Duration) -> Option<String> {
+        let case = || {
+            queue_case(
+                "deliver",
+                "what_is_pushed_is_received",
+                within,
+                async || {
+                    let queue = Faulty::new(ChannelQueue::new());
+                    queue.faults().plan(|call, _| match calls.contains(&call) {
+                        true => Fault::Hang,
+                        false => Fault::None,
+                    });
+                    Timed::new(queue, Duration::from_secs(30))
+                },
+            );
+        };
+        let failed = catch_unwind(AssertUnwindSafe(case)).err()?;
+        failed.downcast_ref().cloned()
+    }
+
+    #[test]
+    fn a_queue_that_hangs_is_told_of() {
+        assert_eq!(hanging(&[], WATCHDOG), None);
+        for calls in [&[Call::Ensure], &[Call::Push], &[Call::Receive]] {
+            let said = hanging(calls, Duration::from_millis(100)).unwrap_or_default();
+            let expected = "deliver::what_is_pushed_is_received did not end within 100ms";
+            assert_eq!(said, expected, "{calls:?}");
+        }
+    }
 }

@@ -76,11 +76,17 @@ pub fn run_sequences<F: StoreFixture>(factory: impl AsyncFn() -> F, sequences: u
 /// so a failure may take some tries to come again.
 ///
 /// # Panics
-/// Where no order of the calls gives the answers, or a race has not one winner.
+/// Where no order of the calls gives the answers, a race has not one winner, or hardly any calls
+/// overlapped.
 pub fn run_histories<F: StoreFixture>(factory: impl AsyncFn() -> F, histories: u64) {
     let seeds = seeds("BGJOB_HISTORIES", histories);
     match history::run(&runtime(), &factory, seeds) {
-        Ok(done) => say(&format!("{done}")),
+        Ok(done) => {
+            say(&format!("{done}"));
+            if let Err(why) = done.raced() {
+                panic!("{why}");
+            }
+        }
         Err(failure) => panic!("{}\n{}", failure.text, replay(failure.seed)),
     }
 }

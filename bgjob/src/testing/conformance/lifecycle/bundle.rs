@@ -1,0 +1,203 @@
+//! [`Bundle`]: a fresh store, time that passes in it, and the [`Worker`]s that the cases start.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use serde_json::Value;
+use tokio::{
+    sync::{Barrier, watch},
+    task::JoinSet,
+    time::{Instant, sleep},
+};
+
+use super::handlers::{Place, registry};
+use crate::{
+    DispatcherBuilder, Event, Job, JobDispatcher, JobHandle, JobId, JobManager, JobQueue, JobStore,
+    Outcome,
+    dispatcher::{Drained, Running},
+    manager::Enqueue,
+    store::Finished,
+    testing::{Fault, Faults, Faulty, conformance::StoreFixture},
+};
+
+/// A little, for what has to be looked for again and again.
+const LITTLE: Duration = Duration::from_millis(10);
+/// Much more than a lease.
+const LONG: Duration = Duration::from_secs(120);
+
+/// What a case of the lifecycle suite works with.
+pub struct Bundle {
+    /// The store under test, empty at first.
+    pub store: Arc<dyn JobStore>,
+    queue: Option<Arc<dyn JobQueue>>,
+    fixture: Arc<dyn StoreFixture>,
+    /// Of those who enqueue and look.
+    pub(super) jobs: JobManager,
+    two: Arc<Barrier>,
+    /// Lets the store's time follow.
+    _time: JoinSet<()>,
+}
+
+impl fmt::Debug for Bundle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bundle")
+            .field("store", &self.store)
+            .field("queue", &self.queue)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Bundle {
+    pub(in crate::testing::conformance) fn new(fixture: impl StoreFixture + 'static) -> Self {
+        let fixture: Arc<dyn StoreFixture> = Arc::new(fixture);
+        let (store, queue) = (fixture.store(), fixture.queue());
+        let mut time = JoinSet::new();
+        time.spawn(follow(Arc::clone(&fixture)));
+        let jobs = manager(Arc::clone(&store), queue.clone());
+        Self {
+            store,
+            queue,
+            fixture,
+            jobs,
+            two: Arc::new(Barrier::new(2)),
+            _time: time,
+        }
+    }
+
+    /// Lets so much of the store's time pass that no lease is left of what was claimed before.
+    pub(super) async fn let_leases_end(&self) {
+        self.fixture.advance(LONG).await;
+    }
+
+    pub(super) async fn advance(&self, by: Duration) {
+        self.fixture.advance(by).await;
+    }
+
+    /// A job about to be enqueued.
+    pub(super) fn new_job(
+        &self,
+        name: &'static str,
+        metadata: u32,
+    ) -> Enqueue<u32, Outcome<Value>> {
+        self.jobs.enqueue_raw(name, metadata)
+    }
+
+    pub(super) async fn enqueue(&self, name: &'static str) -> JobHandle<Outcome<Value>> {
+        self.new_job(name, 0).await.expect("the store takes it")
+    }
+
+    /// Waits until the store says this of the job.
+    pub(super) async fn until(&self, id: JobId, what: impl Fn(&Job) -> bool) -> Job {
+        loop {
+            let job = self.jobs.get(id).await.expect("the store answers");
+            let job = job.expect("what is not over is there");
+            if what(&job) {
+                return job;
+            }
+            sleep(LITTLE).await;
+        }
+    }
+
+    /// Starts a dispatcher as if in a process of its own.
+    pub(super) async fn worker(&self, name: &'static str) -> Worker {
+        self.worker_with(name, |builder| builder).await
+    }
+
+    /// The same, with settings of its own.
+    pub(super) async fn worker_with(
+        &self,
+        name: &'static str,
+        build: impl FnOnce(DispatcherBuilder) -> DispatcherBuilder,
+    ) -> Worker {
+        let faults = Faults::none();
+        let store = Faulty::new(Arc::clone(&self.store)).with_faults(faults.clone());
+        let queue = self.queue.clone();
+        let queue = queue.map(|queue| Faulty::new(queue).with_faults(faults.clone()));
+        let place = Arc::new(Place::new(name, Arc::clone(&self.two)));
+        let lost = watch::Sender::new(0);
+        let builder = JobDispatcher::builder(&manager(store, queue))
+            .registry(registry())
+            .shared_state(Arc::clone(&place))
+            .sweep_every(5 * LITTLE)
+            .on_event({
+                let lost = lost.clone();
+                move |event| {
+                    if let Event::Recorded {
+                        answer: Finished::Lost,
+                        ..
+                    } = event
+                    {
+                        lost.send_modify(|lost| *lost += 1);
+                    }
+                }
+            });
+        let running = build(builder).start().await;
+        Worker {
+            place,
+            running: running.expect("a dispatcher starts"),
+            faults,
+            lost,
+        }
+    }
+}
+
+/// Store and queue as one process has them.
+fn manager(store: impl JobStore + 'static, queue: Option<impl JobQueue + 'static>) -> JobManager {
+    let builder = JobManager::builder(store);
+    let builder = match queue {
+        Some(queue) => builder.queue(queue),
+        None => builder,
+    };
+    builder.build().expect("store and queue go together")
+}
+
+/// What waits in a dispatcher waits in real time.
+async fn follow(fixture: Arc<dyn StoreFixture>) {
+    let mut last = Instant::now();
+    loop {
+        sleep(LITTLE).await;
+        let now = Instant::now();
+        fixture.advance(now - last).await;
+        last = now;
+    }
+}
+
+/// A dispatcher that could as well be another process.
+pub(super) struct Worker {
+    pub(super) place: Arc<Place>,
+    running: Running,
+    faults: Faults,
+    /// Ends of its jobs that the store did not take.
+    lost: watch::Sender<usize>,
+}
+
+impl Worker {
+    /// From now on nobody hears of it, as if its process were killed.
+    pub(super) fn vanish(&self) {
+        self.faults.always(&[], Fault::Before);
+    }
+
+    /// It was frozen, or its net was down, and is back.
+    pub(super) fn come_back(&self) {
+        self.faults.heal();
+    }
+
+    /// Waits until the store has refused an end of one of its jobs.
+    pub(super) async fn refused(&self) {
+        let mut lost = self.lost.subscribe();
+        let refused = lost.wait_for(|lost| *lost > 0);
+        refused.await.expect("its worker is here");
+    }
+
+    /// Shuts it down.
+    pub(super) async fn shutdown(self) -> Drained {
+        let drained = self.running.shutdown().await;
+        assert_eq!(self.place.early(), [], "nothing starts before it is due");
+        assert_eq!(drained.unknown, 0, "the store takes every end in time");
+        drained
+    }
+
+    /// Shuts it down when all is done.
+    pub(super) async fn end(self) {
+        assert_eq!(self.shutdown().await.released, 0, "all was done");
+    }
+}

@@ -1,0 +1,62 @@
+//! The list of all cases, in one place: tests are made from it, and the table.
+
+/// Hands `area [needs] { case, … }` for all areas to the macro that is named.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __lifecycle_cases {
+    ($then:ident $args:tt) => {
+        $crate::$then! { $args
+            run [] {
+                each_job_ends_once_with_its_result,
+                a_delayed_job_starts_at_its_time,
+                an_error_is_tried_again,
+                too_many_errors_end_it,
+            }
+            unique [Unique] {
+                of_one_key_one_job_lives,
+            }
+            cancel [] {
+                a_waiting_job_never_starts,
+                a_running_job_hears_of_it,
+            }
+            share [] {
+                two_dispatchers_work_at_the_same_time,
+            }
+            leases [] {
+                a_job_longer_than_its_lease_is_left_alone,
+            }
+            shutdown [] {
+                what_is_not_done_is_given_back_at_no_cost,
+            }
+            lost [] {
+                its_jobs_are_taken_over,
+                one_that_comes_back_changes_nothing,
+            }
+        }
+    };
+}
+
+/// `area [needs] { case, … }` → the table of them.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __lifecycle_table {
+    (() $($area:ident $needs:tt { $($case:ident,)* })*) => {
+        /// Every case of the lifecycle suite.
+        ///
+        /// ```
+        /// assert!(bgjob::testing::conformance::LIFECYCLE_CASES.len() > 10);
+        /// ```
+        pub static LIFECYCLE_CASES: &[LifecycleCase] = &[$($(
+            LifecycleCase {
+                area: stringify!($area),
+                name: stringify!($case),
+                needs: {
+                    #[allow(unused_imports, reason = "some areas need nothing")]
+                    use StoreCapability::*;
+                    &$needs
+                },
+                run: |bundle| Box::pin($area::$case(bundle)),
+            },
+        )*)*];
+    };
+}

@@ -1,0 +1,34 @@
+//! Jobs that run on are renewed.
+
+use std::time::Duration;
+
+use super::Bundle;
+use crate::job::Phase;
+
+/// Another dispatcher looks for jobs whose lease has ended all the while.
+pub(super) async fn a_job_longer_than_its_lease_is_left_alone(bundle: &Bundle) {
+    let lease = Duration::from_secs(6);
+    let worker = bundle
+        .worker_with("a", |builder| builder.lease(lease))
+        .await;
+    let job = bundle.enqueue("gated").await;
+    worker.place.started(job.id()).await;
+    let other = bundle.worker("b").await;
+    let until = |phase: &Phase| match phase {
+        Phase::Running(hold) => Some(hold.lease_until),
+        _ => None,
+    };
+    let first = until(&job.job().await.expect("it is there").phase);
+    let renewed = |phase: &Phase| until(phase) > first;
+    bundle.until(job.id(), |job| renewed(&job.phase)).await;
+    // A third of the lease had passed. Now the first one is over, and the second is not.
+    bundle.advance(lease * 3 / 4).await;
+    let seen = bundle.enqueue("echo").await;
+    seen.result().await.expect("it succeeds");
+    worker.place.open();
+    assert_eq!(job.result().await.expect("it succeeds"), "a");
+    let ended = job.job().await.expect("it is kept");
+    assert_eq!((ended.errors, ended.crashes), (0, 0));
+    worker.end().await;
+    other.end().await;
+}

@@ -1,0 +1,52 @@
+//! A dispatcher that is gone without a word.
+
+use super::{Bundle, bundle::Worker};
+use crate::{Due, JobHandle, JobState, Outcome};
+
+pub(super) async fn its_jobs_are_taken_over(bundle: &Bundle) {
+    let (gone, job) = lost(bundle).await;
+    let next = taken_over(bundle, &job).await;
+    next.end().await;
+    assert_eq!(gone.place.starts(job.id()), 1);
+}
+
+/// It was only frozen, and its job ends a second time.
+pub(super) async fn one_that_comes_back_changes_nothing(bundle: &Bundle) {
+    let (gone, job) = lost(bundle).await;
+    let next = taken_over(bundle, &job).await;
+    let before = job.job().await.expect("it is kept");
+    gone.come_back();
+    gone.place.open();
+    gone.refused().await;
+    assert_eq!(job.job().await.expect("it is kept"), before);
+    gone.end().await;
+    next.end().await;
+}
+
+/// A worker that vanished while it ran this job.
+async fn lost(bundle: &Bundle) -> (Worker, JobHandle<Outcome<serde_json::Value>>) {
+    // Without a thread that would outlive the case.
+    let worker = bundle.worker_with("a", |builder| builder.without_lease_thread());
+    let worker = worker.await;
+    let job = bundle.enqueue("gated").await;
+    worker.place.started(job.id()).await;
+    worker.vanish();
+    (worker, job)
+}
+
+/// Another worker that finds the job and brings it to its end.
+async fn taken_over(bundle: &Bundle, job: &JobHandle<Outcome<serde_json::Value>>) -> Worker {
+    bundle.let_leases_end().await;
+    let worker = bundle.worker("b").await;
+    let crashed = bundle.until(job.id(), |job| job.crashes == 1).await;
+    assert_eq!(crashed.state(), JobState::Ready);
+    // Nobody waits for the pause after a crash here.
+    let now = bundle.jobs.reschedule(job.id(), Due::Now).await;
+    now.expect("it waits");
+    worker.place.open();
+    assert_eq!(job.result().await.expect("it succeeds"), "b");
+    assert_eq!(worker.place.starts(job.id()), 1);
+    let ended = job.job().await.expect("it is kept");
+    assert_eq!((ended.errors, ended.crashes), (0, 1));
+    worker
+}

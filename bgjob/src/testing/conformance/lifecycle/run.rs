@@ -1,0 +1,61 @@
+//! Jobs start when they are due, and end once.
+
+use std::time::Duration;
+
+use super::Bundle;
+use crate::JobState;
+
+pub(super) async fn each_job_ends_once_with_its_result(bundle: &Bundle) {
+    let worker = bundle.worker("a").await;
+    let mut jobs = Vec::new();
+    for n in 0..50 {
+        let job = bundle.new_job("echo", n).await;
+        jobs.push((n, job.expect("the store takes it")));
+    }
+    for (n, job) in &jobs {
+        assert_eq!(job.result().await.expect("it succeeds"), *n);
+    }
+    for (_, job) in &jobs {
+        assert_eq!(worker.place.starts(job.id()), 1);
+        assert_eq!(job.status().await.expect("it is kept"), JobState::Succeeded);
+    }
+    worker.end().await;
+}
+
+pub(super) async fn a_delayed_job_starts_at_its_time(bundle: &Bundle) {
+    let worker = bundle.worker("a").await;
+    let delayed = bundle.new_job("echo", 7).delay(Duration::from_millis(500));
+    let delayed = delayed.await.expect("the store takes it");
+    let sooner = bundle.enqueue("echo").await;
+    sooner.ended().await.expect("it ends");
+    assert_eq!(
+        delayed.status().await.expect("it is there"),
+        JobState::Ready
+    );
+    // That it was not too early its worker sees.
+    assert_eq!(delayed.result().await.expect("it succeeds"), 7);
+    worker.end().await;
+}
+
+pub(super) async fn an_error_is_tried_again(bundle: &Bundle) {
+    let worker = bundle.worker("a").await;
+    let job = bundle
+        .new_job("flaky", 2)
+        .await
+        .expect("the store takes it");
+    job.result().await.expect("the third attempt succeeds");
+    let ended = job.job().await.expect("it is kept");
+    assert_eq!((ended.errors, ended.crashes), (2, 0));
+    assert_eq!(worker.place.starts(job.id()), 3);
+    worker.end().await;
+}
+
+pub(super) async fn too_many_errors_end_it(bundle: &Bundle) {
+    let worker = bundle.worker("a").await;
+    let job = bundle.new_job("flaky", 9).max_attempts(2);
+    let job = job.await.expect("the store takes it");
+    let ended = job.ended().await.expect("it ends");
+    assert_eq!((ended.state(), ended.errors), (JobState::Dead, 2));
+    assert_eq!(worker.place.starts(job.id()), 2);
+    worker.end().await;
+}
