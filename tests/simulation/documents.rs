@@ -4,18 +4,18 @@ use std::time::{Duration, Instant};
 
 use bgjob::testing::{Call, simulation::Simulation};
 
-use crate::protocol::{Ask, hour, missed, part, simulation};
+use crate::protocol::{Ask, hour, late, missed, part, simulation};
 
-/// Others' writes are seen at the next poll, after a second.
-const LATE: Duration = Duration::from_millis(1_100);
 /// Half of what a sweep waits beyond a lease where clocks may differ.
 const OFF: Duration = Duration::from_millis(500);
 const OFTEN: Duration = Duration::from_secs(300);
 
 /// Without a queue and beside one.
-fn check(what: &str, with: impl Fn(Simulation) -> Simulation, ask: Ask) {
+fn check(what: &str, with: impl Fn(Simulation) -> Simulation, off: Duration, kept: bool) {
     let begun = Instant::now();
     let run = |queue| {
+        let late = late(queue) + off;
+        let ask = Ask { late, kept };
         let simulation = with(part(simulation(queue), 20));
         simulation.check(move |sim| hour(sim, ask))
     };
@@ -31,30 +31,20 @@ fn check(what: &str, with: impl Fn(Simulation) -> Simulation, ask: Ask) {
 
 #[test]
 fn documents_keep_every_promise() {
-    let ask = Ask {
-        late: LATE,
-        kept: true,
-    };
-    check("documents", Simulation::documents, ask);
+    check("documents", Simulation::documents, Duration::ZERO, true);
 }
 
 #[test]
 fn clocks_may_be_off() {
-    let ask = Ask {
-        late: LATE + OFF,
-        kept: true,
-    };
-    check("clocks that are off", |runs| runs.clocks_off(OFF), ask);
+    let with = |runs: Simulation| runs.clocks_off(OFF);
+    check("clocks that are off", with, OFF, true);
 }
 
 /// What the store forgets is gone. All else goes on, and nothing is held twice.
 #[test]
 fn a_store_may_go_back_to_what_it_was() {
-    let ask = Ask {
-        late: LATE,
-        kept: false,
-    };
-    check("a store that forgets", |runs| runs.roll_back(OFTEN), ask);
+    let with = |runs: Simulation| runs.roll_back(OFTEN);
+    check("a store that forgets", with, Duration::ZERO, false);
 }
 
 /// Else the three above would say nothing.
@@ -80,7 +70,7 @@ fn what_is_more_than_they_bear_is_seen() {
 #[test]
 fn these_runs_are_the_same_each_time_too() {
     let ask = Ask {
-        late: LATE + OFF,
+        late: Duration::MAX,
         kept: false,
     };
     let hashes = || {

@@ -354,10 +354,17 @@ pub(crate) fn part(simulation: Simulation, of: u64) -> Simulation {
     simulation.first(start / of).runs((end - start) / of)
 }
 
+/// L4: how late a job may be, beside a queue or without.
+pub(crate) fn late(queue: bool) -> Duration {
+    Duration::from_millis(if queue { 1_100 } else { 100 })
+}
+
 /// An hour on the memory store, with a queue or without.
 fn run(simulation: Simulation, queue: bool) -> Report {
-    let late = Duration::from_millis(if queue { 1_100 } else { 100 });
-    let ask = Ask { late, kept: true };
+    let ask = Ask {
+        late: late(queue),
+        kept: true,
+    };
     simulation.check(move |sim| hour(sim, ask))
 }
 
