@@ -5,28 +5,35 @@ use std::{
     time::Duration,
 };
 
-use bgjob::{JobId, prelude::*};
+use bgjob::{
+    JobId, Json, Timestamp,
+    job::{Ended, How, Phase},
+    prelude::*,
+};
 
 use crate::{
-    ledger::Line,
-    report::{Rate, Report},
+    ledger::{Backlog, Line},
+    report::{Report, Window},
     store::again,
 };
 
 pub(crate) async fn report(lines: &[Line], jobs: &JobManager) -> bgjob::Result<Report> {
     let mut judge = Judge::default();
     lines.iter().for_each(|line| judge.hear(line));
-    let mut report = judge.close();
-    let acked: Vec<_> = judge.acked.iter().collect();
-    for ids in acked.chunks(1000) {
-        let ids = ids.iter().map(|id| id.parse());
+    let acked = Vec::from_iter(judge.acked.iter().copied());
+    for about in acked.chunks(1000) {
+        let ids = about.iter().map(|id| id.parse());
         let ids = ids.collect::<bgjob::Result<Vec<JobId>>>()?;
-        for job in again(async || jobs.store().get(&ids).await).await? {
-            let succeeded = job.is_some_and(|job| job.state() == JobState::Succeeded);
-            report.lost += usize::from(!succeeded);
+        let found = again(async || jobs.store().get(&ids).await).await?;
+        for (about, job) in about.iter().zip(found) {
+            let ended = job.and_then(|job| match job.phase {
+                Phase::Ended(ended) => Some(ended),
+                _ => None,
+            });
+            judge.compare(about, ended.as_ref());
         }
     }
-    Ok(report)
+    Ok(judge.close())
 }
 
 /// Whether the judge sees each crime in a ledger that has one of each, and only those.
@@ -58,18 +65,53 @@ pub(crate) fn is_awake() -> bool {
         29 19 start f 1
         30 1 go-on 18 0
         31 18 start g 0
-        32 20 start g 0";
+        32 20 start g 0
+        33 21 start h 0
+        34 1 kill 21 0
+        35 1 acked x 0
+        36 1 acked y 0
+        40 1 flood calm 0
+        42 22 start x 0
+        1045 22 success x 0
+        1046 1 acked z 0
+        1050 1 flood storm 0
+        1052 22 success y 0
+        1053 24 start w 0
+        1054 1 kill 24 0
+        1070 1 flood over 0
+        1071 22 start w 1
+        1072 22 success w 0
+        1999 22 start h 1
+        2000 23 start h 2";
     let lines: Vec<_> = CRIMES.lines().map(|l| Line::parse(l.trim())).collect();
     let mut judge = Judge::default();
     lines.iter().for_each(|line| judge.hear(line));
+    // Of its end nobody noted anything: its process was killed just after the commit.
+    judge.compare("h", Some(&ended(How::Succeeded(Json::null()), 1)));
+    judge.compare("b", Some(&ended(How::Cancelled, 1)));
+    judge.compare("c", None);
     let seen = judge.close();
     let crimes = (seen.start_after_done, seen.double_success, seen.unexplained);
     let causes = (seen.after_kill, seen.after_stop, seen.after_other);
-    crimes == (1, 1, 3)
-        && causes == (1, 2, 5)
-        && seen.explained == 3
-        && (seen.kills, seen.hits, seen.server_kills) == (3, 2, 1)
-        && seen.first == [Duration::from_micros(6)]
+    let [calm, storm] = seen.flood.as_slice() else {
+        return false;
+    };
+    crimes == (2, 1, 4)
+        && causes == (3, 2, 6)
+        && (seen.explained, seen.lost) == (5, 2)
+        && (seen.kills, seen.hits, seen.server_kills) == (5, 4, 1)
+        && seen.first == [6, 1965].map(Duration::from_micros)
+        && seen.in_line == 1
+        && (calm.jobs, calm.span, calm.least) == (1, Duration::from_micros(1010), 1)
+        && (storm.jobs, storm.span, storm.least) == (1, Duration::from_micros(20), 2)
+}
+
+fn ended(how: How, millis: i64) -> Ended {
+    Ended {
+        how,
+        at: Timestamp::from_millis(millis),
+        purge_at: Timestamp::from_millis(millis),
+    }
 }
 
 #[derive(Default)]
@@ -84,18 +126,14 @@ struct Judge<'a> {
     killed: HashMap<u32, Duration>,
     /// Until when each process was stopped, if it was.
     stopped: HashMap<u32, Duration>,
-    calm: Span,
-    storm: Span,
-    has_stormed: bool,
+    /// When each job was begun, as far as the ledger knew of no end by then.
+    begun: HashMap<&'a str, Vec<Duration>>,
+    backlog: Backlog,
+    /// When the first window behind a backlog began.
+    flooded: Option<Duration>,
+    /// When the present one began, and what was seen in it.
+    window: Option<(Duration, Window)>,
     report: Report,
-}
-
-/// From the first acknowledgement to the last success.
-#[derive(Default)]
-struct Span {
-    from: Option<Duration>,
-    to: Duration,
-    jobs: usize,
 }
 
 struct Run {
@@ -108,17 +146,15 @@ struct Run {
 impl<'a> Judge<'a> {
     fn hear(&mut self, line: &'a Line) {
         let about = line.about.as_str();
+        self.backlog.hear(line);
         match line.what.as_str() {
-            "acked" => {
-                self.acked.insert(about);
-                self.span().from.get_or_insert(line.at);
-            }
+            "acked" => _ = self.acked.insert(about),
             "terminal" => _ = self.terminal.insert(about),
             "success" => {
                 *self.succeeded.entry(about).or_default() += 1;
-                let span = self.span();
-                span.jobs += 1;
-                span.to = line.at;
+                if let Some((_, window)) = &mut self.window {
+                    window.jobs += 1;
+                }
             }
             "start" => self.start(line),
             "end" => {
@@ -137,7 +173,7 @@ impl<'a> Judge<'a> {
             "go-on" => _ = self.stopped.insert(pid(line), line.at),
             // It explains nothing: who held a job when the server crashed goes on to hold it.
             "server-kill" => self.report.server_kills += 1,
-            "storm" => self.has_stormed = true,
+            "flood" => self.turn(line),
             _ => {}
         }
     }
@@ -146,7 +182,14 @@ impl<'a> Judge<'a> {
         let about = line.about.as_str();
         self.report.starts += 1;
         let over = self.terminal.contains(about) || self.succeeded.contains_key(about);
-        self.report.start_after_done += usize::from(over);
+        if over {
+            self.report.start_after_done += 1;
+        } else {
+            self.begun.entry(about).or_default().push(line.at);
+        }
+        if let Some((_, window)) = &mut self.window {
+            window.least = window.least.min(self.backlog.depth());
+        }
         self.held.entry(line.pid).or_default().insert(about);
         let run = Run {
             pid: line.pid,
@@ -169,13 +212,15 @@ impl<'a> Judge<'a> {
         let stopped = stopped.is_some_and(|until| *until >= earlier.at);
         if let Some(at) = killed {
             report.after_kill += 1;
-            let first = (earlier.crashes, line.n) == (0, 1);
-            let recoveries = if first {
-                &mut report.first
+            let wait = line.at.saturating_sub(*at);
+            // Behind a backlog it is a wait in line.
+            if self.flooded.is_some_and(|from| *at >= from) {
+                report.in_line += 1;
+            } else if (earlier.crashes, line.n) == (0, 1) {
+                report.first.push(wait);
             } else {
-                &mut report.later
-            };
-            recoveries.push(line.at.saturating_sub(*at));
+                report.later.push(wait);
+            }
         } else if stopped {
             report.after_stop += 1;
         } else {
@@ -198,12 +243,38 @@ impl<'a> Judge<'a> {
         self.report.hits += usize::from(held);
     }
 
-    fn span(&mut self) -> &mut Span {
-        if self.has_stormed {
-            &mut self.storm
-        } else {
-            &mut self.calm
+    /// Behind a backlog, a window ends or begins.
+    fn turn(&mut self, line: &Line) {
+        self.flooded.get_or_insert(line.at);
+        if let Some((from, window)) = self.window.take() {
+            let span = line.at.saturating_sub(from);
+            self.report.flood.push(Window { span, ..window });
         }
+        if line.about != "over" {
+            let least = self.backlog.depth();
+            self.window = Some((
+                line.at,
+                Window {
+                    least,
+                    ..Window::default()
+                },
+            ));
+        }
+    }
+
+    /// Compares what the ledger has of a job with the end that the store has of it. A process that
+    /// is killed between its commit and its note leaves no other word of that end.
+    fn compare(&mut self, about: &str, ended: Option<&Ended>) {
+        let succeeded = ended.is_some_and(|ended| matches!(ended.how, How::Succeeded(_)));
+        self.report.lost += usize::from(!succeeded);
+        let (Some(ended), Some(begun)) = (ended, self.begun.get(about)) else {
+            return;
+        };
+        // The store counts in whole milliseconds of the same clock: what was begun within that of
+        // the end may have been before it. Nobody requeues here, so there is one end to each job.
+        let millis = u64::try_from(ended.at.as_millis()).expect("after 1970");
+        let after = Duration::from_millis(millis + 1);
+        self.report.start_after_done += begun.iter().filter(|at| **at >= after).count();
     }
 
     fn close(&mut self) -> Report {
@@ -211,20 +282,9 @@ impl<'a> Judge<'a> {
         report.acked = self.acked.len();
         report.terminal = self.terminal.len();
         report.double_success = self.succeeded.values().filter(|n| **n > 1).count();
-        report.calm = self.calm.rate();
-        report.storm = self.storm.rate();
         report.first.sort();
         report.later.sort();
         report
-    }
-}
-
-impl Span {
-    fn rate(&self) -> Rate {
-        Rate {
-            jobs: self.jobs,
-            span: self.to.saturating_sub(self.from.unwrap_or_default()),
-        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The ledger: what happened, one line an event, in files outside the store.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs::{File, OpenOptions},
     io::{Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
@@ -53,6 +53,32 @@ impl Ledger {
         self.file
             .sync_data()
             .expect("the ledger is written through");
+    }
+}
+
+/// The jobs that were acknowledged and that nobody has begun.
+#[derive(Debug, Default)]
+pub(crate) struct Backlog {
+    waiting: HashSet<String>,
+    begun: HashSet<String>,
+}
+
+impl Backlog {
+    pub(crate) fn hear(&mut self, line: &Line) {
+        let about = &line.about;
+        match line.what.as_str() {
+            "start" => {
+                self.waiting.remove(about);
+                self.begun.insert(about.clone());
+            }
+            // One that was begun at once may be acknowledged after that.
+            "acked" if !self.begun.contains(about) => _ = self.waiting.insert(about.clone()),
+            _ => {}
+        }
+    }
+
+    pub(crate) fn depth(&self) -> usize {
+        self.waiting.len()
     }
 }
 

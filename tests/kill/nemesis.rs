@@ -11,23 +11,46 @@ use tokio::time::sleep;
 use crate::{
     Ground,
     crew::Crew,
-    kill::Plan,
     ledger::{Ledger, Tail},
-    load,
     worker::LEASE,
 };
 
 /// How long it looks for somebody to strike before it gives up: the work must have ended.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How often to strike, and within what span.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Strikes {
+    pub(crate) kills: usize,
+    pub(crate) stops: usize,
+    /// Of the server, where there is one.
+    pub(crate) server_kills: usize,
+    /// Who is in the middle of a job that has crashed more often than this is not struck.
+    pub(crate) spare: u64,
+    pub(crate) span: Duration,
+}
+
+impl Strikes {
+    /// The same rhythm for another span.
+    pub(crate) fn within(self, span: Duration) -> Self {
+        let share = span.as_secs_f64() / self.span.as_secs_f64();
+        let part = |all: usize| (all as f64 * share).ceil().min(all as f64) as usize;
+        Self {
+            kills: part(self.kills),
+            stops: part(self.stops),
+            server_kills: part(self.server_kills),
+            span,
+            ..self
+        }
+    }
+}
+
 /// Strikes as the plan says, then waits until all go on again.
-pub(crate) async fn strike(ground: &Ground, crew: &mut Crew, ledger: &Arc<Ledger>, plan: Plan) {
-    let mut dice = fastrand::Rng::with_seed(plan.jobs);
+pub(crate) async fn strike(ground: &Ground, crew: &mut Crew, ledger: &Arc<Ledger>, plan: Strikes) {
+    let mut dice = fastrand::Rng::with_seed(plan.kills as u64);
     let mut hands = Hands::new(ground);
     let strikes = plan.kills + plan.stops;
-    // Somewhat before the load ends, so that there is always someone at work.
-    let span = load::span(plan.jobs, ground.pace()).mul_f64(0.9);
-    let mut pace = Pace::new(span, strikes);
+    let mut pace = Pace::new(plan.span, strikes);
     let mut stops = 0;
     for n in 0..strikes {
         pace.next(&mut dice).await;
@@ -55,13 +78,12 @@ pub(crate) async fn strike(ground: &Ground, crew: &mut Crew, ledger: &Arc<Ledger
 }
 
 /// Crashes the server now and then, as the plan says. It comes back by itself.
-pub(crate) async fn strike_server(ground: &Ground, ledger: &Ledger, plan: Plan) {
+pub(crate) async fn strike_server(ground: &Ground, ledger: &Ledger, plan: Strikes) {
     let Some(server) = &ground.server else {
         return;
     };
-    let mut dice = fastrand::Rng::with_seed(plan.jobs + 1);
-    let span = load::span(plan.jobs, ground.pace()).mul_f64(0.9);
-    let mut pace = Pace::new(span, plan.server_kills);
+    let mut dice = fastrand::Rng::with_seed(plan.server_kills as u64);
+    let mut pace = Pace::new(plan.span, plan.server_kills);
     for _ in 0..plan.server_kills {
         pace.next(&mut dice).await;
         let server = Arc::clone(server);

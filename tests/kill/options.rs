@@ -15,8 +15,8 @@ pub(crate) struct Options {
     /// On which store; otherwise kill takes all, the others SQLite
     #[arg(long, value_enum)]
     store: Option<Store>,
-    /// The long form: kill with 20,000 jobs and 100 kills (50 where the server is killed too),
-    /// shutdown at 200 points
+    /// The long form: kill with 20,000 jobs and 100 kills (50 where the server is killed too), then
+    /// behind a backlog in calm and under kills; poison with three crashes; shutdown at 200 points
     #[arg(long)]
     pub(crate) long: bool,
     /// kill: how many jobs
