@@ -32,9 +32,9 @@ use crate::{Error, ErrorKind, JobStore, Result, store::StoreCapabilities, task};
 /// [behind](Faults::clock_behind) is that of a `DocumentStore`, which hands its clock out: a
 /// `JobStore` compares times where nothing stands between, so give it a wrong clock when it is made
 /// (`MemoryStore::with_clock`). A failover that loses the last writes needs what is stored to go
-/// back: [`MemoryDocuments::restore`](super::MemoryDocuments::restore) does that, and in simulations
-/// [`Simulation::roll_back`](super::simulation::Simulation::roll_back). A queue goes by no clock of
-/// the jobs, and what it forgets is [`Fault::Wipe`].
+/// back: [`MemoryDocuments::restore`](super::MemoryDocuments::restore) does that, and in
+/// simulations [`Simulation::roll_back`](super::simulation::Simulation::roll_back). A queue goes by
+/// no clock of the jobs, and what it forgets is [`Fault::Wipe`].
 ///
 /// ```
 /// use bgjob::{JobManager, providers::memory::MemoryStore, testing::{Call, Fault, Faulty}};

@@ -16,7 +16,7 @@ use crate::{
     dispatcher::{Drained, Running},
     manager::Enqueue,
     store::Finished,
-    testing::{Fault, Faults, Faulty, conformance::StoreFixture},
+    testing::{Call, Fault, Faults, Faulty, conformance::StoreFixture},
 };
 
 /// A little, for what has to be looked for again and again.
@@ -179,6 +179,16 @@ impl Worker {
     /// It was frozen, or its net was down, and is back.
     pub(super) fn come_back(&self) {
         self.faults.heal();
+    }
+
+    /// Waits until it has looked once more for jobs whose lease has ended.
+    pub(super) async fn swept(&self) {
+        let sweeps = || self.faults.count(Call::Sweep);
+        // One may be on its way now, and the next is counted before it is done.
+        let enough = sweeps() + 3;
+        while sweeps() < enough {
+            sleep(LITTLE).await;
+        }
     }
 
     /// Waits until the store has refused an end of one of its jobs.
