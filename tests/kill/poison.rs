@@ -117,6 +117,8 @@ async fn are_over(store: &dyn JobStore, ids: &[JobId]) -> bgjob::Result<bool> {
 async fn plant(store: &dyn JobStore, evil: Evil, crashes: u32) -> bgjob::Result<Vec<JobId>> {
     let mut culprit = JobSpec::new(villain::NAME, Json::encode(&evil)?);
     culprit.max_crashes = crashes;
+    // Not every store keeps the order of one call.
+    culprit.priority = Priority::High;
     let innocent = Arc::new(JobSpec::new(bystander::NAME, Json::encode(&MILLIS)?));
     let specs = iter::once(Arc::new(culprit)).chain(iter::repeat_n(innocent, INNOCENTS));
     let jobs = specs.map(|spec| NewJob {
