@@ -221,7 +221,7 @@ async fn operate(jobs: JobManager, mut dice: Rng, acked: Acked) {
     }
 }
 
-/// Whatever it answers; a panic, as a provider with a bug may answer, is no end of the world either.
+/// Whatever it answers; nor is a panic, as of a provider with a bug, the end of the world.
 async fn survive(act: impl Future) {
     let mut act = pin!(act);
     poll_fn(|cx| {

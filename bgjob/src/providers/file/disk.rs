@@ -16,8 +16,8 @@ use crate::{Error, ErrorKind};
 /// Threads that sync files at once: a file system writes several through with one commit.
 const THREADS: usize = 8;
 
-/// Files that are written, synced and closed before the next are begun: far fewer than a process may
-/// have open by the usual limits (macOS: 256), and enough to share the commits of the file system.
+/// Files that are written, synced and closed before the next are begun: far fewer than a process
+/// may usually have open (macOS: 256), and enough to share the commits of the file system.
 pub(super) const OPEN: usize = 128;
 
 /// The largest file that is read, in bytes: several times what a document can come to.

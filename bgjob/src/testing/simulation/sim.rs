@@ -285,8 +285,8 @@ impl Sim {
         }
     }
 
-    /// Waits until no job waits or runs, by what the store counts and by what it was seen to hold: a
-    /// job that no search finds would never be over.
+    /// Waits until no job waits or runs, by what the store counts and by what it was seen to hold:
+    /// a job that no search finds would never be over.
     ///
     /// # Panics
     /// If that takes longer than four hours of simulated time.
