@@ -71,7 +71,10 @@ fn main() {
         Err(failure) => println!("{failure}\n"),
     }
     match Simulation::new().run(|sim| scenario(sim, true)) {
-        Ok(report) => println!("with a key: {} runs, 100 in each", report.runs),
+        Ok(report) => println!(
+            "with a key: {} runs, {} of {} places tried, 100 in each",
+            report.runs, report.tried, report.places
+        ),
         Err(failure) => println!("{failure}"),
     }
 }

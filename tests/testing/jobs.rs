@@ -1,4 +1,4 @@
-//! `TestJobs`: drains, the clock, inline mode.
+//! `TestJobs`: drains, the clock, the dispatcher.
 
 use std::{
     sync::{Arc, Mutex},
@@ -6,17 +6,17 @@ use std::{
 };
 
 use bgjob::{
-    Clock, JobContext, JobManager, JobState, Json, Middleware, Next, Outcome, Priority, Registry,
+    BoxError, Clock, JobContext, JobId, JobManager, JobState, Json, Middleware, Next, Outcome,
+    Priority, Registry, State,
     prelude::job,
     providers::memory::MemoryStore,
-    refute_enqueued,
     testing::{ManualClock, TestJobs},
 };
 use expect_test::expect;
 
 use crate::{app::*, fault};
 
-fn with_mailer(mailer: Mailer) -> (TestJobs, Arc<Mailer>) {
+pub(crate) fn with_mailer(mailer: Mailer) -> (TestJobs, Arc<Mailer>) {
     let mailer = Arc::new(mailer);
     let jobs = TestJobs::new();
     let manager = jobs.manager();
@@ -180,54 +180,49 @@ async fn progress_and_time_outs_are_real() {
     assert_eq!(stored.progress.map(|p| p.done), Some(1));
 }
 
-#[tokio::test]
-async fn an_enqueue_runs_the_job_inline_and_those_it_enqueues() {
-    let (jobs, mailer) = with_mailer(Mailer::default());
-    let jobs = jobs.inline();
-    let job = tell_friends::enqueue(&jobs, 7).await.unwrap();
-    assert_eq!(job.status().await.unwrap(), JobState::Succeeded);
-    assert_eq!(mailer.sent().len(), 2);
-    let many = hash::enqueue_all(&jobs, ["a".to_owned(), "bc".to_owned()])
-        .await
-        .unwrap();
-    assert_eq!(many[1].result().await.unwrap(), 2);
-    expect![[r#"
-          0s  send_welcome  attempt 1  succeeded
-          0s  send_welcome  attempt 1  succeeded
-          0s  tell_friends  attempt 1  succeeded
-          0s  hash          attempt 1  succeeded
-          0s  hash          attempt 1  succeeded
-    "#]]
-    .assert_eq(&jobs.ran().to_string());
-
-    // What is delayed waits.
-    send_welcome::enqueue(&jobs, welcome(1, "a@b.c"))
-        .delay(HOUR)
-        .await
-        .unwrap();
-    assert_eq!(mailer.sent().len(), 2);
-    assert_eq!(jobs.drain_for(HOUR).await.len(), 1);
-    refute_enqueued!(jobs, send_welcome);
+/// Cancels the job it is told of, as an operator would.
+#[job(queue = "first")]
+async fn call_off(other: JobId, jobs: State<JobManager>) -> Result<bool, BoxError> {
+    Ok(jobs.cancel(other).await? == JobState::Cancelled)
 }
 
 #[tokio::test]
-async fn a_job_that_fails_inline_fails_the_test() {
-    let (jobs, mailer) = with_mailer(Mailer::failing(1));
-    let jobs = jobs.inline();
-    let (failing, nested) = (jobs.manager(), jobs.manager());
-    let text = fault(async move { send_welcome::enqueue(&failing, welcome(1, "a@b.c")).await });
+async fn what_a_job_does_to_the_next_one_holds() {
+    let (jobs, _) = with_mailer(Mailer::default());
+    let other = JobId::new();
+    call_off::enqueue(&jobs, other).await.unwrap();
+    jobs.clock().advance(Duration::from_secs(1));
+    let second = hash::enqueue(&jobs, "x".to_owned()).id(other);
+    let second = second.await.unwrap();
+    let runs = jobs.drain().await;
     expect![[r#"
-        a job that ran inline failed:
-          send_welcome  attempt 1  retry in 5s: the mail server is down"#]]
-    .assert_eq(&text.await);
-    *mailer.failures.lock().unwrap() = 1;
-    let text = fault(async move { tell_friends::enqueue(&nested, 7).await }).await;
-    expect![[r#"
-        a job that ran inline failed:
-          tell_friends  attempt 1  retry in 1s: a job that ran inline failed:
-          send_welcome  attempt 1  retry in 5s: the mail server is down"#]]
-    .assert_eq(&text);
-    drop(jobs);
+        1s  call_off  attempt 1  succeeded
+    "#]]
+    .assert_eq(&runs.to_string());
+    let found = runs[0].clone().success();
+    assert_eq!(found.as_str(), "true", "it was still waiting");
+    assert_eq!(second.status().await.unwrap(), JobState::Cancelled);
+}
+
+#[tokio::test]
+async fn of_several_queues_the_longest_due_goes_first() {
+    let (jobs, mailer) = with_mailer(Mailer::default());
+    for minutes in [2, 1, 5] {
+        let text = minutes.to_string();
+        let job = hash::enqueue(&jobs, text).delay(Duration::from_secs(60 * minutes));
+        job.await.unwrap();
+    }
+    for minutes in [4, 3] {
+        let to = welcome(minutes, &format!("{minutes}@b.c"));
+        let job = send_welcome::enqueue(&jobs, to).delay(Duration::from_secs(60 * minutes));
+        job.await.unwrap();
+    }
+    // All are due at once: a drain that has to choose, unlike one that moves the clock.
+    jobs.clock().advance(HOUR);
+    let runs = jobs.drain().await.assert_succeeded();
+    let due: Vec<_> = runs.iter().map(|run| run.job.due_at).collect();
+    assert!(due.is_sorted() && due.len() == 5, "{due:?}\n{runs}");
+    assert_eq!(*mailer.sent(), ["3@b.c", "4@b.c"]);
 }
 
 #[tokio::test]

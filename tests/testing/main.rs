@@ -3,8 +3,10 @@
 
 mod app;
 mod enqueued;
+mod inline;
 mod jobs;
 mod perform;
+mod simulation;
 
 /// What a panic said.
 async fn fault<F>(test: F) -> String

@@ -214,6 +214,8 @@ impl ManagerBuilder {
         };
         Ok(JobManager {
             inner: Arc::new(inner),
+            #[cfg(feature = "testing")]
+            keeps: None,
         })
     }
 }

@@ -277,7 +277,7 @@ impl<M: Serialize, R> Enqueue<M, R> {
         let (id, kept) = (job.id, !job.spec.retain.is_zero());
         let answer = manager.inner.creates.one(job).await?;
         #[cfg(feature = "testing")]
-        manager.enqueued().await;
+        manager.enqueued([id]).await;
         handle(manager, answer, id, kept)
     }
 }
@@ -348,7 +348,7 @@ impl<M: Serialize, R> EnqueueAll<M, R> {
         let (manager, jobs) = self.into_jobs()?;
         let answers = manager.inner.creates.many(&jobs).await;
         #[cfg(feature = "testing")]
-        manager.enqueued().await;
+        manager.enqueued(jobs.iter().map(|job| job.id)).await;
         jobs.iter()
             .zip(answers)
             .map(|(job, answer)| {

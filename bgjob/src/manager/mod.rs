@@ -38,6 +38,10 @@ use crate::{JobQueue, JobStore, events::Events, job::Json};
 #[derive(Debug, Clone)]
 pub struct JobManager {
     pub(crate) inner: Arc<Inner>,
+    /// What runs jobs inline lives as long as such a manager. Its services may hold one too: theirs
+    /// is mostly made before the mode is chosen and keeps nothing, so that it all ends some day.
+    #[cfg(feature = "testing")]
+    pub(crate) keeps: Option<Arc<dyn Inline>>,
 }
 
 #[derive(Debug)]
@@ -60,7 +64,7 @@ pub(crate) struct Inner {
 #[async_trait::async_trait]
 pub(crate) trait Inline: Send + Sync + std::fmt::Debug {
     /// They are stored.
-    async fn enqueued(&self);
+    async fn enqueued(&self, jobs: &[crate::JobId]);
 }
 
 impl JobManager {
@@ -132,11 +136,18 @@ impl JobManager {
 
     /// In inline mode, runs what was just stored.
     #[cfg(feature = "testing")]
-    pub(crate) async fn enqueued(&self) {
-        let inline = self.inner.inline.get().and_then(std::sync::Weak::upgrade);
-        if let Some(inline) = inline {
-            inline.enqueued().await;
-        }
+    pub(crate) async fn enqueued(&self, jobs: impl IntoIterator<Item = crate::JobId>) {
+        let Some(inline) = self.inner.inline.get() else {
+            return;
+        };
+        let Some(inline) = inline.upgrade() else {
+            panic!(
+                "the `TestJobs` that ran this manager's jobs inline is gone: keep it, or use a \
+                 manager that was taken after `.inline()`"
+            );
+        };
+        let jobs: Vec<_> = jobs.into_iter().collect();
+        inline.enqueued(&jobs).await;
     }
 
     pub(crate) fn check_metadata(&self, metadata: &Json) -> crate::Result<()> {

@@ -1,12 +1,10 @@
 //! [`TestJobs`]: a manager, a clock that the test moves, and a dispatcher that runs when told to.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     ops::Deref,
-    sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicUsize, Ordering::SeqCst},
-    },
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -14,7 +12,7 @@ use async_trait::async_trait;
 
 use super::{ManualClock, Run, Runs};
 use crate::{
-    Clock, DispatcherBuilder, Error, Job, JobDispatcher, JobManager, JobState, Timestamp,
+    Clock, DispatcherBuilder, Error, Job, JobDispatcher, JobId, JobManager, JobState, Timestamp,
     dispatcher::ByHand,
     job::{
         ClaimedJob, End, Grant, limits,
@@ -22,16 +20,18 @@ use crate::{
     },
     manager::Inline,
     providers::memory::MemoryStore,
-    store::{Claimed, Ending, Filter, Held, JobStore, Swept},
+    store::{Claim, Claimed, Ending, Filter, Held, JobStore, Swept, Want},
 };
 
 /// A [`JobManager`] for tests: its store is in memory, its clock moves when the test says so, and
 /// its jobs run when the test says so.
 ///
 /// Hand it on as the `&JobManager` that it is; [`manager`](Self::manager) where code wants to own
-/// one. Jobs run one after the other, in the order they are due, through the store and the whole
-/// way of an attempt; only the loops of a dispatcher are missing. Retries wait all of their
-/// backoff, without its random part, so that what happens is the same each time.
+/// one. Jobs run one after the other, through the store and the whole way of an attempt; only the
+/// loops of a dispatcher are missing. Each is claimed when the one before is over: of a queue the
+/// most urgent, then the longest due; of several queues that whose next job has been due longest.
+/// Retries wait all of their backoff, without its random part, so that what happens is the same
+/// each time.
 ///
 /// ```
 /// use bgjob::{JobError, State, extract::Attempts, job, testing::TestJobs};
@@ -80,8 +80,11 @@ struct Hands {
     dispatcher: Mutex<Option<DispatcherBuilder>>,
     by_hand: OnceLock<ByHand>,
     ran: Mutex<Vec<Run>>,
-    /// Enqueues that run jobs just now, one inside the other.
-    depth: AtomicUsize,
+}
+
+tokio::task_local! {
+    /// Enqueues around this one, each of whose job runs inline and enqueues the next.
+    static DEPTH: usize;
 }
 
 impl TestJobs {
@@ -108,7 +111,6 @@ impl TestJobs {
             dispatcher: Mutex::new(Some(JobDispatcher::builder(&manager))),
             by_hand: OnceLock::new(),
             ran: Mutex::default(),
-            depth: AtomicUsize::new(0),
         };
         Self {
             manager,
@@ -140,13 +142,36 @@ impl TestJobs {
         self
     }
 
-    /// From now on each enqueue runs the job before it returns, and what that enqueues in its
-    /// turn; a delayed job waits for a [`drain_for`](Self::drain_for). A job that fails makes the
-    /// enqueue panic with its error.
-    pub fn inline(self) -> Self {
+    /// From now on each enqueue runs its jobs before it returns, and what they enqueue in their
+    /// turn. A job that fails makes its enqueue panic with the error.
+    ///
+    /// What is delayed, enqueued in a transaction, or of a queue or name that is not served waits
+    /// for a [`drain_for`](Self::drain_for). An enqueue that finds its job stored already does not
+    /// wait for who runs it.
+    ///
+    /// ```
+    /// use bgjob::{State, job, testing::TestJobs};
+    /// use std::sync::{Arc, Mutex};
+    ///
+    /// #[job(name = "kit_inline")]
+    /// async fn greet(name: String, greeted: State<Mutex<Vec<String>>>) {
+    ///     greeted.lock().unwrap().push(name);
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> bgjob::Result<()> {
+    /// let greeted = Arc::new(Mutex::new(Vec::<String>::new()));
+    /// let jobs = TestJobs::new().shared_state(Arc::clone(&greeted));
+    /// # let jobs = jobs.dispatcher(|d| d.registry(bgjob::Registry::new().with::<greet>()));
+    /// let manager = jobs.inline().manager();
+    /// greet::enqueue(&manager, "ada".into()).await?;
+    /// assert_eq!(*greeted.lock().unwrap(), ["ada"]);
+    /// # Ok(()) }
+    /// ```
+    pub fn inline(mut self) -> Self {
         let hands: Arc<dyn Inline> = Arc::<Hands>::clone(&self.hands);
         // Set already: the same hands.
         let _ = self.manager.inner.inline.set(Arc::downgrade(&hands));
+        self.manager.keeps = Some(hands);
         self
     }
 
@@ -173,7 +198,7 @@ impl TestJobs {
 
     /// The same until this time.
     pub async fn drain_until(&self, end: impl Into<Timestamp>) -> Runs {
-        self.hands.drain(end.into(), |_| {}).await
+        self.hands.drain(end.into()).await
     }
 
     /// All that ran so far, inline or by a drain.
@@ -192,8 +217,7 @@ impl Hands {
         })
     }
 
-    /// Shows each run to `after`, which may stop it by a panic.
-    async fn drain(&self, end: Timestamp, after: fn(&Run)) -> Runs {
+    async fn drain(&self, end: Timestamp) -> Runs {
         let (start, mut runs, mut left) = (self.start, Vec::new(), Vec::new());
         loop {
             left.extend(self.sweep().await);
@@ -207,9 +231,7 @@ impl Hands {
                     runs.len(),
                     job.spec.name
                 );
-                let run = self.run(&grant, job).await;
-                after(&run);
-                runs.push(run);
+                runs.push(self.run(&grant, job).await);
             }
             match next.filter(|next| *next <= end) {
                 _ if some => {}
@@ -240,19 +262,68 @@ impl Hands {
         ended
     }
 
-    /// Claims the next job of each queue, the longest due first.
+    /// Claims the next job. One at a time: what its handler does to the others is to be seen.
     async fn claim(&self) -> (Grant, Claimed) {
+        let (grant, want) = (self.by_hand().grant(), self.want().await);
+        let serves = self.by_hand().serves();
+        let claimed = answered(self.store.claim_ready(&want, &grant, &serves).await);
+        claimed.jobs.iter().for_each(|job| self.check_needs(job));
+        (grant, claimed)
+    }
+
+    /// Claims this job, if it is one that is due and would be run.
+    async fn claim_this(&self, id: JobId) -> Option<(Grant, ClaimedJob)> {
         let by_hand = self.by_hand();
-        let (grant, want, serves) = (by_hand.grant(), by_hand.want_one(), by_hand.serves());
-        let claim = self.store.claim_ready(&want, &grant, &serves);
-        let mut claimed = answered(claim.await);
-        (claimed.jobs).sort_by_key(|job| (job.spec.priority.rank(), job.due_at, job.id));
-        for job in &claimed.jobs {
-            if let Err(error) = by_hand.check_needs(&job.spec.name) {
-                panic!("{error}");
+        let job = answered(self.store.get(&[id]).await).pop().flatten()?;
+        if by_hand.refuses(&job).is_some() {
+            return None;
+        }
+        let (grant, serves) = (by_hand.grant(), by_hand.serves());
+        match answered(self.store.claim(&[id], &grant, &serves).await).pop() {
+            Some(Claim::Claimed(job)) => {
+                self.check_needs(&job);
+                Some((grant, job))
+            }
+            _ => None,
+        }
+    }
+
+    fn check_needs(&self, job: &ClaimedJob) {
+        if let Err(error) = self.by_hand().check_needs(&job.spec.name) {
+            panic!("{error}");
+        }
+    }
+
+    /// A job of the queue whose turn it is. Where jobs wait in one queue only, as in most tests, or
+    /// none is due, all queues are asked: that is cheap, and tells when the next job is due.
+    async fn want(&self) -> Vec<Want> {
+        let mut want = self.by_hand().want_one();
+        let counts = answered(self.store.counts().await);
+        let waiting = counts.iter().filter(|count| {
+            let served = want.iter().any(|want| want.queue == count.queue);
+            served && count.state == JobState::Ready && count.jobs > 0
+        });
+        if waiting.count() > 1
+            && let Some(first) = self.next_queue().await
+        {
+            want.retain(|want| want.queue == first);
+        }
+        want
+    }
+
+    /// The queue whose next job has been due longest, if one is due.
+    async fn next_queue(&self) -> Option<Arc<str>> {
+        let mut next = BTreeMap::new();
+        for job in all(&self.store, &ready()).await {
+            if job.due_at <= self.clock.now() && self.by_hand().refuses(&job).is_none() {
+                let place = (job.spec.priority.rank(), job.due_at, job.id);
+                let first = next.entry(Arc::clone(&job.spec.queue)).or_insert(place);
+                *first = place.min(*first);
             }
         }
-        (grant, claimed)
+        let mut next: Vec<_> = next.into_iter().collect();
+        next.sort_by_key(|(_, (rank, due_at, id))| (*due_at, *rank, *id));
+        next.into_iter().next().map(|(queue, _)| queue)
     }
 
     /// When the next job is due, if nothing is now.
@@ -281,6 +352,25 @@ impl Hands {
             }
         }
         left
+    }
+
+    /// Runs this job as long as it is due, and panics where it fails.
+    async fn run_now(&self, id: JobId) {
+        let mut runs = 0;
+        while let Some((grant, job)) = self.claim_this(id).await {
+            let run = self.run(&grant, job).await;
+            if run.failed() {
+                let endless = run.failure().message() == ENDLESS;
+                assert!(!endless, "{ENDLESS}");
+                panic!("a job that ran inline failed:\n  {run}");
+            }
+            runs += 1;
+            assert!(
+                runs < TestJobs::RUNS_MAX,
+                "`{}` ran {runs} times, and is due: does it snooze for no time without end?",
+                run.job.spec.name
+            );
+        }
     }
 
     /// Runs a claimed job and records its end.
@@ -328,41 +418,19 @@ fn ready() -> Filter {
 
 #[async_trait]
 impl Inline for Hands {
-    async fn enqueued(&self) {
-        let _level = Level::enter(&self.depth);
-        let stop_at_failure = |run: &Run| {
-            if run.failed() {
-                let endless = run.failure().message() == ENDLESS;
-                assert!(!endless, "{ENDLESS}");
-                panic!("a job that ran inline failed:\n  {run}");
-            }
-        };
-        self.drain(self.clock.now(), stop_at_failure).await;
+    /// Runs these, and no others: so each enqueue has run its own when it returns, however many
+    /// there are at a time, and hears of their failures.
+    async fn enqueued(&self, jobs: &[JobId]) {
+        let depth = DEPTH.try_with(|depth| *depth).unwrap_or(0);
+        assert!(depth < TestJobs::DEPTH_MAX, "{ENDLESS}");
+        for job in jobs {
+            DEPTH.scope(depth + 1, self.run_now(*job)).await;
+        }
     }
 }
 
 /// Said once, however deep it was found.
 const ENDLESS: &str = "jobs that run inline enqueue each other without end";
-
-/// One enqueue inside another.
-struct Level<'a>(&'a AtomicUsize);
-
-impl<'a> Level<'a> {
-    fn enter(depth: &'a AtomicUsize) -> Self {
-        let level = Self(depth);
-        assert!(
-            depth.fetch_add(1, SeqCst) < TestJobs::DEPTH_MAX,
-            "{ENDLESS}"
-        );
-        level
-    }
-}
-
-impl Drop for Level<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, SeqCst);
-    }
-}
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

@@ -8,8 +8,13 @@
 //!
 //! 1. the first one is calm: nothing goes wrong;
 //! 2. then one for each place at which a process can die: each await of a handler, each [`step`],
-//!    each call to the store, before it is done and after;
+//!    each call to the store, before it is done and after. At most half of the runs: where there
+//!    are more places, those that are tried are spread over them evenly;
 //! 3. the rest are random: several deaths, lost answers, slow calls, frozen workers.
+//!
+//! The [`Report`] says how many places there were and how many of them were tried. Where not all
+//! were, `simulate!` says so on the standard output (`cargo test -- --nocapture` shows it), and how
+//! many `runs` would try all: twice as many as there are places.
 //!
 //! The test lets work be done and says what must hold at the end:
 //!
@@ -81,6 +86,8 @@ pub use sim::Sim;
 /// # Panics
 /// Where a run fails: with the shortest schedule among the first few that did, and the command that
 /// repeats it.
+///
+/// Answers a [`Report`](crate::testing::simulation::Report).
 #[macro_export]
 macro_rules! simulate {
     (runs = $runs:expr, $scenario:expr $(,)?) => {

@@ -55,8 +55,7 @@ impl Plan {
         if run == 0 {
             return Self::calm(0);
         }
-        // Half of the runs, if there are more points than that, to be spread over them.
-        let single = points.min(runs.div_ceil(2));
+        let single = Self::single(runs, points);
         if run <= single {
             let deadly = BTreeSet::from([(run - 1) * points / single.max(1)]);
             let calm_after = Duration::from_secs(600);
@@ -67,6 +66,12 @@ impl Plan {
             };
         }
         Self::mixed(run, points)
+    }
+
+    /// How many of so many runs have one death, each at a place of its own: half of them, if there
+    /// are more places than that, to be spread over these.
+    pub(super) fn single(runs: u64, points: u64) -> u64 {
+        points.min(runs.div_ceil(2))
     }
 
     /// Few enough deaths that a job with the usual three crashes outlives them.

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     env, fmt,
     future::Future,
+    ops::Range,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -78,7 +79,7 @@ impl Simulation {
         }
     }
 
-    /// So many runs.
+    /// So many runs. Twice as many as there are [places](Report::places) try each of these.
     pub fn runs(mut self, runs: u64) -> Self {
         self.runs = runs;
         self
@@ -141,8 +142,18 @@ impl Simulation {
     where
         F: Future<Output = ()> + Send,
     {
+        let whole = self.only.is_none();
         match self.run(scenario) {
-            Ok(report) => report,
+            Ok(report) => {
+                if whole && report.tried < report.places {
+                    let (places, all) = (report.in_places(), 2 * report.places);
+                    say(&format!(
+                        "{}: {places}; runs = {all} tries all",
+                        report.test
+                    ));
+                }
+                report
+            }
             Err(failure) => panic!("{failure}"),
         }
     }
@@ -164,13 +175,20 @@ impl Simulation {
                 None => Plan::of(run, self.runs, points),
             }
         };
-        let test = std::thread::current().name().unwrap_or_default().to_owned();
-        let report = Mutex::new(Report {
-            test,
-            ..Report::default()
-        });
         let all = self.first..self.first + self.runs;
         let runs = self.only.map_or(all, |run| run..run + 1);
+        let single = match self.chaos {
+            Some(_) => 1..1,
+            None => 1..Plan::single(self.runs, points) + 1,
+        };
+        // A later part of a long simulation has none to try.
+        let tries = !single.is_empty() && runs.start < single.end;
+        let report = Mutex::new(Report {
+            places: if tries { points } else { 0 },
+            single,
+            test: std::thread::current().name().unwrap_or_default().to_owned(),
+            ..Report::default()
+        });
         let next = AtomicU64::new(runs.start);
         let work = || {
             loop {
@@ -280,10 +298,16 @@ pub struct Report {
     pub starts: usize,
     /// Simulated time, all together.
     pub time: Duration,
+    /// The places at which a process could die, where nothing else went wrong.
+    pub places: u64,
+    /// How many of them had a run of their own, in which the process that passed there died.
+    pub tried: u64,
     /// How often each fault hit which call.
     pub hits: BTreeMap<(&'static str, Call), u64>,
     /// What happened in each run, as a number: equal where the same happened.
     pub hashes: BTreeMap<u64, u64>,
+    /// The runs that try one place each.
+    single: Range<u64>,
     /// Whose runs they are.
     test: String,
     failures: Vec<Failure>,
@@ -295,6 +319,8 @@ impl Report {
         self.runs += other.runs;
         self.starts += other.starts;
         self.time += other.time;
+        self.places += other.places;
+        self.tried += other.tried;
         self.hashes.extend(other.hashes);
         for (hit, n) in other.hits {
             *self.hits.entry(hit).or_default() += n;
@@ -322,6 +348,7 @@ impl Report {
 
     fn add(&mut self, run: u64, plan: &Plan, outcome: Outcome) {
         self.runs += 1;
+        self.tried += u64::from(self.single.contains(&run));
         self.starts += outcome.starts;
         self.time += outcome.time;
         self.hashes.insert(run, outcome.schedule.hash());
@@ -333,11 +360,24 @@ impl Report {
                 run,
                 lines: outcome.schedule.lines(),
                 text: format!(
-                    "run {run}: {plan}\n{}\n{text}\n\nto repeat it: {ONLY}={run} cargo test {}",
-                    outcome.schedule, self.test
+                    "run {run}: {plan}\n{}\n{text}\n\nto repeat it: {}",
+                    outcome.schedule,
+                    self.again(run)
                 ),
             });
         }
+    }
+
+    /// How to repeat a run. A test's thread has its name; one that has none is a program's.
+    fn again(&self, run: u64) -> String {
+        match &*self.test {
+            "" | "main" => format!("set {ONLY}={run} and run this program again"),
+            test => format!("{ONLY}={run} cargo test {test}"),
+        }
+    }
+
+    fn in_places(&self) -> String {
+        format!("{} of {} places tried", self.tried, self.places)
     }
 }
 
@@ -368,6 +408,9 @@ impl fmt::Display for Report {
             "{} runs, {hours:.0} simulated hours, {} starts of jobs",
             self.runs, self.starts
         )?;
+        if self.places > 0 {
+            writeln!(f, "{}", self.in_places())?;
+        }
         let mut faults: Vec<_> = self.hits.keys().map(|(fault, _)| *fault).collect();
         faults.sort_unstable();
         faults.dedup();
