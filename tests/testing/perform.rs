@@ -6,11 +6,12 @@ use std::{
 };
 
 use bgjob::{
-    CancelReason, JobContext, JobId, JobState, Outcome, Priority, Progress, State,
+    BoxError, CancelReason, JobContext, JobId, JobState, Outcome, Priority, Progress, State,
     job::{DeadReason, FailureKind},
     prelude::job,
 };
 use expect_test::expect;
+use serde_json::{Value, json};
 
 use crate::{app::*, fault};
 
@@ -137,6 +138,48 @@ async fn all_that_an_enqueue_can_say_can_be_said() {
         .max_attempts(7);
     let expected = format!("{id} elsewhere [\"blue\"] {{\"tenant\": \"ada\"}} Low 7");
     assert_eq!(told.await.success(), expected);
+}
+
+/// Version 1 had seconds, version 0 the word `never` besides.
+fn to_millis(old: Value, version: u32) -> Result<Value, BoxError> {
+    match old.as_u64() {
+        Some(secs) => Ok(json!(secs * 1000)),
+        None if version == 0 => Ok(json!(0)),
+        None => Err("no number".into()),
+    }
+}
+
+#[job(version = 2, upgrade = to_millis)]
+async fn wait_for(millis: u64) -> Outcome<u64> {
+    Outcome::Success(millis)
+}
+
+#[tokio::test]
+async fn metadata_of_an_older_version_is_upgraded() {
+    assert_eq!(wait_for::perform(7).await.success(), 7);
+    assert_eq!(wait_for::perform(7).version(1).await.success(), 7000);
+    let never = |version| wait_for::perform(7).metadata("never").version(version);
+    assert_eq!(never(0).await.success(), 0);
+    let run = never(1).await;
+    assert_eq!(run.job.dead_reason(), Some(DeadReason::Decode));
+    let text = fault(async { wait_for::perform(7).version(3).await }).await;
+    expect!["`.version(3)` of `wait_for`: the newest it reads is 2, that of its attribute"]
+        .assert_eq(&text);
+}
+
+#[tokio::test]
+async fn an_attempt_that_no_job_has_is_refused() {
+    assert_eq!(tell::perform(()).attempt(5).await.attempt, 5);
+    assert_eq!(
+        tell::perform(()).max_attempts(6).attempt(6).await.attempt,
+        6
+    );
+    let none = fault(async { tell::perform(()).attempt(0).await }).await;
+    expect!["`.attempt(0)` of `tell`: it has attempts 1 to 5; `.max_attempts(n)` says otherwise"]
+        .assert_eq(&none);
+    let many = fault(async { tell::perform(()).attempt(6).await }).await;
+    expect!["`.attempt(6)` of `tell`: it has attempts 1 to 5; `.max_attempts(n)` says otherwise"]
+        .assert_eq(&many);
 }
 
 #[tokio::test]

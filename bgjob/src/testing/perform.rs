@@ -115,7 +115,8 @@ impl<M, R> Perform<M, R> {
         self
     }
 
-    /// Which attempt it is: 3 means that two ended in errors before.
+    /// Which attempt it is: 1 for the first; 3 means that two ended in errors before. At most
+    /// [`max_attempts`](Self::max_attempts).
     pub fn attempt(mut self, attempt: u32) -> Self {
         self.attempt = attempt;
         self
@@ -147,6 +148,41 @@ impl<M, R> Perform<M, R> {
     pub fn tag(self, tag: impl Into<String>) -> Self {
         let tag = tag.into();
         self.with(|spec| spec.tags.push(tag))
+    }
+
+    /// As if its metadata were of this version, an older one: the job's `upgrade` gets it then.
+    pub fn version(self, version: u32) -> Self {
+        self.with(move |spec| spec.version = version)
+    }
+
+    /// As if it had been enqueued with this metadata, of any type: what an older program wrote.
+    ///
+    /// ```
+    /// use bgjob::{BoxError, job};
+    /// use serde_json::{Value, json};
+    ///
+    /// #[job(name = "perform_wait", version = 1, upgrade = to_millis)]
+    /// async fn wait(millis: u64) -> Result<u64, BoxError> {
+    ///     Ok(millis)
+    /// }
+    ///
+    /// /// Version 0 had seconds.
+    /// fn to_millis(old: Value, _version: u32) -> Result<Value, BoxError> {
+    ///     Ok(json!(old["secs"].as_u64().ok_or("no seconds")? * 1000))
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// let run = wait::perform(0).version(0).metadata(json!({ "secs": 7 })).await;
+    /// assert_eq!(run.success(), 7000);
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    /// If it can't be written as JSON.
+    #[track_caller]
+    pub fn metadata(self, metadata: impl Serialize) -> Self {
+        let metadata = Json::encode(&metadata).unwrap_or_else(|error| panic!("{error}"));
+        self.with(|spec| spec.metadata = metadata)
     }
 
     /// Someone cancels the job when it has run for so long, as tokio's time goes. Zero: before it
@@ -219,6 +255,7 @@ impl<M: Serialize, R> Perform<M, R> {
             change(&mut spec);
         }
         spec.validate(limits::METADATA_HARD).map_err(said)?;
+        self.check_range(&spec)?;
         let queue = Arc::clone(&spec.queue);
         // A queue of its own is one that some dispatcher would serve.
         let dispatcher = self.dispatcher.slots(queue, 1).without_commit();
@@ -231,7 +268,7 @@ impl<M: Serialize, R> Perform<M, R> {
             due: Due::Now,
         };
         let mut job = transition::create(&new, now);
-        job.errors = self.attempt.max(1) - 1;
+        job.errors = self.attempt - 1;
         let grant = by_hand.grant();
         let claimed = transition::claim(&mut job, &grant, &by_hand.serves(), now)
             .map_err(|refusal| format!("the attempt can't begin: {refusal:?}"))?;
@@ -241,6 +278,26 @@ impl<M: Serialize, R> Perform<M, R> {
             grant,
             job,
         })
+    }
+
+    /// What no dispatcher would run.
+    fn check_range(&self, spec: &JobSpec) -> Result<(), String> {
+        let (name, newest) = (self.job.name(), self.job.version());
+        if !(1..=spec.max_attempts).contains(&self.attempt) {
+            return Err(format!(
+                "`.attempt({})` of `{name}`: it has attempts 1 to {}; `.max_attempts(n)` says \
+                 otherwise",
+                self.attempt, spec.max_attempts
+            ));
+        }
+        if spec.version > newest {
+            return Err(format!(
+                "`.version({})` of `{name}`: the newest it reads is {newest}, that of its \
+                 attribute",
+                spec.version
+            ));
+        }
+        Ok(())
     }
 }
 
