@@ -1,6 +1,6 @@
 //! `assert_enqueued!` and `refute_enqueued!`, and what they say.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bgjob::{JobId, Priority, assert_enqueued, refute_enqueued, testing::TestJobs};
 use expect_test::expect;
@@ -61,6 +61,9 @@ async fn each_thing_can_be_asked_for() {
         unique_key = "w7",
         delay = Duration::ZERO
     );
+    assert_enqueued!(jobs, send_welcome, |to: &Welcome| to.user == 8);
+    let user = 8;
+    assert_enqueued!(jobs, send_welcome, move |to| to.user == user, count = 1);
     let found = assert_enqueued!(
         jobs,
         send_welcome,
@@ -159,6 +162,28 @@ async fn every_difference_has_its_words() {
             header tenant is missing
           hash  due now"#]]
     .assert_eq(&ids(text.await));
+}
+
+#[tokio::test]
+async fn a_time_is_asked_for_as_it_was_given() {
+    let jobs = TestJobs::new();
+    let at = SystemTime::UNIX_EPOCH + 100_000 * DAY;
+    let job = hash::enqueue(&jobs, "x".to_owned()).at(at);
+    let due = job.await.unwrap().job().await.unwrap().due_at;
+    assert_enqueued!(jobs, hash, at = at);
+    assert_enqueued!(jobs, hash, at = due);
+    refute_enqueued!(jobs, hash, at = at + HOUR);
+    let text = fault(async move { assert_enqueued!(jobs, hash, at = at + HOUR) }).await;
+    // How long from now is another matter.
+    let (before, after) = text.split_once(" due in ").unwrap();
+    let text = format!("{before}{}", &after[after.find('\n').unwrap()..]);
+    expect![[r#"
+        no waiting job fits: hash
+          with at 2243-10-17T01:00:00.000Z
+        nearest first, of 1 job:
+          hash 
+            at is 2243-10-17T00:00:00.000Z, not 2243-10-17T01:00:00.000Z"#]]
+    .assert_eq(&text);
 }
 
 #[tokio::test]

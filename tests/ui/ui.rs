@@ -1,4 +1,4 @@
-//! What the compiler says to a mistake in a `#[job]`, and what it must take.
+//! What the compiler says to a mistake in a `#[job]` or in a test of one, and what it must take.
 //!
 //! The texts in `fail/` are those of one compiler; any other must refuse the same files,
 //! in words of its own. `TRYBUILD=overwrite cargo test -p bgjob-ui-tests` writes them anew.

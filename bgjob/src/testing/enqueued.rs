@@ -19,8 +19,11 @@ use crate::{
 const SHOWN: usize = 5;
 
 /// Asserts that a job waits: its function, then what is known of it, and any of `queue`,
-/// `priority`, `tag`, `header`, `unique_key`, `max_attempts`, `delay`, `id`, and `count` (so many
-/// fit, no more). Answers the jobs that fit, by id. For async tests: it awaits the store.
+/// `priority`, `tag`, `header`, `unique_key`, `max_attempts`, `delay`, `at`, `id`, and `count` (so
+/// many fit, no more). Answers the jobs that fit, by id. For async tests: it awaits the store.
+///
+/// `at` is the time given to `.at(…)`. `delay` counts from the enqueue by the store's clock, which
+/// in a [`TestJobs`](crate::testing::TestJobs) is a minute ahead of the host's.
 ///
 /// Where none fits it panics with what was looked for, and with what is there, nearest first,
 /// metadata included: it is the test's own.
@@ -42,6 +45,7 @@ const SHOWN: usize = 5;
 /// assert_enqueued!(jobs, resize);
 /// assert_enqueued!(jobs, resize, Image { id: 7, width: 80 });
 /// assert_enqueued!(jobs, resize, |image| image.id == 7, queue = "images", tag = "avatar");
+/// assert_enqueued!(jobs, resize, |image: &Image| image.width < 100);
 /// assert_enqueued!(jobs, resize, delay = Duration::ZERO, count = 1);
 /// refute_enqueued!(jobs, resize, priority = Priority::High);
 /// # Ok(()) }
@@ -51,7 +55,7 @@ macro_rules! assert_enqueued {
     ($jobs:expr, $job:ty $(, $($what:tt)*)?) => {{
         let seen = $crate::testing::Seen::of(&$jobs).await;
         let enqueued = $crate::testing::Enqueued::new::<$job, _>(<$job>::enqueue);
-        let enqueued = $crate::__enqueued!(enqueued; $($($what)*)?);
+        let enqueued = $crate::__enqueued!(assert enqueued; $($($what)*)?);
         match enqueued.assert(&seen) {
             ::core::result::Result::Ok(jobs) => jobs,
             ::core::result::Result::Err(text) => ::core::panic!("{}", text),
@@ -59,43 +63,47 @@ macro_rules! assert_enqueued {
     }};
 }
 
-/// Asserts that no such job waits; takes the same as [`assert_enqueued!`](crate::assert_enqueued).
+/// Asserts that no such job waits; takes the same as [`assert_enqueued!`](crate::assert_enqueued),
+/// but for `count`: none is none.
 #[macro_export]
 macro_rules! refute_enqueued {
     ($jobs:expr, $job:ty $(, $($what:tt)*)?) => {{
         let seen = $crate::testing::Seen::of(&$jobs).await;
         let enqueued = $crate::testing::Enqueued::new::<$job, _>(<$job>::enqueue);
-        let enqueued = $crate::__enqueued!(enqueued; $($($what)*)?);
+        let enqueued = $crate::__enqueued!(refute enqueued; $($($what)*)?);
         if let ::core::result::Result::Err(text) = enqueued.refute(&seen) {
             ::core::panic!("{}", text);
         }
     }};
 }
 
-/// `key = value` → a call; a closure → a predicate; anything else is the metadata.
+/// `key = value` → a call; a closure → a predicate; anything else is the metadata. The first word
+/// says whose words they are.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __enqueued {
-    ($look:expr;) => { $look };
-    ($look:expr; $key:ident = $value:expr $(, $($rest:tt)*)?) => {
-        $crate::__enqueued!($look.$key($value); $($($rest)*)?)
-    };
-    ($look:expr; |$metadata:pat_param| $fits:expr $(, $($rest:tt)*)?) => {
-        $crate::__enqueued!(
-            $look.fits(
-                |$metadata| $fits,
-                ::core::concat!(
-                    "|",
-                    ::core::stringify!($metadata),
-                    "| ",
-                    ::core::stringify!($fits)
-                ),
-            );
-            $($($rest)*)?
+    ($who:ident $look:expr;) => { $look };
+    (refute $look:expr; count = $($rest:tt)*) => {
+        ::core::compile_error!(
+            "`refute_enqueued!` takes no `count`: it asserts that no job fits; how many do is for \
+             `assert_enqueued!(…, count = n)`"
         )
     };
-    ($look:expr; $metadata:expr $(, $($rest:tt)*)?) => {
-        $crate::__enqueued!($look.metadata(&$metadata); $($($rest)*)?)
+    ($who:ident $look:expr; $key:ident = $value:expr $(, $($rest:tt)*)?) => {
+        $crate::__enqueued!($who $look.$key($value); $($($rest)*)?)
+    };
+    // A closure is known by its first token, and taken as a whole, types and all.
+    ($who:ident $look:expr; | $($rest:tt)*) => {
+        $crate::__enqueued!(@fits $who $look; | $($rest)*)
+    };
+    ($who:ident $look:expr; move $($rest:tt)*) => {
+        $crate::__enqueued!(@fits $who $look; move $($rest)*)
+    };
+    (@fits $who:ident $look:expr; $fits:expr $(, $($rest:tt)*)?) => {
+        $crate::__enqueued!($who $look.fits($fits, ::core::stringify!($fits)); $($($rest)*)?)
+    };
+    ($who:ident $look:expr; $metadata:expr $(, $($rest:tt)*)?) => {
+        $crate::__enqueued!($who $look.metadata(&$metadata); $($($rest)*)?)
     };
 }
 
@@ -137,7 +145,10 @@ impl<'a, M: Metadata> Enqueued<'a, M> {
         self
     }
 
-    pub fn fits(mut self, fits: impl Fn(&M) -> bool + 'a, text: &'static str) -> Self {
+    pub fn fits(mut self, fits: impl Fn(&M) -> bool + 'a, written: &'static str) -> Self {
+        // The macro's own `|` comes with a space.
+        let text = written.strip_prefix("| ").map(|rest| format!("|{rest}"));
+        let text = text.as_deref().unwrap_or(written);
         self.asked.push(format!("metadata that fits {text}"));
         let check = move |job: &Job| match job.spec.metadata.decode::<M>() {
             Ok(metadata) if fits(&metadata) => Vec::new(),
@@ -180,6 +191,13 @@ impl<'a, M: Metadata> Enqueued<'a, M> {
         self.check(format!("delay {}", span(delay)), move |job| {
             let has = job.due_at.since(job.created_at);
             (has != delay).then(|| format!("delay is {}, not {}", span(has), span(delay)))
+        })
+    }
+
+    pub fn at(self, at: impl Into<Timestamp>) -> Self {
+        let at = at.into();
+        self.check(format!("at {at}"), move |job| {
+            (job.due_at != at).then(|| format!("at is {}, not {at}", job.due_at))
         })
     }
 
