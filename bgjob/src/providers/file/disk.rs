@@ -11,6 +11,8 @@ use std::{
     thread,
 };
 
+#[cfg(test)]
+use super::trace::note;
 use crate::{Error, ErrorKind};
 
 /// Threads that sync files at once: a file system writes several through with one commit.
@@ -254,30 +256,6 @@ pub(super) fn within(root: &Path, parts: &[&str]) -> PathBuf {
         .fold(root.to_owned(), |path, part| path.join(part))
 }
 
-/// What was done to the disk, in order, for tests to see that nothing takes its place before it is
-/// synced.
-#[cfg(test)]
-pub(super) mod trace {
-    use std::cell::RefCell;
-
-    thread_local! {
-        static DONE: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
-    }
-
-    pub(super) fn note(line: String) {
-        DONE.with_borrow_mut(|done| done.push(line));
-    }
-
-    /// What this thread did since this was last asked.
-    pub(in super::super) fn take() -> Vec<String> {
-        DONE.take()
-    }
-}
-
-#[cfg(test)]
-fn note(what: &str, path: &Path) {
-    trace::note(format!("{what} {}", path.display()));
-}
-
+/// Tests see what is done, in order.
 #[cfg(not(test))]
 fn note(_: &str, _: &Path) {}

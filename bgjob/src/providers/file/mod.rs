@@ -34,6 +34,8 @@ mod index;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod trace;
 
 use std::{
     future::Future,

@@ -222,7 +222,7 @@ fn done(place: &Place, id: JobId) -> Vec<String> {
             .replace(&id, "ID")
             .replace(group, "GROUP")
     };
-    disk::trace::take().into_iter().map(short).collect()
+    trace::take().into_iter().map(short).collect()
 }
 
 /// A power cut leaves what was synced, and of the rest anything.

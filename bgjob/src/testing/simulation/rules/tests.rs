@@ -287,8 +287,7 @@ fn who_waits_ends_only_too_late_or_by_request() {
 
 #[test]
 fn what_is_over_comes_back_only_by_request() {
-    let first = claimed(ready(|_| {}), 1, T0);
-    let over = finished(first.clone(), 1, &success());
+    let over = finished(claimed(ready(|_| {}), 1, T0), 1, &success());
     let known = |job: Job| Some(Known::new(job));
     let mut again = over.clone();
     let requeue = Operation::Requeue(Due::Now);
