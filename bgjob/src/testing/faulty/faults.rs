@@ -239,11 +239,7 @@ impl Default for Rates {
 impl Rates {
     /// What befalls this call.
     pub(in crate::testing) fn draw(&self, call: Call, dice: &mut Rng) -> Fault {
-        let slow = Fault::Slow {
-            before: self.slow_most.mul_f64(dice.f64()),
-            after: self.slow_most.mul_f64(dice.f64()),
-        };
-        let late = Fault::Late(self.late_most.mul_f64(dice.f64()));
+        let none = Duration::ZERO;
         let each = [
             (Fault::Before, self.before),
             (Fault::After, self.after),
@@ -253,23 +249,43 @@ impl Rates {
             (Fault::Hang, self.hang),
             (Fault::HangAfter, self.hang_after),
             (Fault::Twice, self.twice),
-            (late, self.late),
+            (Fault::Late(none), self.late),
             (Fault::Crash, self.crash),
             (Fault::CrashAfter, self.crash_after),
             (Fault::Lost, self.lost),
             (Fault::Reorder, self.reorder),
             (Fault::Wipe, self.wipe),
-            (slow, self.slow),
+            (
+                Fault::Slow {
+                    before: none,
+                    after: none,
+                },
+                self.slow,
+            ),
         ];
         // One throw for all: what does not fit leaves its share to nobody.
         let mut throw = dice.f64();
-        for (fault, rate) in each.into_iter().filter(|(fault, _)| fault.fits(call)) {
+        let there = each.into_iter().filter(|(_, rate)| *rate > 0.0);
+        for (fault, rate) in there.filter(|(fault, _)| fault.fits(call)) {
             if throw < rate {
-                return fault;
+                return self.timed(fault, dice);
             }
             throw -= rate;
         }
         Fault::None
+    }
+
+    /// The same, as long as it takes this time.
+    fn timed(&self, fault: Fault, dice: &mut Rng) -> Fault {
+        let mut some = |most: Duration| most.mul_f64(dice.f64());
+        match fault {
+            Fault::Slow { .. } => Fault::Slow {
+                before: some(self.slow_most),
+                after: some(self.slow_most),
+            },
+            Fault::Late(_) => Fault::Late(some(self.late_most)),
+            other => other,
+        }
     }
 }
 
