@@ -26,9 +26,8 @@ use crate::{
 pub(crate) const SPAN: Duration = Duration::from_secs(40);
 /// Until all slots are at work.
 const WARM_UP: Duration = Duration::from_secs(3);
-/// How many jobs wait, for each that the paced load has every tenth of a second: some tenths of a
-/// second's work, as they are made up ten times a second.
-const DEPTH: u64 = 100;
+/// How many jobs wait: some seconds' work, as they are made up whenever a call is answered.
+const DEPTH: u64 = 1_000;
 
 /// Keeps a backlog while it measures, then waits until all is over; if the plan says so.
 pub(crate) async fn run(
@@ -49,7 +48,7 @@ pub(crate) async fn run(
         // No number that the paced load has had.
         plan.most,
         move || still.load(Relaxed),
-        DEPTH * ground.pace(),
+        DEPTH,
     ));
     tokio::join!(
         async {

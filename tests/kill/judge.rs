@@ -36,6 +36,9 @@ pub(crate) async fn report(lines: &[Line], jobs: &JobManager) -> bgjob::Result<R
     Ok(judge.close())
 }
 
+/// So long nobody gets anything done only where the store stands still: the load is steady.
+const STILL: Duration = Duration::from_secs(1);
+
 /// Whether the judge sees each crime in a ledger that has one of each, and only those.
 pub(crate) fn is_awake() -> bool {
     const CRIMES: &str = "\
@@ -83,7 +86,30 @@ pub(crate) fn is_awake() -> bool {
         1072 22 success w 0
         1999 22 start h 1
         2000 23 start h 2";
-    let lines: Vec<_> = CRIMES.lines().map(|l| Line::parse(l.trim())).collect();
+    // Somebody is frozen with the lock in its hands, and what was killed just before waits for that.
+    const STANDSTILL: &str = "\
+        10 1 acked a 0
+        11 30 start a 0
+        12 1 kill 30 0
+        13 1 stop 31 0
+        7000013 1 go-on 31 0
+        7000014 32 success b 0
+        7000015 32 start a 1
+        7000016 33 start c 0
+        7000017 1 kill 33 0
+        9000018 1 acked d 0
+        9000019 32 start c 1";
+    let parse = |text: &str| Vec::from_iter(text.lines().map(|l| Line::parse(l.trim())));
+    let lines = parse(STANDSTILL);
+    let mut judge = Judge::default();
+    lines.iter().for_each(|line| judge.hear(line));
+    let seen = judge.close();
+    // What nobody's freeze explains is no standstill.
+    let waited = seen.first == vec![Duration::from_micros(2_000_002)];
+    if (seen.standstills, seen.held_up, waited) != (1, 1, true) {
+        return false;
+    }
+    let lines = parse(CRIMES);
     let mut judge = Judge::default();
     lines.iter().for_each(|line| judge.hear(line));
     // Of its end nobody noted anything: its process was killed just after the commit.
@@ -126,6 +152,13 @@ struct Judge<'a> {
     killed: HashMap<u32, Duration>,
     /// Until when each process was stopped, if it was.
     stopped: HashMap<u32, Duration>,
+    /// Who stands still now, and when somebody last went on.
+    frozen: HashSet<u32>,
+    thawed: Duration,
+    /// When somebody last got something done.
+    moved: Duration,
+    /// When the store last went on after it had stood still with somebody frozen.
+    released: Duration,
     /// When each job was begun, as far as the ledger knew of no end by then.
     begun: HashMap<&'a str, Vec<Duration>>,
     backlog: Backlog,
@@ -148,10 +181,14 @@ impl<'a> Judge<'a> {
         let about = line.about.as_str();
         self.backlog.hear(line);
         match line.what.as_str() {
-            "acked" => _ = self.acked.insert(about),
+            "acked" => {
+                self.acked.insert(about);
+                self.move_on(line);
+            }
             "terminal" => _ = self.terminal.insert(about),
             "success" => {
                 *self.succeeded.entry(about).or_default() += 1;
+                self.move_on(line);
                 if let Some((_, window)) = &mut self.window {
                     window.jobs += 1;
                 }
@@ -169,8 +206,13 @@ impl<'a> Judge<'a> {
             "stop" => {
                 self.report.stops += 1;
                 self.stopped.insert(pid(line), Duration::MAX);
+                self.frozen.insert(pid(line));
             }
-            "go-on" => _ = self.stopped.insert(pid(line), line.at),
+            "go-on" => {
+                self.stopped.insert(pid(line), line.at);
+                self.frozen.remove(&pid(line));
+                self.thawed = line.at;
+            }
             // It explains nothing: who held a job when the server crashed goes on to hold it.
             "server-kill" => self.report.server_kills += 1,
             "flood" => self.turn(line),
@@ -216,6 +258,8 @@ impl<'a> Judge<'a> {
             // Behind a backlog it is a wait in line.
             if self.flooded.is_some_and(|from| *at >= from) {
                 report.in_line += 1;
+            } else if self.released > *at {
+                report.held_up += 1;
             } else if (earlier.crashes, line.n) == (0, 1) {
                 report.first.push(wait);
             } else {
@@ -235,8 +279,20 @@ impl<'a> Judge<'a> {
         }
     }
 
+    /// Somebody got something done. If nobody had for long, and somebody was frozen meanwhile, that
+    /// one had the store's lock in its hands: who waited then waited for it.
+    fn move_on(&mut self, line: &Line) {
+        let somebody = !self.frozen.is_empty() || self.thawed > self.moved;
+        if somebody && line.at.saturating_sub(self.moved) > STILL {
+            self.released = line.at;
+            self.report.standstills += 1;
+        }
+        self.moved = line.at;
+    }
+
     fn kill(&mut self, line: &Line) {
         let pid = pid(line);
+        self.frozen.remove(&pid);
         self.killed.insert(pid, line.at);
         self.report.kills += 1;
         let held = self.held.get(&pid).is_some_and(|held| !held.is_empty());

@@ -29,6 +29,10 @@ pub(crate) struct Report {
     pub(crate) first: Vec<Duration>,
     /// The same for others: their backoff is a minute, then ten.
     pub(crate) later: Vec<Duration>,
+    /// How often the store stood still because who had its lock was frozen, and the restarts that
+    /// waited for it: that is the time of the freeze.
+    pub(crate) standstills: usize,
+    pub(crate) held_up: usize,
     /// Those of kills behind a backlog, whose time says nothing.
     pub(crate) in_line: usize,
     /// Behind a backlog: in calm, then under strikes. Nothing if that was not to be seen.
@@ -177,6 +181,13 @@ impl fmt::Display for Report {
                 self.first.len()
             ),
         )?;
+        if self.standstills > 0 {
+            let text = format!(
+                "{} restarts, in {} freezes of who had the store's lock",
+                self.held_up, self.standstills
+            );
+            row("held up", text)?;
+        }
         if let Some(last) = self.later.last() {
             let text = format!("max {last:.1?} of {}", self.later.len());
             row("later recovery", text)?;
