@@ -104,7 +104,11 @@ pub(crate) async fn claim(store: &PostgresStore, max: usize) -> Vec<ClaimedJob> 
         repeat: false,
     };
     let serves = Serves {
-        jobs: Arc::new([("resize".into(), 0)].into()),
+        jobs: Arc::new(
+            ["resize", "urgent", "late"]
+                .map(|name| (name.into(), 0))
+                .into(),
+        ),
         suspect: false,
     };
     let want = Want {

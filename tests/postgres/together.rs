@@ -12,7 +12,7 @@ use std::{
 };
 
 use bgjob::{
-    Due, JobStore,
+    Due, JobSpec, JobStore, Json, Priority,
     job::transition::{Operated, Operation},
     providers::postgres::{PostgresOptions, PostgresStore},
     store::Created,
@@ -20,7 +20,7 @@ use bgjob::{
 use sqlx::{AssertSqlSafe, Connection, PgConnection, postgres::PgListener, raw_sql};
 use tokio::runtime::Builder;
 
-use crate::support::{count_at, database, fresh, new, open, server, soon, url};
+use crate::support::{claim, count_at, database, fresh, new, open, server, soon, url};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_may_make_the_tables_at_once() {
@@ -49,6 +49,40 @@ async fn of_32_tasks_one_gets_the_key() {
         assert!(matches!(answer, Created::Created | Created::KeyTaken(_)));
     }
     assert_eq!(created, 1);
+}
+
+/// A process keeps its own copy of the kinds of jobs there are. Behind a backlog of those it knows
+/// the others must not wait until that is done.
+#[tokio::test]
+async fn a_kind_of_job_that_is_new_waits_for_no_backlog() {
+    let options = fresh();
+    let (here, there) = (open(&options).await, open(&options).await);
+    let backlog: Vec<_> = (0..20).map(|_| new(None)).collect();
+    here.create(&backlog).await.expect("it answers");
+    let kind = |name: &str, priority| {
+        let mut job = new(None);
+        let mut spec = JobSpec::new(name, Json::null());
+        spec.priority = priority;
+        job.spec = Arc::new(spec);
+        job
+    };
+    let urgent = kind("urgent", Priority::High);
+    there
+        .create(std::slice::from_ref(&urgent))
+        .await
+        .expect("it answers");
+    assert_eq!(claim(&here, 5).await.len(), 5);
+    let next = claim(&here, 5).await;
+    assert_eq!(next[0].id, urgent.id, "it is the most urgent one");
+    // Nor does it wait for the next claim where there is room in this one.
+    let late = kind("late", Priority::Low);
+    there
+        .create(std::slice::from_ref(&late))
+        .await
+        .expect("it answers");
+    let rest = claim(&here, 100).await;
+    assert_eq!(rest.len(), 12);
+    assert_eq!(rest[11].id, late.id);
 }
 
 #[tokio::test]

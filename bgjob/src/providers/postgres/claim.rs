@@ -46,10 +46,10 @@ impl Db {
             jobs = self.held_by(grant.token).await?;
         }
         let mut serves = serves.clone();
-        serves.suspect &= jobs.iter().all(|job| job.crashes == 0);
         let mut succeeded = succeeded;
         let mut done = Vec::new();
         loop {
+            serves.suspect &= jobs.iter().all(|job| job.crashes == 0);
             let look = self.look(want, &jobs, &serves);
             let claim = self.claim_call(succeeded, &look, grant, &serves);
             let rows = self.rows(claim).await?;
@@ -71,13 +71,15 @@ impl Db {
                 now: head.now.as_millis(),
                 picture: head.picture.as_ref(),
             });
-            let none = found.is_empty();
             jobs.append(&mut found);
-            if none && head.lanes > self.lanes.count() {
-                // There are lanes that this process has not heard of.
+            if head.lanes > self.lanes.count() {
+                // Jobs of a kind that this process has not heard of may be among those that wait:
+                // the next claim is to see them, and this one if there is room left.
                 self.refresh_lanes().await?;
-                succeeded = None;
-                continue;
+                if lacks(want, &jobs) {
+                    succeeded = None;
+                    continue;
+                }
             }
             let next_due_in = head
                 .next
@@ -283,6 +285,14 @@ impl Db {
         let ask = call(&self.sql.holds_suspect).bind(Uuid::from_bytes(*token.as_bytes()));
         self.row(ask).await?.try_get("holds").map_err(translate)
     }
+}
+
+/// Whether fewer were claimed than are wanted.
+fn lacks(want: &[Want], jobs: &[ClaimedJob]) -> bool {
+    want.iter().any(|Want { queue, max }| {
+        let have = jobs.iter().filter(|job| job.spec.queue == *queue);
+        have.count() < *max
+    })
 }
 
 /// Where a job stands among those that were claimed with it.
