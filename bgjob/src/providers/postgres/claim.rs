@@ -71,7 +71,11 @@ impl Db {
                 now: head.now.as_millis(),
                 picture: head.picture.as_ref(),
             });
+            let again = !jobs.is_empty();
             jobs.append(&mut found);
+            if again {
+                jobs.sort_by_cached_key(|job| in_line(want, job));
+            }
             if head.lanes > self.lanes.count() {
                 // Jobs of a kind that this process has not heard of may be among those that wait:
                 // the next claim is to see them, and this one if there is room left.
