@@ -74,6 +74,7 @@ fn main() -> ExitCode {
     let runs = options.runs();
     if !runs.is_empty() {
         assert!(judge::is_awake(), "the judge does not see a crime");
+        assert!(judge::sees_freezes(), "the judge does not see a freeze");
         assert!(report::can_count(), "a percentile is not the nearest rank");
         // What was built just before is written to the disk now, not in the middle of a run.
         let _ = std::process::Command::new("sync").status();

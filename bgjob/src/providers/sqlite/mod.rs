@@ -11,8 +11,8 @@
 //! Writes go to one thread that commits all calls that have gathered since its last commit, so that
 //! a thousand tasks share a handful of commits. Reads have a thread and a connection of their own.
 //!
-//! A process that is stopped (`SIGSTOP`, a container that is paused) in the middle of a commit holds
-//! up the writes of all others until it goes on or dies. Nothing is lost by that but time.
+//! A process that is stopped (`SIGSTOP`, a container that is paused) in the middle of a commit
+//! holds up the writes of all others until it goes on or dies. Nothing is lost by that but time.
 
 mod calls;
 mod claim;
