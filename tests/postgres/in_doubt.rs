@@ -57,8 +57,8 @@ impl Ground {
         nth: u64,
         call: impl AsyncFn(&PostgresStore, bool) -> Result<T, Error>,
     ) -> T {
-        // Opened anew, and the one before cut off: what a store does by itself after a call, or for a
-        // connection that is new, would be counted in the next.
+        // Opened anew, and the one before cut off: what a store does by itself after a call, or for
+        // a connection that is new, would be counted in the next.
         self.proxy.cut();
         let store = open(&self.far).await;
         self.proxy.swallow(nth);
