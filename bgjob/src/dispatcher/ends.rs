@@ -124,6 +124,9 @@ impl Batch {
 
 impl Drop for Batch {
     fn drop(&mut self) {
+        if self.ends.is_empty() {
+            return;
+        }
         self.note_sent();
         let mut home = self.home.lock();
         for ended in self.ends.drain(..).rev() {

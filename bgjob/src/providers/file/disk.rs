@@ -60,6 +60,9 @@ pub(super) fn translate(error: io::Error) -> Error {
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
             "the store can't be written: check the permissions of its folder and files"
         }
+        NotADirectory => {
+            "a file or a link stands where the store has a folder: put it somewhere else"
+        }
         NotFound => "the folder of the store was moved or deleted: put it back",
         _ => "reading or writing the folder of the store failed",
     };

@@ -309,7 +309,8 @@ fn links_lead_nowhere() {
     let group = group.parent().expect("it has one");
     symlink(&elsewhere.0, group).expect("it can be made");
     let written = folder.batch(|batch| batch.insert(&new));
-    written.expect_err("it leads out of the store");
+    let error = written.expect_err("it leads out of the store");
+    assert!(error.to_string().contains("a link stands"), "{error}");
     assert_eq!(fs::read_dir(&elsewhere.0).expect("it is there").count(), 0);
     fs::remove_file(group).expect("it is there");
     insert(&mut folder, &new);
