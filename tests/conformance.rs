@@ -82,9 +82,22 @@ async fn sqlite() -> Clocked {
     Clocked::new(store, clock).keep(folder)
 }
 
+/// As two processes have it.
+async fn sqlite_twice() -> Clocked {
+    let (folder, clock) = (Folder::new(), ManualClock::new());
+    let store = open(&folder, &clock, Sync::Full).await;
+    let second = open(&folder, &clock, Sync::Full).await;
+    Clocked::new(store, clock).with_second(second).keep(folder)
+}
+
 bgjob::store_conformance!(sqlite, sqlite);
-bgjob::store_sequences!(random_sqlite, sqlite, sequences = 100, histories = 500);
-bgjob::lifecycle_conformance!(sqlite_at_work, sqlite);
+bgjob::store_sequences!(
+    random_sqlite,
+    sqlite_twice,
+    sequences = 100,
+    histories = 500
+);
+bgjob::lifecycle_conformance!(sqlite_at_work, sqlite_twice);
 
 async fn sqlite_wrapped() -> Clocked {
     let (folder, clock) = (Folder::new(), ManualClock::new());
@@ -100,46 +113,70 @@ fn server() -> &'static Server {
     SERVER.get_or_init(|| Server::start(&["fsync=off"]))
 }
 
-/// Opens a schema of one test's own.
-async fn open_schema(clock: &ManualClock) -> PostgresStore {
-    open_schema_at(&server().url(), clock).await
-}
-
-async fn open_schema_at(url: &str, clock: &ManualClock) -> PostgresStore {
+/// A schema of one test's own.
+fn schema(url: &str, clock: &ManualClock) -> PostgresOptions {
     let name = JobId::new().to_string().replace('-', "");
     let options = PostgresOptions::from_url(url).expect("it is a URL");
     let options = options.schema(&format!("jobs_{name}")).connections(4);
-    let opened = options.clock(Arc::new(clock.clone())).open().await;
+    options.clock(Arc::new(clock.clone()))
+}
+
+async fn open_schema(options: PostgresOptions) -> PostgresStore {
+    let opened = options.open().await;
     opened.expect("tables can be made in an empty schema")
 }
 
 async fn postgres() -> Clocked {
     let clock = ManualClock::new();
-    Clocked::new(open_schema(&clock).await, clock)
+    let options = schema(&server().url(), &clock);
+    Clocked::new(open_schema(options).await, clock)
+}
+
+async fn postgres_twice() -> Clocked {
+    twice(&server().url()).await
+}
+
+async fn twice(url: &str) -> Clocked {
+    let clock = ManualClock::new();
+    let options = schema(url, &clock);
+    let store = open_schema(options.clone()).await;
+    Clocked::new(store, clock).with_second(open_schema(options).await)
 }
 
 bgjob::store_conformance!(postgres, postgres);
-bgjob::store_sequences!(random_postgres, postgres, sequences = 100, histories = 500);
-bgjob::lifecycle_conformance!(postgres_at_work, postgres);
+bgjob::store_sequences!(
+    random_postgres,
+    postgres_twice,
+    sequences = 100,
+    histories = 500
+);
+bgjob::lifecycle_conformance!(postgres_at_work, postgres_twice);
 
 async fn postgres_wrapped() -> Clocked {
     let clock = ManualClock::new();
-    wrapped(open_schema(&clock).await, clock)
+    wrapped(open_schema(schema(&server().url(), &clock)).await, clock)
 }
 
 bgjob::store_conformance!(postgres_wrapped, postgres_wrapped);
 
-/// Behind a pooler that has fewer connections than the cases make.
-async fn postgres_pooled() -> Clocked {
+/// A pooler that has fewer connections than the cases make.
+fn pooler() -> String {
     static POOLER: OnceLock<PgBouncer> = OnceLock::new();
     let pooler = POOLER.get_or_init(|| PgBouncer::start(server(), 5));
-    let url = format!("{}?bgjob.pooler=transaction", pooler.url("postgres"));
+    format!("{}?bgjob.pooler=transaction", pooler.url("postgres"))
+}
+
+async fn postgres_pooled() -> Clocked {
     let clock = ManualClock::new();
-    Clocked::new(open_schema_at(&url, &clock).await, clock)
+    Clocked::new(open_schema(schema(&pooler(), &clock)).await, clock)
+}
+
+async fn postgres_pooled_twice() -> Clocked {
+    twice(&pooler()).await
 }
 
 bgjob::store_conformance!(postgres_pooled, postgres_pooled, without = [Wakes]);
-bgjob::lifecycle_conformance!(postgres_pooled_at_work, postgres_pooled);
+bgjob::lifecycle_conformance!(postgres_pooled_at_work, postgres_pooled_twice);
 
 async fn memory_documents() -> Stored {
     Stored::new(MemoryDocuments::new(Arc::new(ManualClock::new())))
@@ -161,14 +198,23 @@ async fn documents() -> Clocked {
     Clocked::new(Documents::new(documents), clock)
 }
 
+/// Two adapters on the same documents.
+async fn documents_twice() -> Clocked {
+    let clock = ManualClock::new();
+    let documents = MemoryDocuments::new(Arc::new(clock.clone()));
+    let documents: Arc<dyn DocumentStore> = Arc::new(documents);
+    let second = Documents::new(Arc::clone(&documents));
+    Clocked::new(Documents::new(documents), clock).with_second(second)
+}
+
 bgjob::store_conformance!(documents, documents);
 bgjob::store_sequences!(
     random_documents,
-    documents,
+    documents_twice,
     sequences = 2000,
     histories = 500
 );
-bgjob::lifecycle_conformance!(documents_at_work, documents);
+bgjob::lifecycle_conformance!(documents_at_work, documents_twice);
 
 async fn documents_wrapped() -> Clocked {
     let clock = ManualClock::new();
@@ -207,9 +253,17 @@ async fn file() -> Clocked {
     Clocked::new(Documents::new(documents), clock).keep(folder)
 }
 
+async fn file_twice() -> Clocked {
+    let (folder, clock) = (Folder::new(), ManualClock::new());
+    let documents = open_files(&folder, &clock).await;
+    let second = Documents::new(open_files(&folder, &clock).await);
+    let clocked = Clocked::new(Documents::new(documents), clock);
+    clocked.with_second(second).keep(folder)
+}
+
 bgjob::store_conformance!(file, file, without = [Wakes]);
-bgjob::store_sequences!(random_file, file, sequences = 100, histories = 500);
-bgjob::lifecycle_conformance!(file_at_work, file);
+bgjob::store_sequences!(random_file, file_twice, sequences = 100, histories = 500);
+bgjob::lifecycle_conformance!(file_at_work, file_twice);
 
 async fn file_wrapped() -> Clocked {
     let (folder, clock) = (Folder::new(), ManualClock::new());

@@ -207,6 +207,7 @@ pub(crate) const BANS: &[Ban] = &[
 // ---- the top of the house ----
 
 pub(crate) const TOP_LEVEL: &[&str] = &[
+    ".cargo",
     ".ci",
     ".git",
     ".gitignore",

@@ -50,6 +50,8 @@ impl Db {
         let mut done = Vec::new();
         loop {
             serves.suspect &= jobs.iter().all(|job| job.crashes == 0);
+            // Before it looks: what others of this process hear of meanwhile is not in the look.
+            let known = self.lanes.count();
             let look = self.look(want, &jobs, &serves);
             let claim = self.claim_call(succeeded, &look, grant, &serves);
             let rows = self.rows(claim).await?;
@@ -76,7 +78,7 @@ impl Db {
             if again {
                 jobs.sort_by_cached_key(|job| in_line(want, job));
             }
-            if head.lanes > self.lanes.count() {
+            if head.lanes > known {
                 // Jobs of a kind that this process has not heard of may be among those that wait:
                 // the next claim is to see them, and this one if there is room left.
                 self.refresh_lanes().await?;

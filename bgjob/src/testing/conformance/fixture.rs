@@ -18,6 +18,14 @@ pub trait StoreFixture: Send + Sync {
     /// test. Really waiting is right too, but cases let days pass.
     async fn advance(&self, by: Duration);
 
+    /// The store as a second process has it that opened it too, the same at each call; it goes by
+    /// the same time. Where there is one, [`store_sequences!`](crate::store_sequences) and
+    /// [`lifecycle_conformance!`](crate::lifecycle_conformance) use both in turn, so that what
+    /// one of them keeps in its memory must not hide what the other did.
+    fn second(&self) -> Option<Arc<dyn JobStore>> {
+        None
+    }
+
     /// The queue that dispatchers use beside the store, the same at each call, empty at first.
     /// Only [`lifecycle_conformance!`](crate::lifecycle_conformance) asks for it; a store that
     /// can't find ready jobs itself needs one there.
@@ -29,6 +37,7 @@ pub trait StoreFixture: Send + Sync {
 /// A store that goes by a [`ManualClock`].
 pub struct Clocked {
     store: Arc<dyn JobStore>,
+    second: Option<Arc<dyn JobStore>>,
     clock: ManualClock,
     queue: Option<Arc<dyn JobQueue>>,
     keep: Vec<Box<dyn Any + Send + Sync>>,
@@ -39,10 +48,38 @@ impl Clocked {
     pub fn new(store: impl JobStore + 'static, clock: ManualClock) -> Self {
         Self {
             store: Arc::new(store),
+            second: None,
             clock,
             queue: None,
             keep: Vec::new(),
         }
+    }
+
+    /// With the same store as a second process opens it, with the same clock: the same file,
+    /// folder or server.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use bgjob::{
+    ///     store::{DocumentStore, Documents},
+    ///     testing::{ManualClock, MemoryDocuments, conformance::Clocked},
+    /// };
+    ///
+    /// async fn fresh() -> Clocked {
+    ///     let clock = ManualClock::new();
+    ///     let documents = MemoryDocuments::new(Arc::new(clock.clone()));
+    ///     let documents: Arc<dyn DocumentStore> = Arc::new(documents);
+    ///     let second = Documents::new(Arc::clone(&documents));
+    ///     Clocked::new(Documents::new(documents), clock).with_second(second)
+    /// }
+    ///
+    /// bgjob::lifecycle_conformance!(two_processes_on_documents, fresh);
+    /// # fn main() {}
+    /// ```
+    #[must_use]
+    pub fn with_second(mut self, store: impl JobStore + 'static) -> Self {
+        self.second = Some(Arc::new(store));
+        self
     }
 
     /// With this queue beside it.
@@ -64,6 +101,7 @@ impl fmt::Debug for Clocked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Clocked")
             .field("store", &self.store)
+            .field("second", &self.second)
             .field("clock", &self.clock)
             .field("queue", &self.queue)
             .finish_non_exhaustive()
@@ -78,6 +116,10 @@ impl StoreFixture for Clocked {
 
     async fn advance(&self, by: Duration) {
         self.clock.advance(by);
+    }
+
+    fn second(&self) -> Option<Arc<dyn JobStore>> {
+        self.second.clone()
     }
 
     fn queue(&self) -> Option<Arc<dyn JobQueue>> {

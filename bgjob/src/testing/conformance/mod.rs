@@ -21,7 +21,8 @@
 //!
 //! [`store_sequences!`](crate::store_sequences) plays random programs of calls and races against a
 //! model. [`lifecycle_conformance!`](crate::lifecycle_conformance) lets real dispatchers work on
-//! the store, and a queue where there is one: they stop, are lost, and come back.
+//! the store, and a queue where there is one: they stop, are lost, and come back. Both go through
+//! two openings of the store where the fixture has them ([`Clocked::with_second`]).
 //!
 //! Each case becomes a test of its own (`memory_store::claim::a_job_is_never_early`) on a store of
 //! its own. What a provider declares that it can't do is left out, but not in silence: the macro

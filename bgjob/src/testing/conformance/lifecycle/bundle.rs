@@ -1,6 +1,13 @@
 //! [`Bundle`]: a fresh store, time that passes in it, and the [`Worker`]s that the cases start.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use serde_json::Value;
 use tokio::{
@@ -33,6 +40,8 @@ pub struct Bundle {
     /// Of those who enqueue and look.
     pub(super) jobs: JobManager,
     two: Arc<Barrier>,
+    /// How many have been started.
+    workers: AtomicUsize,
     /// Lets the store's time follow.
     _time: JoinSet<()>,
 }
@@ -59,6 +68,7 @@ impl Bundle {
             fixture,
             jobs,
             two: Arc::new(Barrier::new(2)),
+            workers: AtomicUsize::new(0),
             _time: time,
         }
     }
@@ -109,7 +119,7 @@ impl Bundle {
         build: impl FnOnce(DispatcherBuilder) -> DispatcherBuilder,
     ) -> Worker {
         let faults = Faults::none();
-        let store = Faulty::new(Arc::clone(&self.store)).with_faults(faults.clone());
+        let store = Faulty::new(self.opened()).with_faults(faults.clone());
         let queue = self.queue.clone();
         let queue = queue.map(|queue| Faulty::new(queue).with_faults(faults.clone()));
         let place = Arc::new(Place::new(name, Arc::clone(&self.two)));
@@ -137,6 +147,20 @@ impl Bundle {
             faults,
             lost,
         }
+    }
+
+    /// The store as the next process has it: not the same as who enqueues, nor the one before.
+    fn opened(&self) -> Arc<dyn JobStore> {
+        let second = self.fixture.second();
+        let nth = self.workers.fetch_add(1, Relaxed);
+        let second = second.filter(|_| nth.is_multiple_of(2));
+        second.unwrap_or_else(|| Arc::clone(&self.store))
+    }
+
+    /// Whether urgent jobs go first: a queue may have its own order.
+    pub(super) fn urgent_go_first(&self) -> bool {
+        let queue = self.queue.as_ref();
+        queue.is_none_or(|queue| queue.capabilities().priorities)
     }
 }
 

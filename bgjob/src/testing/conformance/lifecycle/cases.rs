@@ -21,6 +21,7 @@ macro_rules! __lifecycle_cases {
             }
             share [] {
                 two_dispatchers_work_at_the_same_time,
+                an_urgent_job_of_a_new_kind_waits_for_no_backlog,
             }
             leases [] {
                 a_job_longer_than_its_lease_is_left_alone,

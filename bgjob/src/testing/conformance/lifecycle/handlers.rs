@@ -5,7 +5,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::{Barrier, watch};
+use tokio::{
+    sync::{Barrier, watch},
+    time::sleep,
+};
 
 use crate::{
     Backoff, FromContext, JobContext, JobId, Json, Outcome, Registry, State,
@@ -61,8 +64,17 @@ static OBEDIENT: JobDescriptor = JobDescriptor::new("obedient", |ctx| {
     })
 });
 
+/// Takes so long that none is fetched far ahead.
+static SLOW: JobDescriptor = JobDescriptor::new("slow", |ctx| {
+    Box::pin(async move {
+        Place::of(&ctx).await;
+        sleep(Duration::from_millis(20)).await;
+        Outcome::Success(Json::null())
+    })
+});
+
 pub(super) fn registry() -> Registry {
-    [&ECHO, &FLAKY, &GATED, &MEET, &OBEDIENT]
+    [&ECHO, &FLAKY, &GATED, &MEET, &OBEDIENT, &SLOW]
         .into_iter()
         .fold(Registry::new(), Registry::with_descriptor)
 }
@@ -131,6 +143,12 @@ impl Place {
     pub(super) fn starts(&self, job: JobId) -> usize {
         let starts = self.starts.borrow();
         starts.iter().filter(|start| start.job == job).count()
+    }
+
+    /// The jobs of all attempts, as they began.
+    pub(super) fn order(&self) -> Vec<JobId> {
+        let starts = self.starts.borrow();
+        starts.iter().map(|start| start.job).collect()
     }
 
     /// Jobs of which an attempt began before they were due.

@@ -24,7 +24,8 @@ pub(super) async fn each_job_ends_once_with_its_result(bundle: &Bundle) {
 
 pub(super) async fn a_delayed_job_starts_at_its_time(bundle: &Bundle) {
     let worker = bundle.worker("a").await;
-    let delayed = bundle.new_job("echo", 7).delay(Duration::from_millis(500));
+    let delay = Duration::from_secs(3600);
+    let delayed = bundle.new_job("echo", 7).delay(delay);
     let delayed = delayed.await.expect("the store takes it");
     let sooner = bundle.enqueue("echo").await;
     sooner.ended().await.expect("it ends");
@@ -32,6 +33,10 @@ pub(super) async fn a_delayed_job_starts_at_its_time(bundle: &Bundle) {
         delayed.status().await.expect("it is there"),
         JobState::Ready
     );
+    let almost = bundle.new_job("echo", 8).delay(Duration::from_millis(500));
+    let almost = almost.await.expect("the store takes it");
+    assert_eq!(almost.result().await.expect("it succeeds"), 8);
+    bundle.advance(delay).await;
     // That it was not too early its worker sees.
     assert_eq!(delayed.result().await.expect("it succeeds"), 7);
     worker.end().await;

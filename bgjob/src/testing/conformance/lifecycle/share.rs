@@ -1,6 +1,7 @@
 //! Several dispatchers on one store.
 
 use super::Bundle;
+use crate::Priority;
 
 /// Each has one slot, and neither job ends before both have started.
 pub(super) async fn two_dispatchers_work_at_the_same_time(bundle: &Bundle) {
@@ -21,4 +22,32 @@ pub(super) async fn two_dispatchers_work_at_the_same_time(bundle: &Bundle) {
     assert_eq!(places, ["a", "b"]);
     a.end().await;
     b.end().await;
+}
+
+/// A process may keep what kinds of jobs there are; of those it knows there are always enough here.
+pub(super) async fn an_urgent_job_of_a_new_kind_waits_for_no_backlog(bundle: &Bundle) {
+    let worker = bundle
+        .worker_with("a", |builder| builder.default_slots(1))
+        .await;
+    let known = bundle.enqueue("slow").await;
+    known.result().await.expect("it succeeds");
+    // Holds the slot until all are there.
+    let first = bundle.enqueue("gated").await;
+    worker.place.started(first.id()).await;
+    let mut backlog = Vec::new();
+    for _ in 0..30 {
+        backlog.push(bundle.enqueue("slow").await);
+    }
+    let urgent = bundle.new_job("echo", 7).priority(Priority::High);
+    let urgent = urgent.await.expect("the store takes it");
+    worker.place.open();
+    for job in &backlog {
+        job.result().await.expect("it succeeds");
+    }
+    assert_eq!(urgent.result().await.expect("it succeeds"), 7);
+    if bundle.urgent_go_first() {
+        let order = worker.place.order();
+        assert_ne!(order.last(), Some(&urgent.id()), "it was the last");
+    }
+    worker.end().await;
 }

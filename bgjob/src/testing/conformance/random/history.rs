@@ -109,10 +109,11 @@ pub(super) fn run<F: StoreFixture>(
         let failed = |text| Failure { seed, text };
         let mut model = runtime.block_on(prepare(&fixture, &race)).map_err(failed)?;
         let store = fixture.store();
+        let second = fixture.second().unwrap_or_else(|| Arc::clone(&store));
         // Calls meet at their awaits where they are tasks, and anywhere where they are threads.
         let threads = seed % 4 < 2;
         done.floor = floor(store.capabilities().durability, asked);
-        let events = runtime.block_on(history(store, &race, threads));
+        let events = runtime.block_on(history([store, second], &race, threads));
         judge(&mut model, &race, &events).map_err(failed)?;
         done.histories += 1;
         done.overlapping += u64::from(overlap(&events));
@@ -148,15 +149,16 @@ async fn prepare(fixture: &dyn StoreFixture, race: &Race) -> Result<Model, Strin
     Ok(model)
 }
 
-/// Runs the threads, then looks at what is left.
-async fn history(store: Arc<dyn JobStore>, race: &Race, threads: bool) -> Vec<Event> {
+/// Runs the threads, every other one in the second process, then looks at what is left.
+async fn history(stores: [Arc<dyn JobStore>; 2], race: &Race, threads: bool) -> Vec<Event> {
     let start = Arc::new(Start {
         time: AtomicU64::new(0),
         waiting: AtomicUsize::new(THREADS),
     });
     let runtime = Handle::current();
     let run = |(thread, ops): (usize, &Vec<Op>)| {
-        let (store, start, ops) = (Arc::clone(&store), Arc::clone(&start), ops.clone());
+        let store = Arc::clone(&stores[thread % 2]);
+        let (start, ops) = (Arc::clone(&start), ops.clone());
         let calls = async move {
             start.wait().await;
             let mut events = Vec::new();
@@ -179,7 +181,7 @@ async fn history(store: Arc<dyn JobStore>, race: &Race, threads: bool) -> Vec<Ev
     }
     append(
         &mut events,
-        event(&*store, &start.time, THREADS, Op::Get(ids())).await,
+        event(&*stores[0], &start.time, THREADS, Op::Get(ids())).await,
     );
     events
 }

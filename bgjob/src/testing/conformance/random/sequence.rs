@@ -1,7 +1,8 @@
 //! One program of calls after the other, each answer and all that can be seen judged by the model.
 
 use std::{
-    fmt,
+    fmt, mem,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -128,15 +129,20 @@ async fn play<F: StoreFixture>(factory: &impl AsyncFn() -> F, steps: &[Step]) ->
     let played = tokio::time::timeout(WATCHDOG, play_on(&fixture, steps, &mut program));
     let played = played.await;
     let played = played.unwrap_or_else(|_| Err(format!("it does not end within {WATCHDOG:?}")));
-    let line = |op: &Op| format!("  {op}\n");
+    let second = fixture.second().is_some();
+    let line = |(nth, op): (usize, &Op)| match second && !nth.is_multiple_of(2) {
+        true => format!("  in the second process: {op}\n"),
+        false => format!("  {op}\n"),
+    };
     played.map_err(|why| Wrong {
-        program: program.iter().map(line).collect(),
+        program: program.iter().enumerate().map(line).collect(),
         why: short(&why),
     })
 }
 
 async fn play_on(fixture: &dyn StoreFixture, steps: &[Step], program: &mut Vec<Op>) -> Verdict {
-    let store = fixture.store();
+    let mut store = fixture.store();
+    let mut other = fixture.second().unwrap_or_else(|| Arc::clone(&store));
     let now = store.now().await.map_err(|e| e.to_string())?;
     let mut model = Model::new(now, store.capabilities().next_due);
     let mut world = World::default();
@@ -147,6 +153,8 @@ async fn play_on(fixture: &dyn StoreFixture, steps: &[Step], program: &mut Vec<O
             fixture.advance(*by).await;
         }
         call(&*store, &mut model, &op).await?;
+        // The other one looks, and makes the next call.
+        mem::swap(&mut store, &mut other);
         world.look(&model);
         for look in looks() {
             let seen = call(&*store, &mut model, &look).await;
