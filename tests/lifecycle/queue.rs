@@ -84,6 +84,23 @@ async fn a_queue_that_was_wiped_is_made_up_for() {
     assert!(begun.elapsed() <= secs(3), "{:?}", begun.elapsed());
 }
 
+/// Jobs that no slot can take ahead.
+#[tokio::test(start_paused = true)]
+async fn a_backlog_without_hints_keeps_every_slot_busy() {
+    let world = World::with_queue();
+    let jobs = takes::enqueue_all(&world.jobs, (0..200).map(|_| 100));
+    let jobs = jobs.await.unwrap();
+    assert_eq!(world.wipe("default").await, 200);
+    let begun = tokio::time::Instant::now();
+    let dispatcher = world.dispatcher(registry()).state(Probe::new());
+    let _running = dispatcher.default_slots(4).start().await.unwrap();
+    for job in jobs {
+        job.result().await.unwrap();
+    }
+    // Five seconds of work, after those that an idle worker may take to miss its hints.
+    assert!(begun.elapsed() <= secs(8), "{:?}", begun.elapsed());
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_is_due_for_long_is_hinted_at_again_ever_more_seldom() {
     let world = World::with_queue();

@@ -3,7 +3,7 @@
 //! Whatever ends while a call is on its way goes with the next: full batches under load, no wait
 //! when idle. Many ends have a call of their own [beside](Recording) where the store prefers that.
 //! Where a queue is configured the loop only records, and repairs: when nothing is to be had from
-//! the queue it looks into the store itself.
+//! the queue it looks into the store itself, again at once while there is more than it can take.
 
 use std::{
     future::{Future, poll_fn},
@@ -365,7 +365,12 @@ impl Fetch {
             }
         }
         // Other dry queues were perhaps not asked: what is known of them stands.
-        let next = claimed.next_due_in.or((dry && more).then_some(SOON));
+        let next = match (more, dry) {
+            // To what is found here no hint led, and there is more of it.
+            (true, _) if self.core.queue.is_some() => Some(Duration::ZERO),
+            (true, true) => claimed.next_due_in.or(Some(SOON)),
+            _ => claimed.next_due_in,
+        };
         if let Some(next) = next {
             self.ask_at = self.ask_at.min(Instant::now() + next);
         }
