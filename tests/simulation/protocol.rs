@@ -80,13 +80,18 @@ impl Starts {
     }
 
     async fn nth(&self, id: JobId, nth: usize) -> Instant {
-        loop {
-            let news = self.1.notified();
-            if let Some(at) = self.of(id).get(nth) {
-                return *at;
+        const NEVER: Duration = secs(600);
+        let started = async {
+            loop {
+                let news = self.1.notified();
+                if let Some(at) = self.of(id).get(nth) {
+                    return *at;
+                }
+                news.await;
             }
-            news.await;
-        }
+        };
+        let started = timeout(NEVER, started).await;
+        started.unwrap_or_else(|_| panic!("L1: {id} is not started within {NEVER:?}"))
     }
 }
 
