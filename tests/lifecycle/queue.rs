@@ -1,6 +1,6 @@
 //! With a queue beside the store: hints, lost hints, and a queue that is down.
 
-use bgjob::{JobQueue, JobState, Part, Via};
+use bgjob::{JobManager, JobQueue, JobState, Part, Via};
 
 use crate::support::{Call, Fault, Probe, What, World, jobs::*, millis, pass, secs};
 
@@ -84,21 +84,54 @@ async fn a_queue_that_was_wiped_is_made_up_for() {
     assert!(begun.elapsed() <= secs(3), "{:?}", begun.elapsed());
 }
 
+/// The same where some jobs have hints all the time, and the worker slots to spare.
+#[tokio::test(start_paused = true)]
+async fn a_lost_hint_costs_no_more_beside_hints_that_come() {
+    let world = World::with_queue();
+    let without = JobManager::builder(world.store.clone()).build().unwrap();
+    let _running = world.start(registry(), &Probe::new()).await;
+    for every in [10, 300] {
+        let others = hinted(&world, every);
+        pass(secs(2)).await;
+        let begun = tokio::time::Instant::now();
+        let job = echo::enqueue(&without, 1).await.unwrap();
+        world.log.started(job.id(), 1).await;
+        let took = begun.elapsed();
+        assert!(took <= secs(3), "{took:?}, a hint every {every} ms");
+        others.abort();
+    }
+}
+
+/// A short job every so many milliseconds, with its hint.
+fn hinted(world: &World, every: u64) -> tokio::task::JoinHandle<()> {
+    let jobs = world.jobs.clone();
+    tokio::spawn(async move {
+        loop {
+            pass(millis(every)).await;
+            echo::enqueue(&jobs, 1).await.unwrap();
+        }
+    })
+}
+
 /// Jobs that no slot can take ahead.
 #[tokio::test(start_paused = true)]
 async fn a_backlog_without_hints_keeps_every_slot_busy() {
-    let world = World::with_queue();
-    let jobs = takes::enqueue_all(&world.jobs, (0..200).map(|_| 100));
-    let jobs = jobs.await.unwrap();
-    assert_eq!(world.wipe("default").await, 200);
-    let begun = tokio::time::Instant::now();
-    let dispatcher = world.dispatcher(registry()).state(Probe::new());
-    let _running = dispatcher.default_slots(4).start().await.unwrap();
-    for job in jobs {
-        job.result().await.unwrap();
+    for others in [false, true] {
+        let world = World::with_queue();
+        let jobs = takes::enqueue_all(&world.jobs, (0..200).map(|_| 100));
+        let jobs = jobs.await.unwrap();
+        assert_eq!(world.wipe("default").await, 200);
+        let _others = others.then(|| hinted(&world, 400));
+        let begun = tokio::time::Instant::now();
+        let dispatcher = world.dispatcher(registry()).state(Probe::new());
+        let _running = dispatcher.default_slots(4).start().await.unwrap();
+        for job in jobs {
+            job.result().await.unwrap();
+        }
+        // Five seconds of work, after those that an idle worker may take to miss its hints.
+        let took = begun.elapsed();
+        assert!(took <= secs(8), "{took:?}, hints of others: {others}");
     }
-    // Five seconds of work, after those that an idle worker may take to miss its hints.
-    assert!(begun.elapsed() <= secs(8), "{:?}", begun.elapsed());
 }
 
 #[tokio::test(start_paused = true)]

@@ -110,7 +110,7 @@ pub(super) struct Core {
     pub(super) wake: Notify,
     /// Wakes the receive loop: room in a hand, a new phase.
     pub(super) room: Notify,
-    /// The queue had nothing when it was last asked.
+    /// The queue has nothing, as far as is known.
     pub(super) hints_dry: AtomicBool,
     phase: AtomicU8,
     /// Tells of a new phase. Unlike a `watch` it wakes in order, so that a run can be repeated.

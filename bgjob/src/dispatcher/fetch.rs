@@ -2,8 +2,9 @@
 //!
 //! Whatever ends while a call is on its way goes with the next: full batches under load, no wait
 //! when idle. Many ends have a call of their own [beside](Recording) where the store prefers that.
-//! Where a queue is configured the loop only records, and repairs: when nothing is to be had from
-//! the queue it looks into the store itself, again at once while there is more than it can take.
+//! Where a queue is configured the loop only records, and repairs: once a second while slots are
+//! free it looks into the store itself, for what no hint led to. While the queue has nothing and
+//! the store more than it can take, it goes on with that.
 
 use std::{
     future::{Future, poll_fn},
@@ -51,6 +52,8 @@ struct Fetch {
     wait: Option<Wait>,
     /// When dry queues are asked again, whoever wakes or not.
     ask_at: Instant,
+    /// When the store is asked beside a queue that has hints, but not enough of them.
+    repair_at: Instant,
     /// A claim whose answer was lost: it is repeated with the same token until it is answered.
     in_doubt: Option<(Grant, Instant)>,
     /// From before a claim is sent until what it gave is taken in.
@@ -72,6 +75,7 @@ impl Fetch {
             scans,
             wait: None,
             ask_at: Instant::now(),
+            repair_at: Instant::now(),
             in_doubt: None,
             open: None,
             turn: None,
@@ -133,13 +137,18 @@ impl Fetch {
         }
         let again = now >= self.ask_at;
         if self.core.queue.is_some() {
-            // The queue's turn, unless it has nothing and it is time to look for ourselves.
-            if !again || !self.core.hints_dry.load(Relaxed) {
+            // The queue's turn, unless it has nothing, or not enough for all slots for a while.
+            let ours = match self.core.hints_dry.load(Relaxed) {
+                true => again,
+                false => now >= self.repair_at && self.has_room(),
+            };
+            if !ours {
                 return Vec::new();
             }
             let want = self.core.wants(true);
             if !want.is_empty() {
-                self.ask_at = now + self.usual();
+                self.repair_at = now + self.usual();
+                self.ask_at = self.repair_at;
             }
             return want;
         }
@@ -221,14 +230,13 @@ impl Fetch {
 
     /// Sleeps until there is an end, room, new work, a due time or a new phase.
     async fn idle(&mut self) {
-        // Beside a queue that still has hints it is not our turn: its loop says when it is.
-        let turn = self.core.queue.is_none() || self.core.hints_dry.load(Relaxed);
         let running = self.core.phase() == Phase::Running;
-        let asks = self.scans && turn && running && self.has_room();
-        let ask_at = if asks {
-            self.ask_at
-        } else {
-            Instant::now() + SAFETY
+        let asks = self.scans && running && self.has_room();
+        let hints = self.core.queue.is_some() && !self.core.hints_dry.load(Relaxed);
+        let ask_at = match (asks, hints) {
+            (true, false) => self.ask_at,
+            (true, true) => self.repair_at,
+            (false, _) => Instant::now() + SAFETY,
         };
         tokio::select! {
             biased;
@@ -366,7 +374,8 @@ impl Fetch {
         }
         // Other dry queues were perhaps not asked: what is known of them stands.
         let next = match (more, dry) {
-            // To what is found here no hint led, and there is more of it.
+            // To what is found here no hint led, and there is more of it: to go on with whenever
+            // the queue has nothing.
             (true, _) if self.core.queue.is_some() => Some(Duration::ZERO),
             (true, true) => claimed.next_due_in.or(Some(SOON)),
             _ => claimed.next_due_in,

@@ -3,6 +3,7 @@
 
 use std::{
     collections::HashSet,
+    pin::pin,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
@@ -20,6 +21,8 @@ use crate::{
 
 /// How long one receive waits for a hint.
 const WAIT: Duration = Duration::from_secs(1);
+/// After how long without a hint the queue is held to have none: longer than a round trip.
+const SILENCE: Duration = Duration::from_millis(50);
 /// How often a claim by hints is tried before the hints go back.
 const TRIES: u32 = 3;
 
@@ -31,14 +34,20 @@ pub(super) async fn run(core: Arc<Core>) {
         match round(&core, queue.as_ref()).await {
             Ok(()) => core.queue_state.worked(),
             Err(error) => {
-                core.hints_dry.store(true, Relaxed);
-                core.wake.notify_one();
+                ran_dry(&core);
                 sleep(core.queue_state.failed(&error)).await;
                 let names: Vec<_> = core.hands.iter().map(|h| Arc::clone(&h.queue)).collect();
                 // A queue that was wiped comes back with nothing: make what is needed again.
                 let _ = core.queue_call(|| queue.ensure(&names)).await;
             }
         }
+    }
+}
+
+/// The queue has nothing: the fetch loop may look into the store instead.
+fn ran_dry(core: &Core) {
+    if !core.hints_dry.swap(true, Relaxed) {
+        core.wake.notify_one();
     }
 }
 
@@ -50,16 +59,29 @@ async fn round(core: &Arc<Core>, queue: &dyn JobQueue) -> Result<()> {
         room.await;
         return Ok(());
     }
-    let deliveries = tokio::select! {
+    let mut receive = pin!(core.queue_call(|| queue.receive(&want, WAIT)));
+    let soon = tokio::select! {
         biased;
-        answer = core.queue_call(|| queue.receive(&want, WAIT)) => answer?,
+        answer = &mut receive => Some(answer?),
         () = core.reached(Phase::Draining) => return Ok(()),
+        () = sleep(SILENCE) => None,
     };
-    core.hints_dry.store(deliveries.is_empty(), Relaxed);
+    let deliveries = match soon {
+        Some(deliveries) => deliveries,
+        None => {
+            ran_dry(core);
+            tokio::select! {
+                biased;
+                answer = receive => answer?,
+                () = core.reached(Phase::Draining) => return Ok(()),
+            }
+        }
+    };
     if deliveries.is_empty() {
-        core.wake.notify_one();
+        ran_dry(core);
         return Ok(());
     }
+    core.hints_dry.store(false, Relaxed);
     let receipts: Vec<_> = deliveries.iter().map(|d| d.receipt.clone()).collect();
     claim(core, queue, &deliveries, &receipts).await
 }
