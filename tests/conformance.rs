@@ -201,8 +201,8 @@ async fn documents() -> Clocked {
 /// Two adapters on the same documents.
 async fn documents_twice() -> Clocked {
     let clock = ManualClock::new();
-    let documents = MemoryDocuments::new(Arc::new(clock.clone()));
-    let documents: Arc<dyn DocumentStore> = Arc::new(documents);
+    let documents = MemoryDocuments::new(Arc::new(clock.clone())).shared();
+    let documents = Arc::new(documents);
     let second = Documents::new(Arc::clone(&documents));
     Clocked::new(Documents::new(documents), clock).with_second(second)
 }

@@ -2,7 +2,7 @@
 
 use bgjob::{JobManager, JobQueue, JobState, Part, Via};
 
-use crate::support::{Call, Fault, Probe, What, World, jobs::*, millis, pass, secs};
+use crate::support::{Call, Fault, Probe, What, World, jobs::*, millis, pass, secs, slow};
 
 #[tokio::test(start_paused = true)]
 async fn a_hint_leads_to_a_claim_at_once_and_is_acknowledged() {
@@ -124,6 +124,8 @@ async fn a_backlog_without_hints_keeps_every_slot_busy() {
         let _others = others.then(|| hinted(&world, 400));
         let begun = tokio::time::Instant::now();
         let dispatcher = world.dispatcher(registry()).state(Probe::new());
+        // Nothing is ever in the other one.
+        let dispatcher = dispatcher.serve_queues(["default", "other"]);
         let _running = dispatcher.default_slots(4).start().await.unwrap();
         for job in jobs {
             job.result().await.unwrap();
@@ -132,6 +134,29 @@ async fn a_backlog_without_hints_keeps_every_slot_busy() {
         let took = begun.elapsed();
         assert!(took <= secs(8), "{took:?}, hints of others: {others}");
     }
+}
+
+/// The worker looks into the store while hints at other jobs are on their way.
+#[tokio::test(start_paused = true)]
+async fn beside_a_slow_queue_nobody_takes_more_than_its_slots() {
+    let world = World::with_queue();
+    let without = JobManager::builder(world.store.clone()).build().unwrap();
+    let mut jobs = Vec::new();
+    for manager in [&without, &world.jobs, &world.jobs] {
+        let more = takes::enqueue_all(manager, [10_000; 4]).await.unwrap();
+        jobs.extend(more);
+    }
+    let queue = world.queue.clone().unwrap();
+    queue.faults().always(&[Call::Receive], slow(millis(80)));
+    let dispatcher = world.dispatcher(registry()).state(Probe::new());
+    let running = dispatcher.default_slots(4).start().await.unwrap();
+    while world.count(JobState::Succeeded).await < 12 {
+        pass(millis(250)).await;
+        let held = world.count(JobState::Running).await;
+        assert!(held <= 4, "{held} are held");
+    }
+    assert_eq!(running.shutdown().await.released, 0);
+    assert!(world.elapsed() <= secs(35), "{:?}", world.elapsed());
 }
 
 #[tokio::test(start_paused = true)]

@@ -319,11 +319,13 @@ impl Core {
 
     /// How many jobs of which queue are wanted now. `again` asks dry queues too.
     pub(super) fn wants(&self, again: bool) -> Vec<Want> {
+        self.wants_of(|hand| again || !hand.dry.load(Relaxed))
+    }
+
+    /// How many jobs are wanted of these queues now.
+    pub(super) fn wants_of(&self, hungry: impl Fn(&Hand) -> bool) -> Vec<Want> {
         let trip = self.tally.trip();
-        let hungry = self
-            .hands
-            .iter()
-            .filter(|hand| again || !hand.dry.load(Relaxed));
+        let hungry = self.hands.iter().filter(|hand| hungry(hand));
         hungry
             .map(|hand| Want {
                 queue: Arc::clone(&hand.queue),

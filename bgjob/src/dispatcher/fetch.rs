@@ -20,6 +20,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::{
     core::{Core, OpenClaim, Phase, SuspectTurn},
     ends::{Batch, Ended},
+    hand::Hand,
     record::{Recording, check, finish, settle},
 };
 use crate::{
@@ -33,7 +34,7 @@ use crate::{
 
 /// Where a store wakes, it is asked by itself this often all the same.
 const SAFETY: Duration = Duration::from_secs(5);
-/// How long a lost hint may go unseen by a dispatcher with nothing to do.
+/// How long a lost hint may go unseen by a dispatcher with slots to spare.
 const REPAIR: Duration = Duration::from_secs(1);
 /// A store that has more of one queue does not say when the next job of another is due.
 const SOON: Duration = Duration::from_millis(50);
@@ -75,7 +76,7 @@ impl Fetch {
             scans,
             wait: None,
             ask_at: Instant::now(),
-            repair_at: Instant::now(),
+            repair_at: Instant::now() + REPAIR,
             in_doubt: None,
             open: None,
             turn: None,
@@ -137,20 +138,7 @@ impl Fetch {
         }
         let again = now >= self.ask_at;
         if self.core.queue.is_some() {
-            // The queue's turn, unless it has nothing, or not enough for all slots for a while.
-            let ours = match self.core.hints_dry.load(Relaxed) {
-                true => again,
-                false => now >= self.repair_at && self.has_room(),
-            };
-            if !ours {
-                return Vec::new();
-            }
-            let want = self.core.wants(true);
-            if !want.is_empty() {
-                self.repair_at = now + self.usual();
-                self.ask_at = self.repair_at;
-            }
-            return want;
+            return self.repair(again);
         }
         if again {
             // What is known of dry queues is out of date.
@@ -166,6 +154,25 @@ impl Fetch {
         // All that are hungry are dry: begin to wait, then look once more before waiting.
         self.begin_wait().await;
         self.core.wants(true)
+    }
+
+    /// What to ask for beside a queue. While that has nothing: what the store had more of, and from
+    /// time to time anything. While it has hints: from time to time, what has slots to spare.
+    fn repair(&mut self, again: bool) -> Vec<Want> {
+        let now = Instant::now();
+        if self.core.hints_dry.load(Relaxed) {
+            let want = self.core.wants(again);
+            if again && !want.is_empty() {
+                self.ask_at = now + self.usual();
+                self.repair_at = self.ask_at;
+            }
+            return want;
+        }
+        if now < self.repair_at {
+            return Vec::new();
+        }
+        self.repair_at = now + self.usual();
+        self.core.wants_of(Hand::spare)
     }
 
     /// How long until the store is asked by itself, jittered.
@@ -373,13 +380,7 @@ impl Fetch {
             }
         }
         // Other dry queues were perhaps not asked: what is known of them stands.
-        let next = match (more, dry) {
-            // To what is found here no hint led, and there is more of it: to go on with whenever
-            // the queue has nothing.
-            (true, _) if self.core.queue.is_some() => Some(Duration::ZERO),
-            (true, true) => claimed.next_due_in.or(Some(SOON)),
-            _ => claimed.next_due_in,
-        };
+        let next = claimed.next_due_in.or((dry && more).then_some(SOON));
         if let Some(next) = next {
             self.ask_at = self.ask_at.min(Instant::now() + next);
         }

@@ -31,6 +31,8 @@ pub(super) struct Hand {
     low: AtomicUsize,
     /// The last claim gave less than was wanted: asking again at once is of no use.
     pub(super) dry: AtomicBool,
+    /// All slots were busy at some time since `spare` last looked.
+    full: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -52,6 +54,7 @@ impl Hand {
             run: AtomicU64::new(u64::MAX),
             low: AtomicUsize::new(1),
             dry: AtomicBool::new(false),
+            full: AtomicBool::new(false),
         }
     }
 
@@ -105,7 +108,9 @@ impl Hand {
         match line.jobs.pop_front() {
             Some(job) => {
                 line.moved = true;
-                self.busy.fetch_add(1, Relaxed);
+                if self.busy.fetch_add(1, Relaxed) + 1 >= self.slots {
+                    self.full.store(true, Relaxed);
+                }
                 Some(Some((job, line.jobs.len() < self.low.load(Relaxed))))
             }
             None if line.closed => Some(None),
@@ -173,6 +178,11 @@ impl Hand {
     /// Whether a slot is free that no waiting job will take.
     pub(super) fn has_room(&self) -> bool {
         self.free() > self.waiting()
+    }
+
+    /// Whether there is room, and has been since the last look.
+    pub(super) fn spare(&self) -> bool {
+        !self.full.swap(self.free() == 0, Relaxed) && self.has_room()
     }
 
     /// How many jobs to ask for: the free slots, and what they will have run by the time the

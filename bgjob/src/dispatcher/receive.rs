@@ -2,7 +2,8 @@
 //! whatever the answer → hand to the slots.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
+    mem,
     pin::pin,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
@@ -70,11 +71,12 @@ async fn round(core: &Arc<Core>, queue: &dyn JobQueue) -> Result<()> {
         Some(deliveries) => deliveries,
         None => {
             ran_dry(core);
-            tokio::select! {
+            let late = tokio::select! {
                 biased;
                 answer = receive => answer?,
                 () = core.reached(Phase::Draining) => return Ok(()),
-            }
+            };
+            still_wanted(core, queue, late).await?
         }
     };
     if deliveries.is_empty() {
@@ -84,6 +86,29 @@ async fn round(core: &Arc<Core>, queue: &dyn JobQueue) -> Result<()> {
     core.hints_dry.store(false, Relaxed);
     let receipts: Vec<_> = deliveries.iter().map(|d| d.receipt.clone()).collect();
     claim(core, queue, &deliveries, &receipts).await
+}
+
+/// The fetch loop may have filled the slots meanwhile: what none waits for goes back, for others.
+async fn still_wanted(
+    core: &Core,
+    queue: &dyn JobQueue,
+    deliveries: Vec<Delivery>,
+) -> Result<Vec<Delivery>> {
+    let mut room: HashMap<Arc<str>, usize> = core
+        .wants(true)
+        .into_iter()
+        .map(|want| (want.queue, want.max))
+        .collect();
+    let (wanted, others): (Vec<_>, Vec<_>) = deliveries.into_iter().partition(|delivery| {
+        let left = room.get_mut(&delivery.hint.queue);
+        left.is_some_and(|left| mem::replace(left, left.saturating_sub(1)) > 0)
+    });
+    if !others.is_empty() {
+        let receipts: Vec<_> = others.into_iter().map(|other| other.receipt).collect();
+        core.queue_call(|| queue.nack(&receipts, Duration::ZERO))
+            .await?;
+    }
+    Ok(wanted)
 }
 
 /// Claims by hints and acknowledges them. If the store says nothing they go back, for others; the

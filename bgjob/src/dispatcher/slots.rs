@@ -32,12 +32,18 @@ pub(super) async fn slot(core: Arc<Core>, hand: Arc<Hand>) {
             }
         };
         match over {
-            Over::Recorded(end, answer) => core.recorded(&held, &end, answer, false),
+            Over::Recorded(end, answer) => {
+                core.recorded(&held, &end, answer, false);
+                core.wake.notify_one();
+            }
             Over::Decided(end) => core.end(held, end),
             // The lease thread has ended it as stuck; the slot is free again only now.
             Over::Open(_) if !held.decide() => _ = core.tally.stuck.fetch_sub(1, Relaxed),
             Over::Open(Some(end)) => core.end(held, end),
-            Over::Open(None) => core.release(&held),
+            Over::Open(None) => {
+                core.release(&held);
+                core.wake.notify_one();
+            }
         }
         if hand.has_room() {
             core.room.notify_one();

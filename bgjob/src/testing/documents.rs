@@ -67,13 +67,29 @@ impl MemoryDocuments {
         }
     }
 
-    /// One that several adapters write to, as processes would, each with a clock of this kind.
-    pub(super) fn shared(clock: Arc<dyn Clock>, source: ClockSource, watch: Box<Watch>) -> Self {
+    /// The same for several adapters, as processes would have them: what others write nobody is
+    /// told of.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use bgjob::{store::Documents, testing::{ManualClock, MemoryDocuments}};
+    ///
+    /// let documents = MemoryDocuments::new(Arc::new(ManualClock::new())).shared();
+    /// let documents = Arc::new(documents);
+    /// let (one, other) = (Documents::new(Arc::clone(&documents)), Documents::new(documents));
+    /// ```
+    #[must_use]
+    pub fn shared(mut self) -> Self {
+        self.shared = true;
+        self
+    }
+
+    /// One that several adapters write to, each with a clock of this kind, and somebody watches.
+    pub(super) fn watched(clock: Arc<dyn Clock>, source: ClockSource, watch: Box<Watch>) -> Self {
         Self {
             clock_source: source,
-            shared: true,
             watch: Some(watch),
-            ..Self::new(clock)
+            ..Self::new(clock).shared()
         }
     }
 

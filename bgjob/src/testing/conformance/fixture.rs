@@ -18,10 +18,10 @@ pub trait StoreFixture: Send + Sync {
     /// test. Really waiting is right too, but cases let days pass.
     async fn advance(&self, by: Duration);
 
-    /// The store as a second process has it that opened it too, the same at each call; it goes by
-    /// the same time. Where there is one, [`store_sequences!`](crate::store_sequences) and
-    /// [`lifecycle_conformance!`](crate::lifecycle_conformance) use both in turn, so that what
-    /// one of them keeps in its memory must not hide what the other did.
+    /// The same store as a second process sees it that has opened it too, the same at each call; it
+    /// goes by the same time. [`store_sequences!`](crate::store_sequences) and
+    /// [`lifecycle_conformance!`](crate::lifecycle_conformance) use both in turn where there are
+    /// two, so what one keeps in its memory must not hide what the other did.
     fn second(&self) -> Option<Arc<dyn JobStore>> {
         None
     }
@@ -61,14 +61,14 @@ impl Clocked {
     /// ```
     /// use std::sync::Arc;
     /// use bgjob::{
-    ///     store::{DocumentStore, Documents},
+    ///     store::Documents,
     ///     testing::{ManualClock, MemoryDocuments, conformance::Clocked},
     /// };
     ///
     /// async fn fresh() -> Clocked {
     ///     let clock = ManualClock::new();
-    ///     let documents = MemoryDocuments::new(Arc::new(clock.clone()));
-    ///     let documents: Arc<dyn DocumentStore> = Arc::new(documents);
+    ///     let documents = MemoryDocuments::new(Arc::new(clock.clone())).shared();
+    ///     let documents = Arc::new(documents);
     ///     let second = Documents::new(Arc::clone(&documents));
     ///     Clocked::new(Documents::new(documents), clock).with_second(second)
     /// }

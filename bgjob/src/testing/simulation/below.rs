@@ -44,7 +44,7 @@ impl Below {
         };
         let real = Arc::clone(&clock);
         let watch = move |id, document: Option<&_>| truth.written(id, document, real.now());
-        let documents = MemoryDocuments::shared(clock, source, Box::new(watch));
+        let documents = MemoryDocuments::watched(clock, source, Box::new(watch));
         Self::Documents(Arc::new(documents))
     }
 
