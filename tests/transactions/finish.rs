@@ -104,6 +104,34 @@ async fn writes_and_success_are_one_commit() {
     assert_eq!(heard.len(), 8);
 }
 
+/// So long that none is taken ahead.
+#[job]
+async fn book(_: (), _tx: JobTransaction) {
+    tokio::time::sleep(Duration::from_millis(60)).await;
+}
+
+/// Such an end needs no call to the store, but the next job does.
+#[tokio::test]
+async fn a_slot_that_has_committed_takes_the_next_job_at_once() {
+    let schema = Schema::new().await;
+    let jobs = book::enqueue_all(&schema.jobs, [(); 12]).await;
+    let jobs = jobs.expect("they are taken");
+    let dispatcher = JobDispatcher::builder(&schema.jobs)
+        .registry(Registry::new().with::<book>())
+        .state(pool().await);
+    let running = dispatcher.default_slots(1).start().await;
+    let running = running.expect("it starts");
+    // Less than a second; by itself the store is asked once a second.
+    let all = async {
+        for job in &jobs {
+            job.result().await.expect("it succeeds");
+        }
+    };
+    let all = tokio::time::timeout(Duration::from_secs(6), all).await;
+    all.expect("no job waits for the next look");
+    let _ = running.shutdown().await;
+}
+
 #[job(backoff = "constant(1ms)", max_attempts = 2)]
 async fn collide(n: i64, table: State<Table>, mut tx: JobTransaction) -> Result<(), JobError> {
     let insert = format!("INSERT INTO {} VALUES($1, 1)", table.0);
