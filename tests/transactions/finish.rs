@@ -104,10 +104,12 @@ async fn writes_and_success_are_one_commit() {
     assert_eq!(heard.len(), 8);
 }
 
-/// So long that none is taken ahead.
+/// A statement so slow that no job is taken ahead.
 #[job]
-async fn book(_: (), _tx: JobTransaction) {
-    tokio::time::sleep(Duration::from_millis(60)).await;
+async fn book(_: (), mut tx: JobTransaction) -> Result<(), JobError> {
+    let slow = sqlx::query("SELECT pg_sleep(0.06)");
+    slow.execute(&mut *tx).await?;
+    Ok(())
 }
 
 /// Such an end needs no call to the store, but the next job does.
