@@ -380,9 +380,10 @@ impl<'a> Page<'a> {
     /// By hand, as the body is JSON already, and the rest has nothing to escape.
     pub(super) fn write(document: &Document) -> Vec<u8> {
         let version = String::from_utf8_lossy(&document.version.0);
-        let keys: Vec<_> = document.keys.iter().map(Key::as_str).collect();
-        let keys = keys.join(r#"",""#);
-        let mut page = format!(r#"{{"version":"{version}","keys":["{keys}"],"body":"#).into_bytes();
+        let quoted = |key: &Key| format!(r#""{}""#, key.as_str());
+        let keys: Vec<_> = document.keys.iter().map(quoted).collect();
+        let keys = keys.join(",");
+        let mut page = format!(r#"{{"version":"{version}","keys":[{keys}],"body":"#).into_bytes();
         page.extend_from_slice(&document.body);
         page.extend_from_slice(b"}\n");
         page

@@ -8,6 +8,7 @@ macro_rules! __document_cases {
         $crate::$then! { $args
             insert [] {
                 what_is_inserted_is_there,
+                what_is_filed_nowhere_is_there_too,
                 an_id_that_is_there_is_refused_and_stays_as_it_is,
                 the_version_that_is_given_is_of_no_interest,
                 of_two_of_one_id_in_a_batch_the_first_is_stored,

@@ -14,6 +14,17 @@ pub(super) async fn what_is_inserted_is_there(t: &Bundle) {
     t.assert_filed(&document).await;
 }
 
+pub(super) async fn what_is_filed_nowhere_is_there_too(t: &Bundle) {
+    let document = t.add(&[], r#"{"a":1}"#).await;
+    let filed = changed(&document, &["a"], "1");
+    assert_eq!(t.replace(&filed).await, Replaced::Replaced);
+    assert_eq!(t.under("a").await, [document.id]);
+    let nowhere = changed(&t.read(document.id).await, &[], "2");
+    assert_eq!(t.replace(&nowhere).await, Replaced::Replaced);
+    assert_same(&t.read(document.id).await, &nowhere);
+    assert_eq!(t.under("a").await, []);
+}
+
 pub(super) async fn an_id_that_is_there_is_refused_and_stays_as_it_is(t: &Bundle) {
     let old = t.add(&["old"], r#""old""#).await;
     let other = changed(&old, &["new"], r#""new""#);
