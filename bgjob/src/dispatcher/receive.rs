@@ -76,7 +76,7 @@ async fn round(core: &Arc<Core>, queue: &dyn JobQueue) -> Result<()> {
                 answer = receive => answer?,
                 () = core.reached(Phase::Draining) => return Ok(()),
             };
-            still_wanted(core, queue, late).await?
+            still_wanted(core, queue, late).await
         }
     };
     if deliveries.is_empty() {
@@ -93,7 +93,7 @@ async fn still_wanted(
     core: &Core,
     queue: &dyn JobQueue,
     deliveries: Vec<Delivery>,
-) -> Result<Vec<Delivery>> {
+) -> Vec<Delivery> {
     let mut room: HashMap<Arc<str>, usize> = core
         .wants(true)
         .into_iter()
@@ -105,10 +105,12 @@ async fn still_wanted(
     });
     if !others.is_empty() {
         let receipts: Vec<_> = others.into_iter().map(|other| other.receipt).collect();
-        core.queue_call(|| queue.nack(&receipts, Duration::ZERO))
-            .await?;
+        // A queue that fails delivers them again by itself; the wanted ones are here.
+        let _ = core
+            .queue_call(|| queue.nack(&receipts, Duration::ZERO))
+            .await;
     }
-    Ok(wanted)
+    wanted
 }
 
 /// Claims by hints and acknowledges them. If the store says nothing they go back, for others; the

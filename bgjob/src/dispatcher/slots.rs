@@ -38,7 +38,10 @@ pub(super) async fn slot(core: Arc<Core>, hand: Arc<Hand>) {
             }
             Over::Decided(end) => core.end(held, end),
             // The lease thread has ended it as stuck; the slot is free again only now.
-            Over::Open(_) if !held.decide() => _ = core.tally.stuck.fetch_sub(1, Relaxed),
+            Over::Open(_) if !held.decide() => {
+                core.tally.stuck.fetch_sub(1, Relaxed);
+                core.wake.notify_one();
+            }
             Over::Open(Some(end)) => core.end(held, end),
             Over::Open(None) => {
                 core.release(&held);
