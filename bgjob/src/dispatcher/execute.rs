@@ -121,7 +121,7 @@ async fn commit(
         }
         Err(error) => {
             let errors = held.job.errors + 1;
-            let wait = job.backoff().jittered(errors, core.config.jitter());
+            let wait = job.wait_of(&held.job.spec, errors, core.config.jitter());
             Over::Decided(End::Error {
                 failure: Failure::from_error(FailureKind::Error, &error),
                 retry: Retry::After(wait),
@@ -136,7 +136,8 @@ pub(super) fn time_limit(held: &Held, job: &JobDescriptor) -> Duration {
         .job
         .deadline_at
         .map(|deadline| deadline.since(held.job.claimed_at));
-    left.map_or(job.timeout(), |left| left.min(job.timeout()))
+    let timeout = job.timeout_of(&held.job.spec);
+    left.map_or(timeout, |left| left.min(timeout))
 }
 
 async fn attempt(core: &Core, job: &JobDescriptor, held: &Arc<Held>, started: Instant) -> Ran {
@@ -202,7 +203,7 @@ async fn supervise(core: &Core, running: &mut Running<'_>, held: &Held, limit: I
 /// The one place that maps how a handler came to its end to the end the store hears of.
 fn to_end(core: &Core, ran: Ran, held: &Held, job: &JobDescriptor) -> Option<End> {
     let errors = held.job.errors + 1;
-    let backoff = || Retry::After(job.backoff().jittered(errors, core.config.jitter()));
+    let backoff = || Retry::After(job.wait_of(&held.job.spec, errors, core.config.jitter()));
     let failed = |failure| {
         Some(End::Error {
             failure,
@@ -235,7 +236,7 @@ fn to_end(core: &Core, ran: Ran, held: &Held, job: &JobDescriptor) -> Option<End
 /// The error of an attempt that took too long.
 pub(super) fn timed_out(held: &Held, job: &JobDescriptor) -> Failure {
     let limit = time_limit(held, job);
-    let what = if limit < job.timeout() {
+    let what = if limit < job.timeout_of(&held.job.spec) {
         "deadline"
     } else {
         "timeout"

@@ -345,11 +345,10 @@ impl Fetch {
             if matches!(end, End::Success(_)) {
                 let text = format!("the store refuses the result: {error}");
                 let failure = Failure::new(FailureKind::Result, text);
-                let wait = self
-                    .core
-                    .registry
-                    .get(&held.job.spec.name)
-                    .map(|job| job.backoff().jittered(held.job.errors + 1, entropy::unit()));
+                let wait =
+                    self.core.registry.get(&held.job.spec.name).map(|job| {
+                        job.wait_of(&held.job.spec, held.job.errors + 1, entropy::unit())
+                    });
                 *end = End::Error {
                     failure,
                     retry: Retry::After(wait.unwrap_or(REPAIR)),

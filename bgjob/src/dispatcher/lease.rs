@@ -209,9 +209,7 @@ async fn end_stuck(core: &Core, job: &mut Tracked) {
     job.given_up = true;
     core.tally.stuck.fetch_add(1, Relaxed);
     core.events.emit(Event::SlotStuck { job: &held.job });
-    let retry = described
-        .backoff()
-        .jittered(held.job.errors + 1, entropy::unit());
+    let retry = described.wait_of(&held.job.spec, held.job.errors + 1, entropy::unit());
     let end = End::Error {
         failure: timed_out(held, described),
         retry: Retry::After(retry),

@@ -17,5 +17,5 @@ pub use json::Json;
 pub use options::{JobSpec, Priority, limits};
 pub(crate) use options::{check_name, check_queue, check_span};
 pub use outcome::{IntoOutcome, JobError, Outcome};
-pub use retry::Backoff;
+pub use retry::{Backoff, StoredBackoff};
 pub use state::{DeadReason, Ended, Hold, How, Phase, State};

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::Json;
+use super::{Json, StoredBackoff};
 use crate::Error;
 
 /// Every limit a job is held to, with its value.
@@ -35,6 +35,8 @@ pub mod limits {
     pub const NOTE: usize = 1024;
     /// Attempts kept in a job's history; older ones are dropped.
     pub const HISTORY: usize = 10;
+    /// Waits in the steps of a backoff that travels with the job.
+    pub const BACKOFF_STEPS: usize = 100;
     /// Jobs in one batch to a store.
     pub const BATCH: usize = 1000;
     /// Bytes of metadata in one batch to a store.
@@ -120,6 +122,12 @@ pub struct JobSpec {
     pub deadline: Option<Duration>,
     /// How long it is kept once it succeeded or was cancelled. Zero deletes it at once.
     pub retain: Duration,
+    /// How long an attempt may take, in place of the function's own time-out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Duration>,
+    /// How long it waits after an error, in place of the function's own backoff.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backoff: Option<StoredBackoff>,
 }
 
 impl JobSpec {
@@ -150,6 +158,8 @@ impl JobSpec {
             expires: None,
             deadline: None,
             retain: Self::RETAIN,
+            timeout: None,
+            backoff: None,
         }
     }
 
@@ -196,7 +206,10 @@ impl JobSpec {
         check_count("max_crashes", self.max_crashes)?;
         check_span("retain", Some(self.retain))?;
         check_span("expires", self.expires)?;
-        check_span("deadline", self.deadline)
+        check_span("deadline", self.deadline)?;
+        check_span("timeout", self.timeout)?;
+        check_timeout(self.timeout)?;
+        check_backoff(self.backoff.as_ref())
     }
 }
 
@@ -220,6 +233,26 @@ pub(crate) fn check_span(field: &str, span: Option<Duration>) -> Result<(), Erro
         ))),
         _ => Ok(()),
     }
+}
+
+/// No attempt could end in no time.
+fn check_timeout(timeout: Option<Duration>) -> Result<(), Error> {
+    if timeout.is_some_and(|span| span.is_zero()) {
+        return Err(Error::invalid(
+            "`timeout` is zero: leave it out for the job's own",
+        ));
+    }
+    Ok(())
+}
+
+fn check_backoff(backoff: Option<&StoredBackoff>) -> Result<(), Error> {
+    if backoff.is_none_or(StoredBackoff::is_short) {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "`backoff` has more than {} steps",
+        limits::BACKOFF_STEPS
+    )))
 }
 
 /// Checks a job's name: 1–128 bytes of `[A-Za-z0-9._:-]`.
@@ -277,6 +310,8 @@ mod tests {
         check(|s| s.unique_key = Some(String::new()), "unique_key");
         check(|s| s.max_attempts = 0, "`max_attempts` is 0");
         check(|s| s.retain = Duration::MAX, "`retain` is longer");
+        check(|s| s.timeout = Some(Duration::MAX), "`timeout` is longer");
+        check(|s| s.timeout = Some(Duration::ZERO), "`timeout` is zero");
         check(
             |s| _ = s.headers.insert("k".into(), "v".repeat(limits::HEADERS)),
             "headers and tags",

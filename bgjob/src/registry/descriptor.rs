@@ -208,17 +208,17 @@ impl JobDescriptor {
         self.max_attempts
     }
 
-    /// How many crashes of its process end it.
+    /// How many crashes of its process end it unless the enqueue says otherwise.
     pub const fn max_crashes(&self) -> u32 {
         self.max_crashes
     }
 
-    /// How long it waits after an error.
+    /// How long it waits after an error unless the enqueue says otherwise.
     pub const fn backoff(&self) -> &Backoff {
         &self.backoff
     }
 
-    /// How long an attempt may take.
+    /// How long an attempt may take unless the enqueue says otherwise.
     pub const fn timeout(&self) -> Duration {
         self.timeout
     }
@@ -300,6 +300,21 @@ impl JobDescriptor {
             expires: self.expires,
             deadline: self.deadline,
             retain: self.retain,
+            timeout: None,
+            backoff: None,
+        }
+    }
+
+    /// How long an attempt of this job may take: what its enqueue said, else what the function says.
+    pub fn timeout_of(&self, spec: &JobSpec) -> Duration {
+        spec.timeout.unwrap_or(self.timeout)
+    }
+
+    /// How long this job waits after so many errors, jittered with `random` from `0.0..1.0`.
+    pub(crate) fn wait_of(&self, spec: &JobSpec, errors: u32, random: f64) -> Duration {
+        match &spec.backoff {
+            Some(own) => own.jittered(errors, random),
+            None => self.backoff.jittered(errors, random),
         }
     }
 }

@@ -86,7 +86,7 @@ fn uuid(row: &PgRow, column: &str) -> Result<[u8; 16]> {
 
 fn spec(row: &PgRow, lane: &Lane) -> Result<JobSpec> {
     let extra: Option<&str> = row.try_get("extra")?;
-    let Extra { headers, tags } = columns::decode(extra).unwrap_or_default();
+    let extra: Extra = columns::decode(extra).unwrap_or_default();
     let key: Option<&[u8]> = row.try_get("unique_key")?;
     Ok(JobSpec {
         name: Arc::clone(&lane.name),
@@ -94,8 +94,10 @@ fn spec(row: &PgRow, lane: &Lane) -> Result<JobSpec> {
         version: lane.version,
         priority: Priority::from_rank(u8::try_from(row.try_get::<i16, _>("rank")?).unwrap_or(3)),
         metadata: Json::trusted(row.try_get::<&str, _>("metadata")?),
-        headers,
-        tags,
+        timeout: extra.timeout(),
+        headers: extra.headers,
+        tags: extra.tags,
+        backoff: extra.backoff,
         unique_key: key.map(|key| String::from_utf8_lossy(key).into_owned()),
         max_attempts: count(row, "max_attempts")?,
         max_crashes: count(row, "max_crashes")?,

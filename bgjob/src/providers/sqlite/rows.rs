@@ -60,15 +60,17 @@ fn text(row: &Row<'_>, column: usize) -> Result<Option<Arc<str>>> {
 }
 
 fn spec(row: &Row<'_>, lane: &Lane) -> Result<JobSpec> {
-    let Extra { headers, tags } = decode(&row.get_ref(16)?).unwrap_or_default();
+    let extra: Extra = decode(&row.get_ref(16)?).unwrap_or_default();
     Ok(JobSpec {
         name: Arc::clone(&lane.name),
         queue: Arc::clone(&lane.queue),
         version: lane.version,
         priority: Priority::from_rank(row.get(2)?),
         metadata: Json::trusted(text(row, 17)?.unwrap_or_else(|| "null".into())),
-        headers,
-        tags,
+        timeout: extra.timeout(),
+        headers: extra.headers,
+        tags: extra.tags,
+        backoff: extra.backoff,
         unique_key: row.get(11)?,
         max_attempts: row.get(5)?,
         max_crashes: row.get(6)?,

@@ -11,9 +11,10 @@ use proptest::{
 
 use super::names::{self, IDS, KEYS, NAMES, QUEUES, TAG};
 use crate::{
-    JobSpec, Priority, Progress,
+    Backoff, JobSpec, Priority, Progress,
     job::{
-        DeadReason, Due, End, Failure, FailureKind, Retry, Serves, State, transition::SweepPolicy,
+        DeadReason, Due, End, Failure, FailureKind, Retry, Serves, State, StoredBackoff,
+        transition::SweepPolicy,
     },
     store::{Filter, Want},
 };
@@ -169,10 +170,12 @@ fn spec() -> impl Strategy<Value = JobSpec> {
         1..4_u32,
         select(vec![3, 2, 3, 1_u32]),
         any::<bool>(),
+        own_ways(),
     );
     (asked, limits).prop_map(|(asked, limits)| {
         let (name, queue, version, priority, metadata, key) = asked;
-        let (retain, expires, deadline, max_attempts, max_crashes, tagged) = limits;
+        let (retain, expires, deadline, max_attempts, max_crashes, tagged, own) = limits;
+        let (timeout, backoff) = own;
         JobSpec {
             queue: queue.into(),
             version,
@@ -184,9 +187,22 @@ fn spec() -> impl Strategy<Value = JobSpec> {
             max_attempts,
             max_crashes,
             tags: tagged.then(|| TAG.to_owned()).into_iter().collect(),
+            timeout,
+            backoff,
             ..JobSpec::new(name, names::json(metadata))
         }
     })
+}
+
+/// A time-out and a backoff of the job's own: stores keep them and look at neither.
+fn own_ways() -> impl Strategy<Value = (Option<Duration>, Option<StoredBackoff>)> {
+    let backoff = Backoff::exponential(secs(1), secs(60)).without_jitter();
+    let backoff = StoredBackoff::try_from(backoff).ok();
+    select(vec![
+        (None, None),
+        (Some(Duration::new(7, 1)), None),
+        (Some(secs(9)), backoff),
+    ])
 }
 
 fn serves() -> impl Strategy<Value = Serves> {

@@ -6,8 +6,8 @@ use super::bundle::{
     Bundle, DAY, OTHER_NAME, QUEUE, To, between, due, ids, new, plain, secs, spec,
 };
 use crate::{
-    JobSpec, Json, Priority, Timestamp,
-    job::{Due, NewJob, State, transition::Operation},
+    Backoff, JobSpec, Json, Priority, Timestamp,
+    job::{Due, NewJob, State, StoredBackoff, transition::Operation},
     store::Created,
 };
 
@@ -25,6 +25,9 @@ pub(super) async fn a_job_is_stored_as_it_was_given(t: &Bundle) {
         (spec.max_attempts, spec.max_crashes) = (1000, 1);
         (spec.expires, spec.deadline) = (Some(secs(60)), Some(secs(120)));
         spec.retain = secs(1);
+        spec.timeout = Some(Duration::new(7, 1));
+        let backoff = Backoff::linear(secs(1), secs(9)).without_jitter();
+        spec.backoff = StoredBackoff::try_from(backoff).ok();
     });
     let before = t.now().await;
     t.add_all(std::slice::from_ref(&job)).await;
