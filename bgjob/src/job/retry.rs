@@ -300,7 +300,7 @@ mod tests {
             Backoff::steps(&STEPS),
             r#"{"steps":[1000000000,10000000000]}"#,
         );
-        let refused = |backoff| {
+        let refused = |backoff: Backoff| {
             StoredBackoff::try_from(backoff)
                 .expect_err("refused")
                 .to_string()

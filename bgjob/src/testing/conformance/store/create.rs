@@ -1,6 +1,6 @@
 //! T1: what is stored is what was given, once.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::bundle::{
     Bundle, DAY, OTHER_NAME, QUEUE, To, between, due, ids, new, plain, secs, spec,
