@@ -33,7 +33,7 @@ async fn main() -> bgjob::Result<()> {
 
     // A job is stored, then hinted at.
     let many = shrink::enqueue_all(&jobs, [10, 20, 30]).await?;
-    let waiting: u64 = jobs.counts().await?.iter().map(|count| count.jobs).sum();
+    let waiting: u64 = jobs.counts().await?.iter().map(|count| count.due).sum();
     println!("{waiting} jobs, {} hints", queue.depth("pictures").await?);
 
     // Hints carry an id and no truth …

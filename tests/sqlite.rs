@@ -13,7 +13,7 @@ use bgjob::{
     JobId, JobSpec, JobState, JobStore, Json, Owner, Want,
     job::{Due, End, Grant, NewJob, Serves, Token},
     providers::sqlite::SqliteStore,
-    store::{Created, Ending, Filter, Finished},
+    store::{Created, Ending, Filter, Finished, Slice},
 };
 
 /// How a process of these tests knows that it is one, and which file it works on.
@@ -254,7 +254,7 @@ async fn what_was_stored_is_there_when_the_file_is_opened_again() {
     let store = open(&folder.db()).await;
     store.create(&jobs).await.expect("it works");
     let before = store
-        .list(&Filter::default(), None, 1000)
+        .list(&Filter::default(), &Slice::first(1000))
         .await
         .expect("it works");
     drop(store);
@@ -263,7 +263,7 @@ async fn what_was_stored_is_there_when_the_file_is_opened_again() {
     let store = open(&folder.db()).await;
     assert_eq!(
         store
-            .list(&Filter::default(), None, 1000)
+            .list(&Filter::default(), &Slice::first(1000))
             .await
             .expect("it works"),
         before

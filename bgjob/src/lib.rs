@@ -78,12 +78,12 @@ pub use job::{
     Progress, State as JobState,
 };
 pub use manager::{
-    Connect, Cursor, Enqueue, EnqueueAll, EnqueueStatement, JobHandle, JobManager, List,
-    ManagerBuilder, Page, Within,
+    Bulk, Bulked, Connect, Cursor, Enqueue, EnqueueAll, EnqueueStatement, JobHandle, JobManager,
+    List, ManagerBuilder, Page, Select, Within,
 };
 pub use queue::JobQueue;
 pub use registry::{JobItem, Registry};
-pub use store::{Durability, JobStore, Want};
+pub use store::{Durability, Filter, JobStore, QueueCounts, Want};
 
 /// The README's code, as doctests.
 #[cfg(all(doctest, feature = "macros", feature = "sqlite"))]

@@ -84,11 +84,9 @@ impl Progress {
         let mut counts = Counts::default();
         for count in self.jobs.counts().await? {
             if *count.queue == *self.queue {
-                match count.state {
-                    JobState::Ready => counts.ready += count.jobs,
-                    JobState::Running => counts.running += count.jobs,
-                    _ => counts.ended += count.jobs,
-                }
+                counts.ready += count.waiting();
+                counts.running += count.running;
+                counts.ended += count.succeeded + count.dead + count.cancelled;
             }
         }
         self.counting = asked.elapsed();

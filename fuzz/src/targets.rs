@@ -10,7 +10,7 @@ use bgjob::{
         transition::{Operation, SweepPolicy},
     },
     providers::{postgres::PostgresOptions, sqlite::SqliteOptions},
-    store::{Document, DocumentStore, Documents, Ending, Filter, Held},
+    store::{Document, DocumentStore, Documents, Ending, Filter, Held, Slice},
     testing::{ManualClock, MemoryDocuments, fuzz},
 };
 use proc_macro2::TokenStream;
@@ -116,7 +116,7 @@ async fn call_all(store: &impl JobStore, job: &Job) -> bgjob::Result<()> {
     ] {
         store.operate(id, &operation).await?;
     }
-    store.list(&Filter::default(), None, 9).await?;
+    store.list(&Filter::default(), &Slice::first(9)).await?;
     store.counts().await?;
     store.purge(9).await.map(drop)
 }

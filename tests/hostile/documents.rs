@@ -290,7 +290,7 @@ async fn files_of_others_are_nobodys() {
     // A store that has to look through everything.
     fs::remove_file(folder.join("jobs").join("index.log")).unwrap();
     let jobs = open(&folder).await;
-    assert_eq!(jobs.counts().await.unwrap()[0].jobs, 2);
+    assert_eq!(jobs.counts().await.unwrap()[0].total(), 2);
     let told = Told::default();
     let running = dispatch(&jobs, Registry::new(), &told).await;
     for (n, id) in [(1, ids[0]), (2, ids[1])] {

@@ -72,7 +72,7 @@ async fn metadata_beyond_the_limit_is_refused_and_at_it_is_not() {
             &[&size, remedy, "`max_metadata`", "name: text"],
         );
         assert_eq!(
-            jobs.counts().await.unwrap()[0].jobs,
+            jobs.counts().await.unwrap()[0].total(),
             2,
             "nothing else is stored"
         );

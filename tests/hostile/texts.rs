@@ -115,7 +115,7 @@ async fn too_much_beside_the_metadata_is_refused_by_name() {
     .await;
     refused(enqueue().unique_key(""), &["unique_key", "this one has 0"]).await;
     assert_eq!(
-        jobs.counts().await.unwrap()[0].jobs,
+        jobs.counts().await.unwrap()[0].total(),
         2,
         "nothing else is stored"
     );

@@ -183,7 +183,7 @@ async fn a_job_is_stored_once() {
     }
     let counts = ground.store.counts().await.expect("it answers");
     assert_eq!(
-        counts.iter().map(|count| count.jobs).sum::<u64>(),
+        counts.iter().map(|count| count.total()).sum::<u64>(),
         STATEMENTS
     );
 }

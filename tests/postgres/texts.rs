@@ -6,7 +6,7 @@ use bgjob::{
     Due, Job, JobId, JobSpec, JobState, JobStore, Json, Owner, Want,
     job::{ClaimedJob, End, Failure, FailureKind, Grant, How, NewJob, Phase, Retry, Serves, Token},
     providers::postgres::{PostgresOptions, PostgresStore},
-    store::{Created, Ending, Filter, Finished},
+    store::{Created, Ending, Filter, Finished, Slice},
 };
 
 use crate::support::{count_at, database, open, run_at, url};
@@ -85,21 +85,13 @@ async fn finish(store: &PostgresStore, job: &ClaimedJob, end: End) -> Finished {
 async fn live(store: &PostgresStore, job: &NewJob) {
     let text = &*job.spec.name;
     let filters = [
-        Filter {
-            queue: Some(text.into()),
-            ..Filter::default()
-        },
-        Filter {
-            name: Some(text.into()),
-            ..Filter::default()
-        },
-        Filter {
-            tag: Some(text.to_owned()),
-            ..Filter::default()
-        },
+        Filter::default().queue(text),
+        Filter::default().name(text),
+        Filter::default().tag(text),
     ];
     for filter in filters {
-        let found = store.list(&filter, None, 10).await.expect("it answers");
+        let found = store.list(&filter, &Slice::first(10)).await;
+        let found = found.expect("it answers").jobs;
         assert_eq!(found.len(), 1, "{filter:?}");
         assert_eq!(found[0].spec, job.spec);
     }

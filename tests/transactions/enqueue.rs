@@ -192,7 +192,7 @@ async fn many_are_stored_all_or_none() {
     assert_eq!(handles.len(), 2500);
     assert_eq!(jobs.counts().await.expect("it answers").len(), 0);
     tx.commit().await.expect("it answers");
-    assert_eq!(jobs.counts().await.expect("it answers")[0].jobs, 2500);
+    assert_eq!(jobs.counts().await.expect("it answers")[0].delayed, 2500);
 
     let empty = send_welcome::enqueue_all(&jobs, []).within(&mut db).await;
     assert_eq!(empty.expect("nothing is to be done").len(), 0);

@@ -84,6 +84,11 @@ impl Job {
             })
     }
 
+    /// Whether a dispatcher has held it before (or does now).
+    pub const fn has_started(&self) -> bool {
+        self.fence > 0
+    }
+
     /// A process died with it in hand, so it may be what killed it.
     pub const fn is_suspect(&self) -> bool {
         self.crashes > 0

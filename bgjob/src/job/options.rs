@@ -41,6 +41,10 @@ pub mod limits {
     pub const BATCH: usize = 1000;
     /// Bytes of metadata in one batch to a store.
     pub const BATCH_BYTES: usize = 4 * 1024 * 1024;
+    /// Waiting jobs of one kind that are counted, at least; beyond that a count may be a bound.
+    pub const COUNTED: usize = 10_000;
+    /// Jobs that one call of a store looks at for a list, at least, before it answers what it has.
+    pub const LOOKED_AT: usize = 10_000;
     /// The longest span a job can ask for (delay, timeout, retention, …): ten years.
     pub const SPAN: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 }

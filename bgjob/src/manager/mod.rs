@@ -2,8 +2,10 @@
 
 mod batch;
 mod builder;
+mod bulk;
 mod enqueue;
 mod handle;
+mod list;
 mod operate;
 mod within;
 
@@ -13,9 +15,10 @@ use tokio::sync::watch;
 
 pub(crate) use batch::push;
 pub use builder::{Connect, ManagerBuilder};
+pub use bulk::{Bulk, Bulked, Select};
 pub use enqueue::{Enqueue, EnqueueAll};
 pub use handle::JobHandle;
-pub use operate::{Cursor, List, Page};
+pub use list::{Cursor, List, Page};
 pub use within::{EnqueueStatement, Within};
 
 use crate::{JobQueue, JobStore, events::Events, job::Json};

@@ -1,12 +1,6 @@
 //! What can be asked of jobs by their id, and how they are found.
 
-use std::{
-    fmt,
-    future::{Future, IntoFuture},
-    pin::Pin,
-    str::FromStr,
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -18,12 +12,8 @@ use crate::{
         transition::{Operated, Operation},
     },
     queue::Hint,
-    store::{Filter, QueueCount},
+    store::QueueCounts,
 };
-
-/// Jobs on one page of a list unless told otherwise, and at most.
-const PAGE: usize = 100;
-const PAGE_MAX: usize = 1000;
 
 impl JobManager {
     /// The job with this id, if there is one.
@@ -40,39 +30,15 @@ impl JobManager {
         JobHandle::new(self.clone(), id, true, true)
     }
 
-    /// Jobs in the order of their ids (for those bgjob named: of their making), a page at a time.
-    ///
-    /// ```
-    /// use bgjob::prelude::*;
-    ///
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> bgjob::Result<()> {
-    /// let jobs = JobManager::connect("memory:").await?;
-    /// jobs.enqueue_raw("resize", 1).await?;
-    /// jobs.enqueue_raw("resize", 2).await?;
-    ///
-    /// let first = jobs.list().state(JobState::Ready).limit(1).await?;
-    /// let then = jobs.list().state(JobState::Ready).after(first.next.expect("there are
-    /// more")).await?; assert_eq!(then.jobs.len(), 1);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn list(&self) -> List {
-        List {
-            manager: self.clone(),
-            filter: Filter::default(),
-            after: None,
-            limit: PAGE,
-        }
-    }
-
-    /// How many jobs of which state each queue has, sorted.
+    /// How many jobs of which name each queue has, and what becomes of them; sorted by queue and
+    /// name. What a name's jobs in a queue are is told at once, however many are over: on the
+    /// memory, SQLite and PostgreSQL stores this takes milliseconds.
     ///
     /// # Errors
     /// What the store says.
-    pub async fn counts(&self) -> Result<Vec<QueueCount>> {
+    pub async fn counts(&self) -> Result<Vec<QueueCounts>> {
         let mut counts = self.store().counts().await?;
-        counts.sort();
+        counts.sort_by(|a, b| (&a.queue, &a.name).cmp(&(&b.queue, &b.name)));
         Ok(counts)
     }
 
@@ -193,112 +159,5 @@ impl JobManager {
                 format!("the live job {other} has the same unique key"),
             ),
         }
-    }
-}
-
-/// A list about to be read; await it for one [`Page`]. See [`JobManager::list`].
-#[derive(Debug, Clone)]
-#[must_use = "nothing is read until it is awaited"]
-pub struct List {
-    manager: JobManager,
-    filter: Filter,
-    after: Option<Cursor>,
-    limit: usize,
-}
-
-impl List {
-    /// Only of this queue.
-    pub fn queue(mut self, queue: impl Into<Arc<str>>) -> Self {
-        self.filter.queue = Some(queue.into());
-        self
-    }
-
-    /// Only of this name.
-    pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
-        self.filter.name = Some(name.into());
-        self
-    }
-
-    /// Only in this state.
-    pub fn state(mut self, state: JobState) -> Self {
-        self.filter.state = Some(state);
-        self
-    }
-
-    /// Only with this tag.
-    pub fn tag(mut self, tag: impl Into<String>) -> Self {
-        self.filter.tag = Some(tag.into());
-        self
-    }
-
-    /// From where another page ended.
-    pub fn after(mut self, cursor: Cursor) -> Self {
-        self.after = Some(cursor);
-        self
-    }
-
-    /// At most so many: 100 unless told otherwise, never more than 1000.
-    pub fn limit(mut self, jobs: usize) -> Self {
-        self.limit = jobs.clamp(1, PAGE_MAX);
-        self
-    }
-
-    async fn read(self) -> Result<Page> {
-        let after = self.after.map(|cursor| cursor.0);
-        let jobs = self
-            .manager
-            .store()
-            .list(&self.filter, after, self.limit)
-            .await?;
-        let next = if jobs.len() < self.limit {
-            None
-        } else {
-            jobs.last().map(|j| Cursor(j.id))
-        };
-        Ok(Page { jobs, next })
-    }
-}
-
-impl IntoFuture for List {
-    type Output = Result<Page>;
-    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.read())
-    }
-}
-
-/// One page of a list.
-#[derive(Debug, Clone)]
-pub struct Page {
-    /// The jobs.
-    pub jobs: Vec<Job>,
-    /// Where the next page begins; `None` if this was the last.
-    pub next: Option<Cursor>,
-}
-
-/// Where a page ended: opaque, to be handed to [`List::after`]. As text it fits into a URL.
-///
-/// ```
-/// use bgjob::Cursor;
-///
-/// assert!("nonsense".parse::<Cursor>().is_err());
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cursor(JobId);
-
-impl fmt::Display for Cursor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl FromStr for Cursor {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        text.parse().map(Self).map_err(|_: Error| {
-            Error::invalid("this is no cursor: hand back what a page gave as `next`, unchanged")
-        })
     }
 }

@@ -14,6 +14,8 @@ use crate::{
     transaction::Statement,
 };
 
+use super::{Filter, Listed, QueueCounts, Slice};
+
 /// Where jobs are kept: the only truth.
 ///
 /// * **Linearizable per job.** A batch is not atomic: each element has its own answer, in the order
@@ -75,14 +77,30 @@ pub trait JobStore: Send + Sync + fmt::Debug {
     /// T9, T10, T12: what an operator asks of one job.
     async fn operate(&self, id: JobId, operation: &Operation) -> Result<Operated>;
 
+    /// The same of many, at most [`limits::BATCH`], each with its own answer; those of one job
+    /// one after the other.
+    ///
+    /// Provided: one by one.
+    ///
+    /// [`limits::BATCH`]: crate::job::limits::BATCH
+    async fn operate_many(&self, operations: &[(JobId, Operation)]) -> Result<Vec<Operated>> {
+        let mut answers = Vec::with_capacity(operations.len());
+        for (id, operation) in operations {
+            answers.push(self.operate(*id, operation).await?);
+        }
+        Ok(answers)
+    }
+
     /// The jobs with these ids, `None` where there is none.
     async fn get(&self, ids: &[JobId]) -> Result<Vec<Option<Job>>>;
 
-    /// Jobs that fit the filter, in the order of their ids, from after `after` on, at most `limit`.
-    async fn list(&self, filter: &Filter, after: Option<JobId>, limit: usize) -> Result<Vec<Job>>;
+    /// A part of the jobs that fit the filter, in the order of their ids. Looks at no more than a
+    /// bounded number of jobs and bytes a call.
+    async fn list(&self, filter: &Filter, slice: &Slice) -> Result<Listed>;
 
-    /// How many jobs of which state each queue has; pairs that have none may be left out.
-    async fn counts(&self) -> Result<Vec<QueueCount>>;
+    /// How many jobs of which name each queue has, and what becomes of them; those of which there
+    /// are none may be left out. What it costs should not grow with the jobs that are over.
+    async fn counts(&self) -> Result<Vec<QueueCounts>>;
 
     /// T12: forgets at most `limit` jobs past their `purge_at`, and ids past their time. Answers
     /// how many jobs it was; fewer than `limit` means that none are left to be forgotten now. A
@@ -354,43 +372,4 @@ pub enum Swept {
         /// The job.
         id: JobId,
     },
-}
-
-/// Which jobs are listed: those that fit everything that is set.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Filter {
-    /// Of this queue.
-    pub queue: Option<Arc<str>>,
-    /// Of this name.
-    pub name: Option<Arc<str>>,
-    /// In this state.
-    pub state: Option<State>,
-    /// With this tag.
-    pub tag: Option<String>,
-}
-
-impl Filter {
-    /// Whether the job fits.
-    pub fn fits(&self, job: &Job) -> bool {
-        self.queue
-            .as_ref()
-            .is_none_or(|queue| *queue == job.spec.queue)
-            && self.name.as_ref().is_none_or(|name| *name == job.spec.name)
-            && self.state.is_none_or(|state| state == job.state())
-            && self
-                .tag
-                .as_ref()
-                .is_none_or(|tag| job.spec.tags.contains(tag))
-    }
-}
-
-/// How many jobs of a queue are in a state.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct QueueCount {
-    /// The queue.
-    pub queue: Arc<str>,
-    /// The state.
-    pub state: State,
-    /// How many.
-    pub jobs: u64,
 }

@@ -11,6 +11,7 @@ mod adapter;
 mod answers;
 mod documents;
 mod jobs;
+mod look;
 mod shared;
 
 pub use crate::transaction::{Statement, Transaction};
@@ -23,6 +24,7 @@ pub use documents::{
     Version,
 };
 pub use jobs::{
-    Claim, Claimed, ClockSource, Created, Durability, Ending, Filter, Finished, Held, JobStore,
-    QueueCount, Renewed, StoreCapabilities, Swept, Want,
+    Claim, Claimed, ClockSource, Created, Durability, Ending, Finished, Held, JobStore, Renewed,
+    StoreCapabilities, Swept, Want,
 };
+pub use look::{Filter, Listed, Order, Period, QueueCounts, Slice};

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 
 use super::{
     Claim, Claimed, Created, Document, DocumentCapabilities, DocumentStore, Ending, Filed, Filter,
-    Finished, Held, Inserted, JobStore, KeyRange, QueueCount, Renewed, Replaced, StoreCapabilities,
-    Swept, Version, Want,
+    Finished, Held, Inserted, JobStore, KeyRange, Listed, QueueCounts, Renewed, Replaced, Slice,
+    StoreCapabilities, Swept, Version, Want,
 };
 use crate::{
     Clock, Job, JobId, Result, Timestamp,
@@ -61,15 +61,19 @@ impl<S: JobStore + ?Sized> JobStore for Arc<S> {
         (**self).operate(id, operation).await
     }
 
+    async fn operate_many(&self, operations: &[(JobId, Operation)]) -> Result<Vec<Operated>> {
+        (**self).operate_many(operations).await
+    }
+
     async fn get(&self, ids: &[JobId]) -> Result<Vec<Option<Job>>> {
         (**self).get(ids).await
     }
 
-    async fn list(&self, filter: &Filter, after: Option<JobId>, limit: usize) -> Result<Vec<Job>> {
-        (**self).list(filter, after, limit).await
+    async fn list(&self, filter: &Filter, slice: &Slice) -> Result<Listed> {
+        (**self).list(filter, slice).await
     }
 
-    async fn counts(&self) -> Result<Vec<QueueCount>> {
+    async fn counts(&self) -> Result<Vec<QueueCounts>> {
         (**self).counts().await
     }
 

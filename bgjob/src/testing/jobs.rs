@@ -1,7 +1,7 @@
 //! [`TestJobs`]: a manager, a clock that the test moves, and a dispatcher that runs when told to.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     ops::Deref,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
@@ -20,7 +20,7 @@ use crate::{
     },
     manager::Inline,
     providers::memory::MemoryStore,
-    store::{Claim, Claimed, Ending, Filter, Held, JobStore, Swept, Want},
+    store::{Claim, Claimed, Ending, Filter, Held, JobStore, Slice, Swept, Want},
 };
 
 /// A [`JobManager`] for tests: its store is in memory, its clock moves when the test says so, and
@@ -301,9 +301,10 @@ impl Hands {
         let counts = answered(self.store.counts().await);
         let waiting = counts.iter().filter(|count| {
             let served = want.iter().any(|want| want.queue == count.queue);
-            served && count.state == JobState::Ready && count.jobs > 0
+            served && count.waiting() > 0
         });
-        if waiting.count() > 1
+        let queues: BTreeSet<_> = waiting.map(|count| &count.queue).collect();
+        if queues.len() > 1
             && let Some(first) = self.next_queue().await
         {
             want.retain(|want| want.queue == first);
@@ -410,10 +411,7 @@ impl Hands {
 
 /// Jobs that wait.
 fn ready() -> Filter {
-    Filter {
-        state: Some(JobState::Ready),
-        ..Filter::default()
-    }
+    Filter::default().state(JobState::Ready)
 }
 
 #[async_trait]
@@ -438,14 +436,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// All jobs that fit, by id.
 pub(super) async fn all(store: &Arc<dyn JobStore>, filter: &Filter) -> Vec<Job> {
-    let (mut jobs, mut after) = (Vec::new(), None);
+    let (mut jobs, mut slice) = (Vec::new(), Slice::first(limits::BATCH));
     loop {
-        let page = answered(store.list(filter, after, limits::BATCH).await);
-        after = page.last().map(|job| job.id);
-        let last = page.len() < limits::BATCH;
-        jobs.extend(page);
-        if last {
-            return jobs;
+        let page = answered(store.list(filter, &slice).await);
+        jobs.extend(page.jobs);
+        match page.next {
+            Some(next) => slice = slice.after(next),
+            None => return jobs,
         }
     }
 }

@@ -22,7 +22,7 @@ async fn counts(database: &str) -> (i64, u64) {
     let jobs = jobs.counts().await.expect("it answers");
     (
         users.expect("the table is there"),
-        jobs.iter().map(|count| count.jobs).sum(),
+        jobs.iter().map(|count| count.total()).sum(),
     )
 }
 

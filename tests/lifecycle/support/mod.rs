@@ -111,8 +111,7 @@ impl World {
     /// How many jobs are in this state, in all queues.
     pub(crate) async fn count(&self, state: JobState) -> u64 {
         let counts = self.store.inner().counts().await.expect("it answers");
-        let fitting = counts.iter().filter(|count| count.state == state);
-        fitting.map(|count| count.jobs).sum()
+        counts.iter().map(|count| count.jobs(state)).sum()
     }
 
     /// Claims jobs as a process would that dies at once.

@@ -1,6 +1,10 @@
 //! The calls on one job each, and the ones that only look.
 
-use std::{collections::btree_map::Entry, ops::Bound, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::sync::Notify;
 
@@ -15,7 +19,7 @@ use crate::{
         NewJob, State, limits,
         transition::{self, Operated, Operation},
     },
-    store::{Created, Ending, Filter, Finished, Held, QueueCount, Renewed},
+    store::{Created, Ending, Filter, Finished, Held, Listed, Order, QueueCounts, Renewed, Slice},
 };
 
 impl Table {
@@ -106,35 +110,44 @@ impl Table {
         Some(&self.slab.at(slot).job)
     }
 
-    /// Looks at the next `step` jobs after `after`. Answers where to go on, if there may be more.
-    pub(super) fn list_step(
-        &mut self,
-        filter: &Filter,
-        after: Option<JobId>,
-        limit: usize,
-        step: usize,
-        found: &mut Vec<Job>,
-    ) -> Option<JobId> {
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let until = found.len() + limit;
-        let mut seen = 0;
-        for (id, slot) in self.ids.range((from, Bound::Unbounded)) {
-            seen += 1;
-            if *slot != GONE {
-                let job = &self.slab.at(*slot).job;
-                if filter.fits(job) {
-                    found.push(job.clone());
-                }
-            }
-            if seen == step || found.len() == until {
-                return Some(*id);
+    /// A part of the jobs that fit, of the next `most` ids.
+    pub(super) fn list(&self, filter: &Filter, slice: &Slice, most: usize) -> Listed {
+        let mut listed = Listed::default();
+        let Some((least, greatest)) = slice.ids().filter(|_| slice.limit > 0) else {
+            return listed;
+        };
+        let ids = self.ids.range(least..=greatest);
+        let mut ids: Box<dyn Iterator<Item = _>> = match slice.order {
+            Order::Oldest => Box::new(ids),
+            Order::Newest => Box::new(ids.rev()),
+        };
+        for (id, slot) in ids.by_ref().take(most) {
+            listed.next = Some(*id);
+            let entry = Some(*slot).filter(|slot| *slot != GONE);
+            let job = entry
+                .and_then(|slot| self.slab.get(slot))
+                .map(|entry| &entry.job);
+            listed
+                .jobs
+                .extend(job.filter(|job| filter.fits(job)).cloned());
+            if listed.jobs.len() == slice.limit {
+                break;
             }
         }
-        None
+        listed.next = listed.next.filter(|_| ids.next().is_some());
+        listed
     }
 
-    pub(super) fn counts(&self) -> Vec<QueueCount> {
-        self.lanes.counts().collect()
+    pub(super) fn counts(&mut self, now: Timestamp) -> Vec<QueueCounts> {
+        let mut counts: BTreeMap<_, QueueCounts> = BTreeMap::new();
+        for lane in self.lanes.counts(now) {
+            // Lanes of several versions are one kind.
+            match counts.entry((Arc::clone(&lane.queue), Arc::clone(&lane.name))) {
+                Entry::Vacant(entry) => _ = entry.insert(lane),
+                Entry::Occupied(mut entry) => entry.get_mut().join(&lane),
+            }
+        }
+        counts.into_values().collect()
     }
 
     pub(super) fn join_ready(&mut self, queues: &[Arc<str>]) -> Wait {

@@ -14,7 +14,7 @@ use super::slab::Slot;
 use crate::{
     JobId, Priority, Timestamp,
     job::{Serves, State},
-    store::QueueCount,
+    store::QueueCounts,
 };
 
 /// Most urgent, then longest due, then by id.
@@ -33,14 +33,14 @@ struct Queue {
     name: Arc<str>,
     lanes: Vec<u32>,
     by_name: HashMap<Arc<str>, Vec<u32>>,
-    /// Jobs by state.
-    jobs: [u64; State::ALL.len()],
 }
 
 struct Lane {
     queue: u32,
     name: Arc<str>,
     version: u32,
+    /// Jobs by state.
+    jobs: [u64; State::ALL.len()],
     /// Those nobody suspects, and the suspects.
     sides: [Side; 2],
 }
@@ -49,7 +49,15 @@ struct Lane {
 struct Side {
     ready: BTreeMap<Place, Slot>,
     /// Not due yet when they were put here.
-    later: BTreeMap<(Timestamp, JobId), (Slot, Priority)>,
+    later: BTreeMap<(Timestamp, JobId), Later>,
+    /// How many of these have been started before.
+    started: u64,
+}
+
+struct Later {
+    slot: Slot,
+    priority: Priority,
+    started: bool,
 }
 
 /// A ready job's place among the others.
@@ -59,6 +67,8 @@ pub(super) struct Waiting {
     pub(super) suspect: bool,
     pub(super) priority: Priority,
     pub(super) due_at: Timestamp,
+    /// A dispatcher has held it before.
+    pub(super) started: bool,
 }
 
 /// A side of a lane, while a claim takes from it.
@@ -86,7 +96,6 @@ impl Lanes {
             name: Arc::clone(name),
             lanes: Vec::new(),
             by_name: HashMap::new(),
-            jobs: [0; State::ALL.len()],
         });
         number
     }
@@ -122,6 +131,7 @@ impl Lanes {
             queue: number,
             name: Arc::clone(name),
             version,
+            jobs: [0; State::ALL.len()],
             sides: Default::default(),
         });
         lane
@@ -139,7 +149,14 @@ impl Lanes {
             return true;
         }
         let place = (w.due_at, id);
-        side.later.insert(place, (slot, w.priority));
+        let (priority, started) = (w.priority, w.started);
+        side.started += u64::from(started);
+        let later = Later {
+            slot,
+            priority,
+            started,
+        };
+        side.later.insert(place, later);
         // Who sleeps until the next one is due has to learn that this one is sooner.
         side.later
             .first_key_value()
@@ -148,8 +165,9 @@ impl Lanes {
 
     pub(super) fn remove(&mut self, w: Waiting, id: JobId) {
         let side = &mut self.lanes[w.lane as usize].sides[usize::from(w.suspect)];
-        if side.later.remove(&(w.due_at, id)).is_none() {
-            side.ready.remove(&(w.priority.rank(), w.due_at, id));
+        match side.later.remove(&(w.due_at, id)) {
+            Some(later) => side.started -= u64::from(later.started),
+            None => _ = side.ready.remove(&(w.priority.rank(), w.due_at, id)),
         }
     }
 
@@ -219,8 +237,7 @@ impl Lanes {
 
     /// Notes that a job of this lane went from one state to another.
     pub(super) fn count(&mut self, lane: u32, from: Option<State>, to: Option<State>) {
-        let queue = self.queue_of(lane);
-        let jobs = &mut self.queues[queue as usize].jobs;
+        let jobs = &mut self.lanes[lane as usize].jobs;
         if let Some(state) = from {
             jobs[state as usize] -= 1;
         }
@@ -229,20 +246,46 @@ impl Lanes {
         }
     }
 
-    pub(super) fn counts(&self) -> impl Iterator<Item = QueueCount> {
-        let of = |queue: &Queue, state: State| QueueCount {
-            queue: Arc::clone(&queue.name),
-            state,
-            jobs: queue.jobs[state as usize],
-        };
-        self.queues
-            .iter()
-            .flat_map(move |queue| State::ALL.map(|state| of(queue, state)))
-            .filter(|count| count.jobs > 0)
+    /// How many jobs each lane has, those of no jobs left out.
+    pub(super) fn counts(&mut self, now: Timestamp) -> Vec<QueueCounts> {
+        let queues = &self.queues;
+        let lanes = self.lanes.iter_mut();
+        let some = lanes.filter(|lane| lane.jobs.iter().any(|jobs| *jobs > 0));
+        let of = some.map(|lane| {
+            let queue = Arc::clone(&queues[lane.queue as usize].name);
+            lane.counts(queue, now)
+        });
+        of.collect()
     }
 
     fn side(&mut self, source: Source) -> &mut Side {
         &mut self.lanes[source.lane as usize].sides[usize::from(source.suspect)]
+    }
+}
+
+impl Lane {
+    fn counts(&mut self, queue: Arc<str>, now: Timestamp) -> QueueCounts {
+        let mut counts = QueueCounts::new(queue, Arc::clone(&self.name));
+        for state in State::ALL
+            .into_iter()
+            .filter(|state| *state != State::Ready)
+        {
+            counts.add(state, self.jobs[state as usize]);
+        }
+        for side in &mut self.sides {
+            side.promote(now);
+            counts.due += side.ready.len() as u64;
+            counts.backing_off += side.started;
+            counts.delayed += side.later.len() as u64 - side.started;
+            for rank in Priority::ALL.map(Priority::rank) {
+                let from = (rank, Timestamp::MIN, JobId::from_bytes([0; 16]));
+                let first = side.ready.range(from..).next();
+                if let Some(((_, due_at, _), _)) = first.filter(|(place, _)| place.0 == rank) {
+                    counts.is_due_since(*due_at, now);
+                }
+            }
+        }
+        counts
     }
 }
 
@@ -251,8 +294,10 @@ impl Side {
         while let Some(first) = self.later.first_entry()
             && first.key().0 <= now
         {
-            let ((due_at, id), (slot, priority)) = first.remove_entry();
-            self.ready.insert((priority.rank(), due_at, id), slot);
+            let ((due_at, id), later) = first.remove_entry();
+            self.started -= u64::from(later.started);
+            let place = (later.priority.rank(), due_at, id);
+            self.ready.insert(place, later.slot);
         }
     }
 

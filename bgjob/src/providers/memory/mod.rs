@@ -30,12 +30,12 @@ use self::{table::Table, waits::Wait};
 use crate::{
     Clock, Job, JobId, Result, SystemClock, Timestamp,
     job::{
-        Grant, NewJob, Serves,
+        Grant, NewJob, Serves, limits,
         transition::{Operated, Operation, SweepPolicy},
     },
     store::{
-        Claim, Claimed, Created, Durability, Ending, Filter, Finished, Held, JobStore, QueueCount,
-        Renewed, StoreCapabilities, Swept, Want,
+        Claim, Claimed, Created, Durability, Ending, Filter, Finished, Held, JobStore, Listed,
+        QueueCounts, Renewed, Slice, StoreCapabilities, Swept, Want,
     },
 };
 
@@ -226,33 +226,38 @@ impl JobStore for MemoryStore {
         Ok(self.with(|table, now| table.operate(id, operation, now)))
     }
 
+    async fn operate_many(&self, operations: &[(JobId, Operation)]) -> Result<Vec<Operated>> {
+        let operate = |table: &mut Table, now| {
+            let each = operations
+                .iter()
+                .map(|(id, op)| table.operate(*id, op, now));
+            each.collect()
+        };
+        Ok(self.with(operate))
+    }
+
     async fn get(&self, ids: &[JobId]) -> Result<Vec<Option<Job>>> {
         Ok(self.with(|table, _| ids.iter().map(|id| table.get(*id).cloned()).collect()))
     }
 
-    async fn list(
-        &self,
-        filter: &Filter,
-        mut after: Option<JobId>,
-        limit: usize,
-    ) -> Result<Vec<Job>> {
-        let mut found = Vec::new();
+    async fn list(&self, filter: &Filter, slice: &Slice) -> Result<Listed> {
+        let (mut all, mut left) = (Listed::default(), *slice);
         // In steps, so that a rare thing looked for among millions holds nobody up.
-        while found.len() < limit {
-            let left = limit - found.len();
-            let step = |table: &mut Table, _| {
-                table.list_step(filter, after, left, Self::LIST_STEP, &mut found)
-            };
-            after = self.with(step);
-            if after.is_none() {
+        for _ in 0..limits::LOOKED_AT.div_ceil(Self::LIST_STEP) {
+            let page = self.with(|table, _| table.list(filter, &left, Self::LIST_STEP));
+            all.jobs.extend(page.jobs);
+            all.next = page.next;
+            left.limit = slice.limit - all.jobs.len();
+            left.after = page.next;
+            if page.next.is_none() || left.limit == 0 {
                 break;
             }
         }
-        Ok(found)
+        Ok(all)
     }
 
-    async fn counts(&self) -> Result<Vec<QueueCount>> {
-        Ok(self.with(|table, _| table.counts()))
+    async fn counts(&self) -> Result<Vec<QueueCounts>> {
+        Ok(self.with(|table, now| table.counts(now)))
     }
 
     async fn purge(&self, limit: usize) -> Result<usize> {

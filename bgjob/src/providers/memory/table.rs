@@ -67,6 +67,7 @@ impl Entry {
                     suspect: job.is_suspect(),
                     priority: job.spec.priority,
                     due_at: job.due_at,
+                    started: job.has_started(),
                 },
                 limit: job.expires_at.into_iter().chain(job.deadline_at).min(),
                 touch_at: *touch_at,

@@ -131,7 +131,10 @@ async fn of_too_many_ended_jobs_the_next_to_be_purged_goes() {
         t.is_there(&jobs[2]).await,
     ];
     assert_eq!(left, [true, false, true]);
-    assert_eq!(t.store.counts().await.expect("memory answers")[0].jobs, 2);
+    assert_eq!(
+        t.store.counts().await.expect("memory answers")[0].total(),
+        2
+    );
 }
 
 #[tokio::test]

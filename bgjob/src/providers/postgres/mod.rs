@@ -48,8 +48,8 @@ use crate::{
     },
     providers::wake::{Wait, Wake},
     store::{
-        Claim, Claimed, Created, Ending, Filter, Finished, Held, QueueCount, Renewed, Statement,
-        StoreCapabilities, Swept, Want,
+        Claim, Claimed, Created, Ending, Filter, Finished, Held, Listed, QueueCounts, Renewed,
+        Slice, Statement, StoreCapabilities, Swept, Want,
     },
 };
 
@@ -319,11 +319,11 @@ impl JobStore for PostgresStore {
         self.db.get(ids).await
     }
 
-    async fn list(&self, filter: &Filter, after: Option<JobId>, limit: usize) -> Result<Vec<Job>> {
-        self.db.list(filter, after, limit).await
+    async fn list(&self, filter: &Filter, slice: &Slice) -> Result<Listed> {
+        self.db.list(filter, slice).await
     }
 
-    async fn counts(&self) -> Result<Vec<QueueCount>> {
+    async fn counts(&self) -> Result<Vec<QueueCounts>> {
         self.db.counts().await
     }
 

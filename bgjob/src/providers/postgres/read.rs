@@ -5,14 +5,14 @@ use uuid::Uuid;
 
 use crate::{
     Job, JobId, Result, Timestamp,
-    job::State,
-    store::{Filter, QueueCount},
+    job::{State, limits},
+    store::{Filter, Listed, Order, QueueCounts, Slice},
 };
 
 use super::{
-    db::{Call, Db, call},
+    db::{Db, call},
     error::translate,
-    rows::stored,
+    rows::id,
 };
 
 /// Jobs read at a time where a filter passes over most of them.
@@ -25,97 +25,87 @@ impl Db {
         Ok(ids.iter().map(job).collect())
     }
 
-    /// Jobs that fit the filter, by id. Lane and state are looked for by the server, the rest of
-    /// the filter here.
-    pub(super) async fn list(
-        &self,
-        filter: &Filter,
-        after: Option<JobId>,
-        limit: usize,
-    ) -> Result<Vec<Job>> {
-        let mut found = Vec::new();
+    /// Jobs that fit the filter, by id. Lane and end are looked for by the server, the rest of the
+    /// filter here.
+    pub(super) async fn list(&self, filter: &Filter, slice: &Slice) -> Result<Listed> {
+        let mut listed = Listed::default();
+        let mut rest = *slice;
         let lanes = self.lanes_of(filter).await?;
-        // Ids start at 0, and 0 itself is one.
-        let mut after = after;
-        if after.is_none() && limit > 0 {
-            let first = JobId::from_bytes([0; 16]);
-            let first = self.get(&[first]).await?.remove(0);
-            found.extend(first.filter(|job| filter.fits(job)));
-        }
-        let page = if filter.tag.is_some() {
-            PAGE.max(limit)
-        } else {
-            limit
-        };
-        while found.len() < limit {
-            let cursor = after.unwrap_or(JobId::from_bytes([0; 16]));
-            let rows = self
-                .rows(self.page(filter, cursor, page, lanes.clone()))
+        let mut looked_at = 0;
+        while let Some(ids) = rest.ids().filter(|_| slice.limit > 0) {
+            let page = if *filter == Filter::default() {
+                slice.limit
+            } else {
+                PAGE.max(slice.limit)
+            };
+            let ids = self
+                .page(filter, slice.order, ids, page, lanes.clone())
                 .await?;
-            let full = rows.len() == page;
-            for row in rows {
-                let job = self.job(&row).await?;
-                after = Some(job.id);
-                if found.len() < limit && filter.fits(&job) {
-                    found.push(job);
+            let (_, mut stored) = self.load(&ids).await?;
+            looked_at += ids.len();
+            listed.next = None;
+            for id in &ids {
+                listed.next = Some(*id);
+                let job = stored.remove(id).map(|stored| stored.job);
+                listed.jobs.extend(job.filter(|job| filter.fits(job)));
+                if listed.jobs.len() == slice.limit {
+                    return Ok(listed);
                 }
             }
-            if !full {
-                break;
+            if ids.len() < page {
+                listed.next = None;
+                return Ok(listed);
             }
+            if looked_at >= limits::LOOKED_AT {
+                return Ok(listed);
+            }
+            rest.after = listed.next;
         }
-        Ok(found)
+        Ok(listed)
     }
 
-    fn page(&self, filter: &Filter, after: JobId, limit: usize, lanes: Option<Vec<i32>>) -> Call {
-        let statement = match filter.state {
-            None => &self.sql.list,
-            Some(State::Ready) => &self.sql.list_ready,
-            Some(State::Running) => &self.sql.list_running,
-            Some(_) => &self.sql.list_over,
+    async fn page(
+        &self,
+        filter: &Filter,
+        order: Order,
+        (least, greatest): (JobId, JobId),
+        limit: usize,
+        lanes: Option<Vec<i32>>,
+    ) -> Result<Vec<JobId>> {
+        let statement = match order {
+            Order::Oldest => &self.sql.list,
+            Order::Newest => &self.sql.list_newest,
         };
+        let ended = filter.state.filter(|state| state.is_terminal());
         let page = call(statement)
-            .bind(Uuid::from(after))
+            .bind(Uuid::from(least))
+            .bind(Uuid::from(greatest))
             .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-            .bind(lanes);
-        match filter.state {
-            Some(state) if state.is_terminal() => page.bind(state.as_str()),
-            _ => page,
-        }
+            .bind(lanes)
+            .bind(ended.map(State::as_str));
+        let rows = self.rows(page).await?;
+        rows.iter().map(|row| id(row).map_err(translate)).collect()
     }
 
     /// The lanes that a filter is about, where it is about any.
     async fn lanes_of(&self, filter: &Filter) -> Result<Option<Vec<i32>>> {
-        if filter.queue.is_none() && filter.name.is_none() {
+        if filter.queue.is_none() && filter.names.is_empty() {
             return Ok(None);
         }
         self.refresh_lanes().await?;
-        Ok(Some(self.lanes.such(|lane| {
-            filter
-                .queue
-                .as_ref()
-                .is_none_or(|queue| *queue == lane.queue)
-                && filter.name.as_ref().is_none_or(|name| *name == lane.name)
-        })))
+        let such = self
+            .lanes
+            .such(|lane| filter.fits_kind(&lane.queue, &lane.name));
+        Ok(Some(such))
     }
 
-    async fn job(&self, row: &PgRow) -> Result<Job> {
-        let lane = self.lane(row.try_get("lane").map_err(translate)?).await?;
-        let stored = stored(row, &lane).map_err(translate)?;
-        Ok(stored.job)
-    }
-
-    pub(super) async fn counts(&self) -> Result<Vec<QueueCount>> {
-        let rows = self.rows(call(&self.sql.counts)).await?;
-        let count = |row: &PgRow| {
-            let state: &str = row.try_get("state")?;
-            let state = State::ALL.into_iter().find(|known| known.as_str() == state);
-            let jobs = u64::try_from(row.try_get::<i64, _>("jobs")?).unwrap_or(0);
-            let queue = row.try_get::<&str, _>("queue")?.into();
-            Ok(state.map(|state| QueueCount { queue, state, jobs }))
-        };
-        let counts = rows.iter().map(count).filter_map(sqlx::Result::transpose);
-        counts.collect::<sqlx::Result<_>>().map_err(translate)
+    pub(super) async fn counts(&self) -> Result<Vec<QueueCounts>> {
+        let rows = self.rows(call(&self.sql.counts).bind(self.clock())).await?;
+        let mut all: Vec<QueueCounts> = Vec::new();
+        for row in &rows {
+            count(row, &mut all).map_err(translate)?;
+        }
+        Ok(all)
     }
 
     pub(super) async fn purge(&self, limit: usize) -> Result<usize> {
@@ -133,4 +123,33 @@ impl Db {
             .map(Timestamp::from_millis)
             .map_err(translate)
     }
+}
+
+/// Adds a row to the counts, which come sorted.
+fn count(row: &PgRow, all: &mut Vec<QueueCounts>) -> sqlx::Result<()> {
+    let (queue, name): (&str, &str) = (row.try_get("queue")?, row.try_get("name")?);
+    if all
+        .last()
+        .is_none_or(|last| (&*last.queue, &*last.name) != (queue, name))
+    {
+        all.push(QueueCounts::new(queue, name));
+    }
+    let counts = all.last_mut().expect("one was just added");
+    let jobs = u64::try_from(row.try_get::<i64, _>("jobs")?).unwrap_or(0);
+    match row.try_get::<&str, _>("state")? {
+        "due" => {
+            counts.due += jobs;
+            let time = |column| row.try_get(column).map(Timestamp::from_millis);
+            counts.is_due_since(time("due_at")?, time("now")?);
+        }
+        "again" => counts.backing_off += jobs,
+        "delayed" => counts.delayed += jobs,
+        name => {
+            let state = State::ALL.into_iter().find(|state| state.as_str() == name);
+            if let Some(state) = state {
+                counts.add(state, jobs);
+            }
+        }
+    }
+    Ok(())
 }

@@ -12,14 +12,7 @@ const LIVE: &str = "SELECT j.id, j.lane, j.rev, j.fence, j.rank, j.created_at, j
      coalesce(h.cancel, false) AS cancel, NULL::text AS ended, NULL::text AS reason, \
      NULL::bigint AS ended_at, NULL::bigint AS purge_at, NULL::text AS result ";
 
-/// Where those columns are, for all jobs.
-const JOINED: &str = "FROM $schema$.jobs j \
-     LEFT JOIN $schema$.ready r ON r.lane = j.lane AND r.suspect = j.suspect AND r.rank = j.rank \
-         AND r.due_at = j.due_at AND r.id = j.id \
-     LEFT JOIN $schema$.held h ON h.id = j.id \
-     LEFT JOIN members m ON m.id = j.id AND m.rev = j.rev ";
-
-/// The same for a few, looked up one by one, as `v1_functions.sql` explains.
+/// Where those columns are, looked up one by one, as `v1_functions.sql` explains.
 const LOOKED_UP: &str = "FROM $schema$.jobs j \
      LEFT JOIN LATERAL (SELECT e.touch_at FROM $schema$.ready e \
          WHERE e.lane = j.lane AND e.suspect = j.suspect AND e.rank = j.rank \
@@ -83,33 +76,40 @@ statements! {
     due = "SELECT kind, id FROM $schema$.due($1, $2, $3, $4)";
     index_touches = "CREATE INDEX IF NOT EXISTS ready_touch ON $schema$.ready(touch_at)";
     purge = "SELECT $schema$.purge($1, $2) AS jobs";
-    load = format!("{MEMBERS} WHERE g.ids && $2::uuid[]) SELECT j.*, $schema$.now_ms($1) AS now \
+    load = format!("{MEMBERS} WHERE n.id = ANY($2::uuid[])) SELECT j.*, $schema$.now_ms($1) AS now \
         FROM ({LIVE} {LOOKED_UP} WHERE j.id = ANY($2) \
             UNION ALL SELECT o.* FROM unnest($2) AS n(id) CROSS JOIN LATERAL (\
                 {OVER} WHERE j.id = n.id OFFSET 0) o) j");
-    /// `$1` is the cursor, `$2` the limit, `$3` the lanes or NULL.
-    list = format!("{MEMBERS}) ({LIVE} {JOINED} WHERE j.id > $1 \
-        AND ($3::int[] IS NULL OR j.lane = ANY($3)) ORDER BY j.id LIMIT $2) \
-        UNION ALL ({OVER} WHERE j.id > $1 AND ($3::int[] IS NULL OR j.lane = ANY($3)) \
-        ORDER BY j.id LIMIT $2) ORDER BY id LIMIT $2");
-    list_ready = format!("{MEMBERS} WHERE false) {LIVE} {JOINED} WHERE j.id > $1 \
-        AND r.id IS NOT NULL AND ($3::int[] IS NULL OR j.lane = ANY($3)) ORDER BY j.id LIMIT $2");
-    list_running = format!("{MEMBERS}) {LIVE} {JOINED} WHERE j.id > $1 AND \
-        (m.id IS NOT NULL OR h.id IS NOT NULL) AND ($3::int[] IS NULL OR j.lane = ANY($3)) \
-        ORDER BY j.id LIMIT $2");
-    list_over = format!("{OVER} WHERE j.id > $1 AND ($3::int[] IS NULL OR j.lane = ANY($3)) \
-        AND j.ended = $4 ORDER BY j.id LIMIT $2");
-    counts = "SELECT l.queue, c.state, sum(c.jobs)::bigint AS jobs FROM (\
-            SELECT lane, 'ready' AS state, count(*) AS jobs FROM $schema$.ready GROUP BY lane \
+    /// `$1` and `$2` are the least and the greatest id, `$3` the limit, `$4` the lanes or NULL,
+    /// `$5` how they ended.
+    list = ids_of("ASC");
+    list_newest = ids_of("DESC");
+    counts = "SELECT l.queue, l.name, c.state, sum(c.jobs)::bigint AS jobs, \
+            min(c.due_at) AS due_at, $schema$.now_ms($1) AS now FROM (\
+            SELECT e.lane, CASE WHEN e.due_at <= $schema$.now_ms($1) THEN 'due' \
+                WHEN j.fence > 0 THEN 'again' ELSE 'delayed' END AS state, count(*) AS jobs, \
+                min(e.due_at) AS due_at \
+                FROM $schema$.ready e JOIN $schema$.jobs j ON j.id = e.id GROUP BY 1, 2 \
             UNION ALL \
-            SELECT j.lane, 'running', count(*) FROM $schema$.jobs j JOIN (\
+            SELECT j.lane, 'running', count(*), NULL FROM $schema$.jobs j JOIN (\
                 SELECT n.id, n.rev FROM $schema$.grants g \
                     CROSS JOIN LATERAL unnest(g.ids, g.revs) AS n(id, rev) \
                 UNION ALL SELECT id, rev FROM $schema$.held) m ON m.id = j.id AND m.rev = j.rev \
                 GROUP BY j.lane \
             UNION ALL \
-            SELECT lane, ended, count(*) FROM $schema$.history GROUP BY lane, ended \
-        ) c JOIN $schema$.lanes l ON l.id = c.lane GROUP BY l.queue, c.state";
+            SELECT lane, ended, count(*), NULL FROM $schema$.history GROUP BY lane, ended \
+        ) c JOIN $schema$.lanes l ON l.id = c.lane GROUP BY l.queue, l.name, c.state \
+        ORDER BY l.queue, l.name";
     asleep = "SELECT $schema$.asleep($1, $2)";
     notify = "SELECT pg_notify($1, q) FROM unnest($2::text[]) AS n(q)";
+}
+
+fn ids_of(order: &str) -> String {
+    let such = "id BETWEEN $1 AND $2 AND ($4::int[] IS NULL OR lane = ANY($4))";
+    format!(
+        "SELECT id FROM ((SELECT id FROM $schema$.jobs WHERE {such} AND $5::text IS NULL \
+            ORDER BY id {order} LIMIT $3) UNION ALL (SELECT id FROM $schema$.history \
+            WHERE {such} AND ($5 IS NULL OR ended = $5) ORDER BY id {order} LIMIT $3)) j \
+         ORDER BY id {order} LIMIT $3"
+    )
 }

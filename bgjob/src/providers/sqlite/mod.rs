@@ -42,8 +42,8 @@ use crate::{
         transition::{Operated, Operation, SweepPolicy},
     },
     store::{
-        Claim, Claimed, Created, Ending, Filter, Finished, Held, QueueCount, Renewed,
-        StoreCapabilities, Swept, Want,
+        Claim, Claimed, Created, Ending, Filter, Finished, Held, Listed, QueueCounts, Renewed,
+        Slice, StoreCapabilities, Swept, Want,
     },
 };
 
@@ -203,20 +203,28 @@ impl JobStore for SqliteStore {
             .await
     }
 
+    async fn operate_many(&self, operations: &[(JobId, Operation)]) -> Result<Vec<Operated>> {
+        let (jobs, operations) = (operations.len(), operations.to_vec());
+        let operate = move |tx: &mut tx::Tx<'_>| {
+            let each = operations.iter().map(|(id, op)| tx.operate(*id, op));
+            each.collect()
+        };
+        self.writer.call(jobs, operate).await
+    }
+
     async fn get(&self, ids: &[JobId]) -> Result<Vec<Option<Job>>> {
         let ids = ids.to_vec();
         self.reader.call(move |db| db.get(&ids)).await
     }
 
-    async fn list(&self, filter: &Filter, after: Option<JobId>, limit: usize) -> Result<Vec<Job>> {
-        let filter = filter.clone();
-        self.reader
-            .call(move |db| db.list(&filter, after, limit))
-            .await
+    async fn list(&self, filter: &Filter, slice: &Slice) -> Result<Listed> {
+        let (filter, slice) = (filter.clone(), *slice);
+        self.reader.call(move |db| db.list(&filter, &slice)).await
     }
 
-    async fn counts(&self) -> Result<Vec<QueueCount>> {
-        self.reader.call(|db| db.counts()).await
+    async fn counts(&self) -> Result<Vec<QueueCounts>> {
+        let now = self.clock.now();
+        self.reader.call(move |db| db.counts(now)).await
     }
 
     async fn purge(&self, limit: usize) -> Result<usize> {

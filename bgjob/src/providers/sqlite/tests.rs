@@ -249,7 +249,12 @@ async fn a_call_that_fails_does_not_hurt_those_it_shares_a_transaction_with() {
     assert_eq!(bad.unwrap_err().kind(), ErrorKind::Internal);
     assert_eq!(after.unwrap(), [Created::Created]);
     assert_eq!(
-        store.list(&Filter::default(), None, 9).await.unwrap().len(),
+        store
+            .list(&Filter::default(), &Slice::first(9))
+            .await
+            .unwrap()
+            .jobs
+            .len(),
         2
     );
 }

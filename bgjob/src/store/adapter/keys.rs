@@ -24,9 +24,12 @@ pub(super) fn of_job(job: &Job) -> Vec<Key> {
                 .chain(limit.map(|limit| at(EXPIRE, limit)))
                 .collect()
         }
-        Phase::Running(hold) => vec![with(LEASE, hold.lease_until, queue)],
+        Phase::Running(hold) => {
+            let rest = format!("{queue},{:08x}", tag(&job.spec.name));
+            vec![with(LEASE, hold.lease_until, &rest)]
+        }
         Phase::Ended(end) => {
-            let rest = format!("{queue},{}", job.state());
+            let rest = format!("{queue},{},{:08x}", job.state(), tag(&job.spec.name));
             vec![with(PURGE, end.purge_at, &rest)]
         }
     }
@@ -81,13 +84,14 @@ fn with(kind: char, time: Timestamp, rest: &str) -> Key {
 fn ready(job: &Job) -> Key {
     let spec = &job.spec;
     Key::new(format!(
-        "{READY},{},{},{:012x},{:08x},{},{}",
+        "{READY},{},{},{:012x},{:08x},{},{}{}",
         spec.queue,
         spec.priority.rank(),
         job.due_at.as_millis(),
         tag(&spec.name),
         spec.version,
         u8::from(job.is_suspect()),
+        if job.has_started() { ",1" } else { "" },
     ))
 }
 
@@ -138,21 +142,46 @@ impl Served {
     }
 }
 
-/// The queue and state that a key says, where it belongs to a job.
-pub(super) fn place(key: &Key) -> Option<(&str, State)> {
-    let mut fields = key.as_str().split(',');
-    let kind = fields.next()?;
-    match kind {
-        "r" => Some((fields.next()?, State::Ready)),
-        "l" => Some((fields.nth(1)?, State::Running)),
-        "p" => {
-            let (queue, state) = (fields.nth(1)?, fields.next()?);
-            let state = State::ALL
-                .into_iter()
-                .find(|known| known.as_str() == state)?;
-            Some((queue, state))
-        }
-        _ => None,
+/// What a key says of its job, for counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Counted<'a> {
+    pub(super) queue: &'a str,
+    /// Of its name. Keys that an earlier version has made may lack it.
+    pub(super) tag: Option<u32>,
+    pub(super) state: State,
+    /// Of one that waits: when it is due, and whether it has been started before.
+    pub(super) waits: Option<(Timestamp, bool)>,
+}
+
+impl<'a> Counted<'a> {
+    /// `None` where the key does not belong to a job.
+    pub(super) fn read(key: &'a Key) -> Option<Self> {
+        let mut fields = key.as_str().split(',');
+        let hex = |field: Option<&str>| u32::from_str_radix(field?, 16).ok();
+        let (queue, tag, state, waits) = match fields.next()? {
+            "r" => {
+                let (waiting, queue) = (Waiting::read(key)?, fields.next()?);
+                let waits = (waiting.due_at, fields.nth(5) == Some("1"));
+                (queue, Some(waiting.tag), State::Ready, Some(waits))
+            }
+            "l" => {
+                let queue = fields.nth(1)?;
+                (queue, hex(fields.next()), State::Running, None)
+            }
+            "p" => {
+                let (queue, name) = (fields.nth(1)?, fields.next()?);
+                let mut states = State::ALL.into_iter();
+                let state = states.find(|state| state.as_str() == name)?;
+                (queue, hex(fields.next()), state, None)
+            }
+            _ => return None,
+        };
+        Some(Self {
+            queue,
+            tag,
+            state,
+            waits,
+        })
     }
 }
 
@@ -184,6 +213,32 @@ mod tests {
         for key in of_job(&job) {
             assert!(key.as_str().len() <= Key::MAX, "{key:?}");
         }
+    }
+
+    #[test]
+    fn a_key_tells_what_counts_need() {
+        let key = |text: &str| Key::new(text.to_owned());
+        let counted = |text: &str| {
+            let key = key(text);
+            let read = Counted::read(&key)?;
+            Some((read.queue.to_owned(), read.tag, read.state, read.waits))
+        };
+        let due_at = Timestamp::from_millis(0x018b_cfe5_6800);
+        let ready = |started| {
+            let waits = Some((due_at, started));
+            Some(("a".to_owned(), Some(7), State::Ready, waits))
+        };
+        assert_eq!(counted("r,a,2,018bcfe56800,00000007,0,0"), ready(false));
+        assert_eq!(counted("r,a,2,018bcfe56800,00000007,0,0,1"), ready(true));
+        let of = |tag, state| Some(("a".to_owned(), tag, state, None));
+        let running = |tag| of(tag, State::Running);
+        assert_eq!(counted("l,018bcfe56800,a,00000007"), running(Some(7)));
+        assert_eq!(counted("l,018bcfe56800,a"), running(None), "as of old");
+        let dead = counted("p,018bcfe56800,a,dead,00000007");
+        assert_eq!(dead, of(Some(7), State::Dead));
+        assert_eq!(counted("p,018bcfe56800,a,dead"), of(None, State::Dead));
+        assert_eq!(counted("p,018bcfe56800"), None, "an id that is remembered");
+        assert_eq!(counted("t,018bcfe56800"), None);
     }
 
     #[test]

@@ -19,8 +19,8 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 
 use super::{
-    Claim, Claimed, Created, DocumentStore, Ending, Filter, Finished, Held, JobStore, QueueCount,
-    Renewed, StoreCapabilities, Swept, Want,
+    Claim, Claimed, Created, DocumentStore, Ending, Filter, Finished, Held, JobStore, Listed,
+    QueueCounts, Renewed, Slice, StoreCapabilities, Swept, Want,
 };
 use crate::{
     Error, ErrorKind, Job, JobId, Result, Timestamp, entropy,
@@ -59,8 +59,8 @@ use waits::Waits;
 /// | sweep | 2 scans (3 with a queue), 1 get for each that finds something | 1 replace each |
 /// | operate | 1 get | 1 replace |
 /// | purge | 2 scans, 1 get | 1 delete |
-/// | list | as many documents as are passed over | – |
-/// | counts | scans of all keys | – |
+/// | list | as many documents as are passed over; newest first, also those around them | – |
+/// | counts | scans of all keys, and 1 get | – |
 ///
 /// So a job that runs once is written three times and read twice, in batches that it shares with
 /// others; each retry adds two of both, each renewal one. A `claim_ready` scans 256 keys at a time
@@ -84,11 +84,11 @@ use waits::Waits;
 ///
 /// | key | what |
 /// |---|---|
-/// | `r,queue,rank,due,name,version,suspect` | a waiting job, `rank` 0 for the most urgent |
+/// | `r,queue,rank,due,name,version,suspect` | a waiting job, `rank` 0 for the most urgent; `,1` at its end if it was started before |
 /// | `t,time` | a waiting job, by when it is hinted at next |
 /// | `x,time` | a waiting job, by when it expires |
-/// | `l,time,queue` | a running job, by the end of its lease |
-/// | `p,time,queue,state`; `p,time` | a job that is over, or an id, by when it may go |
+/// | `l,time,queue,name` | a running job, by the end of its lease |
+/// | `p,time,queue,state,name`; `p,time` | a job that is over, or an id, by when it may go |
 /// | `k,time` | a unique key, by when it is looked at whether its job still lives |
 ///
 /// Times are twelve hexadecimal digits of milliseconds; `name` is eight of a hash, so that a claim
@@ -203,15 +203,19 @@ impl<D: DocumentStore> JobStore for Documents<D> {
         self.operate_one(id, operation).await
     }
 
+    async fn operate_many(&self, operations: &[(JobId, Operation)]) -> Result<Vec<Operated>> {
+        self.operate_batch(operations).await
+    }
+
     async fn get(&self, ids: &[JobId]) -> Result<Vec<Option<Job>>> {
         self.jobs(ids).await
     }
 
-    async fn list(&self, filter: &Filter, after: Option<JobId>, limit: usize) -> Result<Vec<Job>> {
-        self.list_fitting(filter, after, limit).await
+    async fn list(&self, filter: &Filter, slice: &Slice) -> Result<Listed> {
+        self.list_fitting(filter, slice).await
     }
 
-    async fn counts(&self) -> Result<Vec<QueueCount>> {
+    async fn counts(&self) -> Result<Vec<QueueCounts>> {
         self.count_all().await
     }
 

@@ -2,7 +2,7 @@
 
 use super::{Documents, change::Read, guard::Taken};
 use crate::{
-    JobId, Result,
+    Job, JobId, Result,
     job::transition::{self, Operated, Operation},
     store::{DocumentStore, Replaced},
 };
@@ -44,5 +44,46 @@ impl<D: DocumentStore> Documents<D> {
             }
         }
         Err(self.contended())
+    }
+}
+
+impl<D: DocumentStore> Documents<D> {
+    /// The same of many: together where a plain write will do, else one by one.
+    pub(super) async fn operate_batch(
+        &self,
+        operations: &[(JobId, Operation)],
+    ) -> Result<Vec<Operated>> {
+        let now = self.clock();
+        if self.is_more_than_a_write(operations).await? {
+            let mut operated = Vec::with_capacity(operations.len());
+            for (id, operation) in operations {
+                operated.push(self.operate_one(*id, operation).await?);
+            }
+            return Ok(operated);
+        }
+        let apply = |(_, operation): &(JobId, Operation), job: &mut Job| {
+            let answer = transition::operate(job, operation, now);
+            (answer, matches!(answer, Operated::Done(_)))
+        };
+        let answers = self.change(operations, |(id, _)| *id, apply).await?;
+        let answers = answers.into_iter();
+        Ok(answers
+            .map(|one| one.unwrap_or(Operated::Missing))
+            .collect())
+    }
+
+    /// Whether one of them deletes a job or has it take its unique key.
+    async fn is_more_than_a_write(&self, operations: &[(JobId, Operation)]) -> Result<bool> {
+        let mut requeued = Vec::new();
+        for (id, operation) in operations {
+            match operation {
+                Operation::Delete => return Ok(true),
+                Operation::Requeue(_) => requeued.push(*id),
+                Operation::Cancel | Operation::Reschedule(_) | Operation::Edit { .. } => {}
+            }
+        }
+        let jobs = self.read_jobs(&requeued).await?;
+        let mut jobs = jobs.into_iter().flatten();
+        Ok(jobs.any(|(job, _)| job.spec.unique_key.is_some()))
     }
 }

@@ -9,7 +9,7 @@ use crate::{
         Due, End, Grant, NewJob, Serves, Token,
         transition::{Operated, Operation, SweepPolicy},
     },
-    store::{Claim, Created, DocumentStore, Ending, Filter, JobStore, Want},
+    store::{Claim, Created, DocumentStore, Ending, Filter, JobStore, Slice, Want},
     testing::{Call, Fault, Faulty, ManualClock, MemoryDocuments},
 };
 
@@ -337,10 +337,10 @@ async fn foreign_documents_are_nobodys() {
         (ErrorKind::Internal, Some(id))
     );
     let found = store
-        .list(&Filter::default(), None, 10)
+        .list(&Filter::default(), &Slice::first(10))
         .await
         .expect("memory answers");
-    assert!(found.is_empty());
+    assert!(found.jobs.is_empty());
     clock.advance(Duration::from_secs(1_000_000));
     store.purge(10).await.expect("memory answers");
     assert!(

@@ -12,8 +12,8 @@ use crate::{
         transition::{Operated, Operation, SweepPolicy},
     },
     store::{
-        Claim, Claimed, Created, Ending, Filter, Finished, Held, QueueCount, Renewed,
-        StoreCapabilities, Swept,
+        Claim, Claimed, Created, Ending, Filter, Finished, Held, Listed, QueueCounts, Renewed,
+        Slice, StoreCapabilities, Swept,
     },
 };
 
@@ -92,15 +92,19 @@ impl<S: JobStore + 'static> JobStore for Faulty<S> {
         faulty!(self, Operate, [operation], operate(id, &operation))
     }
 
+    async fn operate_many(&self, operations: &[(JobId, Operation)]) -> Result<Vec<Operated>> {
+        faulty!(self, Operate, [operations], operate_many(&operations))
+    }
+
     async fn get(&self, ids: &[JobId]) -> Result<Vec<Option<Job>>> {
         faulty!(self, Get, [ids], get(&ids))
     }
 
-    async fn list(&self, filter: &Filter, after: Option<JobId>, limit: usize) -> Result<Vec<Job>> {
-        faulty!(self, List, [filter], list(&filter, after, limit))
+    async fn list(&self, filter: &Filter, slice: &Slice) -> Result<Listed> {
+        faulty!(self, List, [filter, slice], list(&filter, &slice))
     }
 
-    async fn counts(&self) -> Result<Vec<QueueCount>> {
+    async fn counts(&self) -> Result<Vec<QueueCounts>> {
         faulty!(self, Counts, [], counts())
     }
 

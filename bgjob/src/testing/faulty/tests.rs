@@ -14,7 +14,7 @@ use crate::{
     job::NewJob,
     providers::{channel::ChannelQueue, memory::MemoryStore},
     queue::Hint,
-    store::{Created, Filter},
+    store::{Created, Filter, Slice},
 };
 
 const SPAN: Duration = Duration::from_secs(1);
@@ -39,8 +39,11 @@ async fn create(fault: Fault) -> (Option<bool>, usize) {
         Ok(Ok(created)) => created == [Created::Created],
         Ok(Err(_)) | Err(_) => false,
     });
-    let there = store.inner().list(&Filter::default(), None, 9).await;
-    (heard, there.expect("memory answers").len())
+    let there = store
+        .inner()
+        .list(&Filter::default(), &Slice::first(9))
+        .await;
+    (heard, there.expect("memory answers").jobs.len())
 }
 
 #[tokio::test(start_paused = true)]

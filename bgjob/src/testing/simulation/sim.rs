@@ -23,7 +23,7 @@ use super::{
     truth::Truth,
 };
 use crate::{
-    Clock, DispatcherBuilder, JobManager, JobQueue, JobState, JobStore,
+    Clock, DispatcherBuilder, JobManager, JobQueue, JobStore,
     events::Part,
     task::Process,
     testing::{Call, Fault, Faults, TokioClock},
@@ -297,8 +297,7 @@ impl Sim {
             let counts = counts.expect("the store below never fails");
             let open: Vec<_> = counts
                 .into_iter()
-                .filter(|count| matches!(count.state, JobState::Ready | JobState::Running))
-                .filter(|count| count.jobs > 0)
+                .filter(|count| count.waiting() + count.running > 0)
                 .collect();
             let live = self.world.truth.live();
             // After a broken promise the run has failed: nobody need wait for its end.

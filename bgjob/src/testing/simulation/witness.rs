@@ -12,8 +12,8 @@ use crate::{
         transition::{Operated, Operation, SweepPolicy},
     },
     store::{
-        Claim, Claimed, Created, Ending, Filter, Finished, Held, QueueCount, Renewed,
-        StoreCapabilities, Swept,
+        Claim, Claimed, Created, Ending, Filter, Finished, Held, Listed, QueueCounts, Renewed,
+        Slice, StoreCapabilities, Swept,
     },
 };
 
@@ -140,11 +140,11 @@ impl<S: JobStore> JobStore for Witness<S> {
         self.store.get(ids).await
     }
 
-    async fn list(&self, filter: &Filter, after: Option<JobId>, limit: usize) -> Result<Vec<Job>> {
-        self.store.list(filter, after, limit).await
+    async fn list(&self, filter: &Filter, slice: &Slice) -> Result<Listed> {
+        self.store.list(filter, slice).await
     }
 
-    async fn counts(&self) -> Result<Vec<QueueCount>> {
+    async fn counts(&self) -> Result<Vec<QueueCounts>> {
         self.store.counts().await
     }
 

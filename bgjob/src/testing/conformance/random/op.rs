@@ -9,7 +9,8 @@ use crate::{
         transition::{Operated, Operation, SweepPolicy},
     },
     store::{
-        Claim, Claimed, Created, Ending, Filter, Finished, Held, QueueCount, Renewed, Swept, Want,
+        Claim, Claimed, Created, Ending, Filter, Finished, Held, Listed, QueueCounts, Renewed,
+        Slice, Swept, Want,
     },
 };
 
@@ -39,7 +40,7 @@ pub(super) enum Op {
         limit: usize,
         policy: SweepPolicy,
     },
-    Operate(JobId, Operation),
+    Operate(Vec<(JobId, Operation)>),
     Purge {
         limit: usize,
         /// Looked for afterwards, to learn which ones went.
@@ -48,7 +49,7 @@ pub(super) enum Op {
     Get(Vec<JobId>),
     List {
         filter: Filter,
-        page: Page,
+        slice: Slice,
     },
     Counts,
     /// Not a call: lets time pass.
@@ -62,13 +63,6 @@ pub(super) struct Claimer {
     pub(super) serves: Serves,
 }
 
-/// Which part of a list.
-#[derive(Debug, Clone)]
-pub(super) struct Page {
-    pub(super) after: Option<JobId>,
-    pub(super) limit: usize,
-}
-
 /// What a store answered.
 #[derive(Debug, Clone)]
 pub(super) enum Answer {
@@ -79,12 +73,12 @@ pub(super) enum Answer {
     Both(Vec<Finished>, Claimed),
     Renewed(Vec<Renewed>),
     Swept(Vec<Swept>),
-    Operated(Operated),
+    Operated(Vec<Operated>),
     /// How many, and which of those looked for are still there.
     Purged(usize, Vec<JobId>),
     Got(Vec<Option<Job>>),
-    Listed(Vec<Job>),
-    Counts(Vec<QueueCount>),
+    Listed(Listed),
+    Counts(Vec<QueueCounts>),
     Time(Timestamp),
 }
 
@@ -107,7 +101,10 @@ impl Op {
             }
             Self::Renew { held, lease } => Answer::Renewed(store.renew(held, *lease).await?),
             Self::Sweep { limit, policy } => Answer::Swept(store.sweep(*limit, policy).await?),
-            Self::Operate(id, operation) => Answer::Operated(store.operate(*id, operation).await?),
+            Self::Operate(each) => Answer::Operated(match each.as_slice() {
+                [(id, operation)] => vec![store.operate(*id, operation).await?],
+                each => store.operate_many(each).await?,
+            }),
             Self::Purge { limit, look } => {
                 let purged = store.purge(*limit).await?;
                 let mut left = Vec::new();
@@ -117,9 +114,7 @@ impl Op {
                 Answer::Purged(purged, left.iter().map(|job| job.id).collect())
             }
             Self::Get(ids) => Answer::Got(store.get(ids).await?),
-            Self::List { filter, page } => {
-                Answer::Listed(store.list(filter, page.after, page.limit).await?)
-            }
+            Self::List { filter, slice } => Answer::Listed(store.list(filter, slice).await?),
             Self::Counts => Answer::Counts(store.counts().await?),
             Self::Advance(_) => Answer::Time(store.now().await?),
         })

@@ -317,7 +317,7 @@ fn sweep() -> Op {
 }
 
 fn operate(operation: Operation) -> Op {
-    Op::Operate(id(0), operation)
+    Op::Operate(vec![(id(0), operation)])
 }
 
 fn purge() -> Op {
@@ -361,5 +361,5 @@ fn created(answer: &Answer) -> bool {
 }
 
 fn done(answer: &Answer) -> bool {
-    matches!(answer, Answer::Operated(Operated::Done(_)))
+    matches!(answer, Answer::Operated(all) if matches!(all[..], [Operated::Done(_)]))
 }

@@ -16,11 +16,15 @@ use super::{
     Failure,
     model::{Model, Verdict},
     names::{ids, short},
-    op::{Answer, Op, Page},
+    op::{Answer, Op},
     step::{Step, program},
     world::World,
 };
-use crate::{JobStore, store::Filter, testing::conformance::StoreFixture};
+use crate::{
+    JobStore,
+    store::{Filter, Slice},
+    testing::conformance::StoreFixture,
+};
 
 /// Longer than any program takes on the slowest provider.
 const WATCHDOG: Duration = Duration::from_secs(60);
@@ -183,10 +187,7 @@ async fn call(store: &dyn JobStore, model: &mut Model, op: &Op) -> Verdict {
 fn looks() -> [Op; 3] {
     let all = Op::List {
         filter: Filter::default(),
-        page: Page {
-            after: None,
-            limit: 1000,
-        },
+        slice: Slice::first(1000),
     };
     [Op::Get(ids()), all, Op::Counts]
 }

@@ -4,12 +4,12 @@ use std::fmt;
 
 use super::{
     names::short,
-    op::{Claimer, Op, Page},
+    op::{Claimer, Op},
 };
 use crate::{
     JobSpec, Priority,
     job::{Due, End, NewJob},
-    store::{Ending, Filter, Held, Want},
+    store::{Ending, Held, Want},
 };
 
 impl fmt::Display for Op {
@@ -38,10 +38,10 @@ impl Op {
                 "sweep {limit} margin={:?} backoff={:?} touch={:?}",
                 policy.margin, policy.crash_backoff, policy.touch
             ),
-            Self::Operate(id, operation) => format!("operate {id} {operation:?}"),
+            Self::Operate(each) => format!("operate {each:?}"),
             Self::Purge { limit, .. } => format!("purge {limit}"),
             Self::Get(ids) => format!("get {ids:?}"),
-            Self::List { filter, page } => format!("list {}", list(filter, page)),
+            Self::List { filter, slice } => format!("list {filter:?} {slice:?}"),
             Self::Counts => "counts".to_owned(),
             Self::Advance(by) => format!("advance {by:?}"),
         }
@@ -125,17 +125,4 @@ fn renewal(held: &Held) -> String {
     let progress = held.progress.as_ref();
     let progress = progress.map_or_else(String::new, |p| format!(" progress={}", p.done));
     format!("{} by {:?}{progress}", held.id, held.token)
-}
-
-fn list(filter: &Filter, page: &Page) -> String {
-    let Filter {
-        queue,
-        name,
-        state,
-        tag,
-    } = filter;
-    format!(
-        "queue={queue:?} name={name:?} state={state:?} tag={tag:?} after={:?} limit={}",
-        page.after, page.limit
-    )
 }

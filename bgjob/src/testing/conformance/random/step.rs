@@ -16,7 +16,7 @@ use crate::{
         DeadReason, Due, End, Failure, FailureKind, Retry, Serves, State, StoredBackoff,
         transition::SweepPolicy,
     },
-    store::{Filter, Want},
+    store::{Filter, Order, Want},
 };
 
 #[derive(Debug, Clone)]
@@ -28,9 +28,9 @@ pub(super) enum Step {
     FinishAndClaim(Vec<(Holder, End)>, Vec<Want>, Serves, Duration),
     Renew(Vec<(Holder, Option<Progress>)>, Duration),
     Sweep(usize, SweepPolicy),
-    Operate(u8, Wish),
+    Operate(Vec<(u8, Wish)>),
     Purge(usize),
-    List(Filter, Option<u8>, usize),
+    List(Sought, Order, Option<u8>, usize),
     Advance(Duration),
     /// The call made so many calls ago once more: its answer was lost.
     Repeat(usize),
@@ -44,6 +44,15 @@ pub(super) struct Holder {
     pub(super) running: bool,
     /// How many grants ago the job got this token: 0 is the one that holds it.
     pub(super) old: u8,
+}
+
+/// A filter, and times that it is about: the last so long.
+#[derive(Debug, Clone)]
+pub(super) struct Sought {
+    pub(super) filter: Filter,
+    pub(super) created: Option<Duration>,
+    pub(super) due: Option<Duration>,
+    pub(super) ended: Option<Duration>,
 }
 
 /// An operator's request; an edit needs the job's `ver`.
@@ -94,10 +103,11 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(e, w, s, l)| Step::FinishAndClaim(e, w, s, l)),
         2 => (vec((holder(), progress()), 1..4), lease()).prop_map(|(h, l)| Step::Renew(h, l)),
         8 => (limit(), policy()).prop_map(|(l, p)| Step::Sweep(l, p)),
-        6 => (0..IDS, wish()).prop_map(|(job, wish)| Step::Operate(job, wish)),
+        6 => (0..IDS, wish()).prop_map(|one| Step::Operate(vec![one])),
+        2 => vec((0..IDS, wish()), 0..6).prop_map(Step::Operate),
         2 => limit().prop_map(Step::Purge),
-        1 => (filter(), proptest::option::of(0..IDS), limit())
-            .prop_map(|(f, a, l)| Step::List(f, a, l)),
+        3 => (sought(), order(), proptest::option::of(0..IDS), limit())
+            .prop_map(|(s, o, a, l)| Step::List(s, o, a, l)),
         7 => passing().prop_map(Step::Advance),
         3 => (1..4_usize).prop_map(Step::Repeat),
     ]
@@ -285,14 +295,41 @@ fn wish() -> impl Strategy<Value = Wish> {
     ]
 }
 
+fn order() -> impl Strategy<Value = Order> {
+    select(vec![Order::Oldest, Order::Newest])
+}
+
+fn sought() -> impl Strategy<Value = Sought> {
+    let last = || proptest::option::weighted(0.2, select(vec![secs(0), secs(5), secs(60)]));
+    (filter(), last(), last(), last()).prop_map(|(filter, created, due, ended)| Sought {
+        filter,
+        created,
+        due,
+        ended,
+    })
+}
+
 fn filter() -> impl Strategy<Value = Filter> {
     let queue = proptest::option::of(select(QUEUES.to_vec()));
-    let name = proptest::option::of(select(NAMES.to_vec()));
+    let names = select(vec![&NAMES[..0], &NAMES[..1], &NAMES[1..2], &NAMES[1..]]);
     let state = proptest::option::of(select(State::ALL.to_vec()));
-    (queue, name, state, any::<bool>()).prop_map(|(queue, name, state, tagged)| Filter {
-        queue: queue.map(Into::into),
-        name: name.map(Into::into),
-        state,
-        tag: tagged.then(|| TAG.to_owned()),
-    })
+    let reasons = vec![
+        DeadReason::Errors,
+        DeadReason::Crashes,
+        DeadReason::Aborted,
+        DeadReason::Expired,
+    ];
+    let reason = proptest::option::weighted(0.2, select(reasons));
+    let error = proptest::option::weighted(0.2, select(vec!["disk", "tape"]));
+    (queue, names, state, any::<bool>(), reason, error).prop_map(
+        |(queue, names, state, tagged, reason, error)| {
+            let mut filter = Filter::default();
+            filter.queue = queue.map(Into::into);
+            filter.names = names.iter().map(|name| (*name).into()).collect();
+            (filter.state, filter.reason) = (state, reason);
+            filter.tag = tagged.then(|| TAG.to_owned());
+            filter.error = error.map(str::to_owned);
+            filter
+        },
+    )
 }

@@ -1,17 +1,17 @@
 //! [`World`]: what the makers of calls know of the store: makes an [`Op`] of a [`Step`].
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{
     model::Model,
     names::{self, IDS},
-    op::{Claimer, Op, Page},
-    step::{Holder, Step, Wish},
+    op::{Claimer, Op},
+    step::{Holder, Sought, Step, Wish},
 };
 use crate::{
-    JobId,
+    JobId, Timestamp,
     job::{End, Grant, NewJob, Phase, Serves, Token, transition::Operation},
-    store::{Ending, Held},
+    store::{Ending, Filter, Held, Period, Slice},
 };
 
 #[derive(Debug, Default)]
@@ -61,14 +61,20 @@ impl World {
                 limit: *limit,
                 policy: policy.clone(),
             },
-            Step::Operate(nth, wish) => operate(names::id(*nth), *wish, model),
+            Step::Operate(wishes) => {
+                let each = wishes
+                    .iter()
+                    .map(|(nth, wish)| operate(names::id(*nth), *wish, model));
+                Op::Operate(each.collect())
+            }
             Step::Purge(limit) => Op::Purge {
                 limit: *limit,
                 look: names::ids(),
             },
-            Step::List(filter, after, limit) => Op::List {
-                filter: filter.clone(),
-                page: Page {
+            Step::List(sought, order, after, limit) => Op::List {
+                filter: filter(sought, model.now),
+                slice: Slice {
+                    order: *order,
                     after: after.map(names::id),
                     limit: *limit,
                 },
@@ -163,7 +169,7 @@ fn create(jobs: &[(u8, crate::JobSpec, crate::job::Due)]) -> Op {
     Op::Create(news)
 }
 
-fn operate(id: JobId, wish: Wish, model: &Model) -> Op {
+fn operate(id: JobId, wish: Wish, model: &Model) -> (JobId, Operation) {
     let operation = match wish {
         Wish::Cancel => Operation::Cancel,
         Wish::Requeue(due) => Operation::Requeue(due),
@@ -179,5 +185,22 @@ fn operate(id: JobId, wish: Wish, model: &Model) -> Op {
         },
         Wish::Delete => Operation::Delete,
     };
-    Op::Operate(id, operation)
+    (id, operation)
+}
+
+fn filter(sought: &Sought, now: Timestamp) -> Filter {
+    let last = |span: Option<Duration>| Period {
+        from: span.map(|span| Timestamp::from_millis(now.as_millis() - millis(span))),
+        // What is due at this very moment is not among them.
+        until: span.map(|_| now),
+    };
+    let mut filter = sought.filter.clone();
+    filter.created = last(sought.created);
+    filter.due = last(sought.due);
+    filter.ended = last(sought.ended);
+    filter
+}
+
+fn millis(span: Duration) -> i64 {
+    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
 }

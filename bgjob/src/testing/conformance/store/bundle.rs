@@ -9,7 +9,10 @@ use crate::{
         Serves, State, Token,
         transition::{Operated, Operation, SweepPolicy},
     },
-    store::{Claim, Claimed, Created, Ending, Filter, Finished, Held, Renewed, Swept},
+    store::{
+        Claim, Claimed, Created, Ending, Filter, Finished, Held, Listed, Order, QueueCounts,
+        Renewed, Slice, Swept,
+    },
     testing::conformance::StoreFixture,
 };
 
@@ -366,22 +369,42 @@ impl Bundle {
         id
     }
 
+    /// A part of a list, of few enough jobs to be read at once.
+    pub(super) async fn slice(&self, filter: &Filter, slice: &Slice) -> Listed {
+        self.store.list(filter, slice).await.expect("list answers")
+    }
+
+    /// The first so many behind an id.
     pub(super) async fn list(&self, filter: &Filter, after: Option<JobId>, n: usize) -> Vec<Job> {
-        self.store
-            .list(filter, after, n)
-            .await
-            .expect("list answers")
+        let order = Order::Oldest;
+        let slice = Slice {
+            order,
+            after,
+            limit: n,
+        };
+        self.slice(filter, &slice).await.jobs
+    }
+
+    /// What a queue has of a name.
+    pub(super) async fn count(&self, queue: &str, name: &str) -> QueueCounts {
+        let counts = self.store.counts().await.expect("counts answers");
+        let mut of = counts
+            .into_iter()
+            .filter(|count| (&*count.queue, &*count.name) == (queue, name));
+        let count = of.next();
+        assert_eq!(of.next(), None, "one for each queue and name");
+        count.unwrap_or_else(|| QueueCounts::new(queue, name))
     }
 
     /// The counts of one queue, by state, zeros left out.
     pub(super) async fn counts(&self, queue: &str) -> Vec<(State, u64)> {
         let counts = self.store.counts().await.expect("counts answers");
-        let of = counts
-            .into_iter()
-            .filter(|count| &*count.queue == queue && count.jobs > 0);
-        let mut of: Vec<_> = of.map(|count| (count.state, count.jobs)).collect();
-        of.sort();
-        of
+        let of = |state| {
+            let of = counts.iter().filter(|count| &*count.queue == queue);
+            (state, of.map(|count| count.jobs(state)).sum())
+        };
+        let all = State::ALL.map(of).into_iter();
+        all.filter(|(_, jobs)| *jobs > 0).collect()
     }
 
     pub(super) async fn purge(&self, limit: usize) -> usize {

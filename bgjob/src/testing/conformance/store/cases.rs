@@ -240,6 +240,19 @@ macro_rules! __store_cases {
                 a_deleted_id_is_free,
                 an_old_token_does_not_reach_a_requeued_job,
             }
+            many [] {
+                each_operation_has_its_answer,
+                operations_on_one_job_come_one_after_the_other,
+                what_one_ends_another_requeues,
+                a_thousand_operations_fit_one_batch,
+                no_operations_are_no_error,
+            }
+            many_unique [Unique] {
+                of_two_of_one_key_the_first_is_requeued,
+                a_key_is_looked_for_by_each_requeue,
+                a_key_that_is_freed_before_is_free,
+                keys_of_many_come_back,
+            }
             list [] {
                 get_answers_in_the_order_of_the_input,
                 an_empty_store_lists_nothing,
@@ -254,6 +267,26 @@ macro_rules! __store_cases {
                 a_filter_by_state,
                 filters_hold_together_and_over_pages,
                 counts_follow_every_change,
+            }
+            filters [] {
+                a_list_goes_both_ways,
+                a_cursor_stands_both_ways,
+                the_ends_of_all_ids_are_listed,
+                several_names,
+                by_the_reason_of_death,
+                by_time,
+                by_the_text_of_the_last_error,
+                every_filter_finds_what_fits,
+            }
+            counts [] {
+                an_empty_store_counts_nothing,
+                queues_and_names_are_apart,
+                what_is_due_is_told_from_what_is_delayed,
+                what_backs_off_is_told_from_what_is_delayed,
+                what_crashed_backs_off,
+                the_age_of_the_oldest_due_job_is_told,
+                ends_are_counted_whatever_they_came_from,
+                what_leaves_its_end_is_not_counted_there,
             }
             purge [] {
                 a_job_is_kept_until_its_time,

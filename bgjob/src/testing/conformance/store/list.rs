@@ -123,36 +123,24 @@ pub(super) async fn filters_are_exact(t: &Bundle) {
         expected.push(t.add(|spec| spec.tags = vec!["x".into(), tag.into()]).await);
     }
     for (tag, id) in tags.iter().zip(expected) {
-        let filter = Filter {
-            tag: Some((*tag).into()),
-            ..Filter::default()
-        };
+        let filter = Filter::default().tag(*tag);
         assert_eq!(listed(t, &filter).await, [id], "tag {tag:?}");
     }
-    let all = Filter {
-        tag: Some("x".into()),
-        ..Filter::default()
-    };
+    let all = Filter::default().tag("x");
     assert_eq!(listed(t, &all).await.len(), tags.len());
 }
 
 pub(super) async fn a_filter_by_queue(t: &Bundle) {
     t.add(|_| {}).await;
     let other = t.add(|spec| spec.queue = OTHER_QUEUE.into()).await;
-    let filter = Filter {
-        queue: Some(OTHER_QUEUE.into()),
-        ..Filter::default()
-    };
+    let filter = Filter::default().queue(OTHER_QUEUE);
     assert_eq!(listed(t, &filter).await, [other]);
 }
 
 pub(super) async fn a_filter_by_name(t: &Bundle) {
     t.add(|_| {}).await;
     let other = t.add(|spec| spec.name = OTHER_NAME.into()).await;
-    let filter = Filter {
-        name: Some(OTHER_NAME.into()),
-        ..Filter::default()
-    };
+    let filter = Filter::default().name(OTHER_NAME);
     assert_eq!(listed(t, &filter).await, [other]);
 }
 
@@ -165,10 +153,7 @@ pub(super) async fn a_filter_by_state(t: &Bundle) {
         (State::Cancelled, t.ended(To::Cancelled, |_| {}).await),
     ];
     for (state, id) in each {
-        let filter = Filter {
-            state: Some(state),
-            ..Filter::default()
-        };
+        let filter = Filter::default().state(state);
         assert_eq!(listed(t, &filter).await, [id], "{state}");
     }
 }
@@ -184,12 +169,11 @@ pub(super) async fn filters_hold_together_and_over_pages(t: &Bundle) {
     }
     t.add_all(&jobs).await;
     t.end(jobs[12].id, To::Success).await;
-    let filter = Filter {
-        queue: Some(QUEUE.into()),
-        name: Some(NAME.into()),
-        state: Some(State::Ready),
-        tag: Some("tag 0".into()),
-    };
+    let filter = Filter::default()
+        .queue(QUEUE)
+        .name(NAME)
+        .state(State::Ready)
+        .tag("tag 0");
     let expected: Vec<_> = [0, 24, 36].iter().map(|n: &usize| jobs[*n].id).collect();
     assert_eq!(listed(t, &filter).await, expected);
     assert_eq!(paged(t, &filter, 2).await, expected);

@@ -8,8 +8,7 @@ use super::{Model, Verdict, ensure, same};
 use crate::{
     Job, JobId,
     job::State,
-    store::{Filter, QueueCount},
-    testing::conformance::random::op::Page,
+    store::{Filter, Listed, Order, QueueCounts, Slice},
 };
 
 impl Model {
@@ -22,31 +21,49 @@ impl Model {
         }
     }
 
-    pub(super) fn list(&self, filter: &Filter, page: &Page, got: &[Job]) -> Verdict {
-        let fits = |job: &&Job| filter.fits(job) && page.after.is_none_or(|id| job.id > id);
-        let expected: Vec<_> = self.jobs.values().filter(fits).take(page.limit).collect();
+    pub(super) fn list(&self, filter: &Filter, slice: &Slice, got: &Listed) -> Verdict {
+        let within = slice.ids().filter(|_| slice.limit > 0);
+        let jobs = within.map(|(least, greatest)| self.jobs.range(least..=greatest));
+        let jobs = jobs.into_iter().flatten().map(|(_, job)| job);
+        let mut expected: Vec<_> = jobs.filter(|job| filter.fits(job)).collect();
+        if slice.order == Order::Newest {
+            expected.reverse();
+        }
+        let is_reached = |job: &&Job| match (slice.order, got.next) {
+            (_, None) => true,
+            (Order::Oldest, Some(next)) => job.id <= next,
+            (Order::Newest, Some(next)) => job.id >= next,
+        };
+        expected.retain(is_reached);
+        ensure(expected.len() <= slice.limit, || {
+            format!("a list of {} says that nothing is left", slice.limit)
+        })?;
         let ids = |jobs: &mut dyn Iterator<Item = JobId>| jobs.collect::<Vec<_>>();
         same(
             "list",
             &ids(&mut expected.iter().map(|job| job.id)),
-            &ids(&mut got.iter().map(|job| job.id)),
+            &ids(&mut got.jobs.iter().map(|job| job.id)),
         )?;
-        let mut pairs = expected.into_iter().zip(got);
+        let mut pairs = expected.into_iter().zip(&got.jobs);
         pairs.try_for_each(|(expected, got)| same_job(expected, got))
     }
 
-    pub(super) fn counts(&self, got: &[QueueCount]) -> Verdict {
-        let mut expected: BTreeMap<(Arc<str>, State), u64> = BTreeMap::new();
+    pub(super) fn counts(&self, got: &[QueueCounts]) -> Verdict {
+        let mut expected: BTreeMap<_, QueueCounts> = BTreeMap::new();
         for job in self.jobs.values() {
-            let of = (job.spec.queue.clone(), job.state());
-            *expected.entry(of).or_default() += 1;
+            let (queue, name) = (&job.spec.queue, &job.spec.name);
+            let kind = (Arc::clone(queue), Arc::clone(name));
+            let none = || QueueCounts::new(Arc::clone(queue), Arc::clone(name));
+            let counts = expected.entry(kind).or_insert_with(none);
+            match job.state() {
+                State::Ready => counts.add_waiting(job.due_at, job.has_started(), self.now),
+                state => counts.add(state, 1),
+            }
         }
-        let some = got.iter().filter(|count| count.jobs > 0);
-        let pairs = some.map(|count| ((count.queue.clone(), count.state), count.jobs));
-        let pairs: Vec<_> = pairs.collect();
-        let mut sorted = pairs;
-        sorted.sort();
-        same("counts", &expected.into_iter().collect::<Vec<_>>(), &sorted)
+        let some = got.iter().filter(|count| count.total() > 0).cloned();
+        let mut got: Vec<_> = some.collect();
+        got.sort_by(|a, b| (&a.queue, &a.name).cmp(&(&b.queue, &b.name)));
+        same("counts", &expected.into_values().collect(), &got)
     }
 }
 

@@ -81,9 +81,10 @@ impl Model {
             (Op::Sweep { limit, policy }, Answer::Swept(swept)) => {
                 self.sweep(*limit, policy, swept)
             }
-            (Op::Operate(id, operation), Answer::Operated(got)) => {
-                let expected = self.operate(*id, operation);
-                same("operate", &expected, got)
+            (Op::Operate(asked), Answer::Operated(answers)) => {
+                each("operate", asked, answers, |(id, operation), got| {
+                    same("operate", &self.operate(*id, operation), got)
+                })
             }
             (Op::Purge { limit, look }, Answer::Purged(purged, left)) => {
                 self.purge(*limit, look, *purged, left)
@@ -91,7 +92,7 @@ impl Model {
             (Op::Get(ids), Answer::Got(jobs)) => {
                 each("get", ids, jobs, |id, got| self.get(*id, got.as_ref()))
             }
-            (Op::List { filter, page }, Answer::Listed(jobs)) => self.list(filter, page, jobs),
+            (Op::List { filter, slice }, Answer::Listed(got)) => self.list(filter, slice, got),
             (Op::Counts, Answer::Counts(counts)) => self.counts(counts),
             (Op::Advance(_), Answer::Time(now)) => {
                 self.now = *now;
