@@ -13,7 +13,7 @@ use bgjob::{
     },
 };
 
-#[path = "../examples/own_provider/store.rs"]
+#[path = "../examples/own_provider/src/store.rs"]
 mod store;
 use store::RedbDocuments;
 
@@ -203,8 +203,8 @@ async fn jobs_get_done_whatever_goes_wrong() -> bgjob::Result<()> {
 #[test]
 fn the_guide_shows_what_is_there() {
     let whole = [
-        include_str!("../examples/own_provider/store.rs"),
-        include_str!("../examples/own_provider/main.rs"),
+        include_str!("../examples/own_provider/src/store.rs"),
+        include_str!("../examples/own_provider/src/main.rs"),
         include_str!("own_provider.rs"),
     ];
     let guide = include_str!("../docs/write-a-provider.md");

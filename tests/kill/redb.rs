@@ -23,7 +23,7 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 
-#[path = "../../examples/own_provider/store.rs"]
+#[path = "../../examples/own_provider/src/store.rs"]
 mod store;
 use store::RedbDocuments;
 

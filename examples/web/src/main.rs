@@ -2,9 +2,9 @@
 
 use std::process::ExitCode;
 
-use bgjob_example_web::app::{self, Config};
 use clap::Parser;
 use tracing::error;
+use web::app::{self, Config};
 
 #[tokio::main]
 async fn main() -> ExitCode {

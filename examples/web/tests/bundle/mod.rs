@@ -51,7 +51,7 @@ impl Web {
     /// Starts it, and waits until it listens.
     #[allow(clippy::print_stdout, reason = "shown where a test fails")]
     pub(crate) fn start(database: &str, smtp: &str) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_bgjob-example-web"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_web"));
         command
             .env("DATABASE_URL", database)
             .env("SMTP_URL", smtp)

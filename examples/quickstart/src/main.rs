@@ -2,7 +2,7 @@
 //! in a store that survives `kill -9`.
 //!
 //! ```text
-//! cargo run --release --example quickstart -- DIR
+//! cargo run --release -p quickstart -- DIR
 //! ```
 //!
 //! * [`hash`]: the job, an annotated function

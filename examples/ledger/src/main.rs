@@ -6,8 +6,8 @@
 //! from being there twice.
 //!
 //! ```text
-//! cargo run --example ledger                                      # PostgreSQL has to be installed
-//! cargo run --example ledger -- postgres://me@localhost/postgres  # or on this server
+//! cargo run -p ledger                                      # PostgreSQL has to be installed
+//! cargo run -p ledger -- postgres://me@localhost/postgres  # or on this server
 //! ```
 //!
 //! Without a server's URL it starts one of its own. On yours it makes a database and drops it in
@@ -17,7 +17,7 @@
 //! * [`worker`]: a process that dies at one step
 
 mod book;
-#[path = "../../tests/servers/postgres.rs"]
+#[path = "../../../tests/servers/postgres.rs"]
 mod server;
 mod worker;
 

@@ -1,4 +1,4 @@
-//! The example `quickstart`, run as a user runs it: every file is hashed once, whatever its name
+//! The program, run as a user runs it: every file is hashed once, whatever its name
 //! and whenever the process is killed.
 #![cfg(unix)]
 
@@ -50,12 +50,8 @@ impl Bundle {
         format!("sqlite:{}", self.0.join("jobs.db").display())
     }
 
-    /// The example, where cargo puts it beside the tests.
     fn quickstart(&self) -> Command {
-        let test = std::env::current_exe().unwrap();
-        let built = test.ancestors().nth(2).unwrap().join("examples/quickstart");
-        assert!(built.exists(), "build it first: `cargo build --examples`");
-        let mut command = Command::new(built);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_quickstart"));
         command
             .current_dir(&self.0)
             .arg("tree")

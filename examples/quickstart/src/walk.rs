@@ -34,7 +34,8 @@ pub struct Walked {
 impl Tree {
     /// The tree in a directory; without one: this repository.
     pub fn new(dir: Option<PathBuf>) -> Result<Self, BoxError> {
-        let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let repository = package.ancestors().nth(2).unwrap_or(package);
         let shown = dir.clone().unwrap_or_else(|| repository.to_path_buf());
         let refuse = |why| format!("{} can't be hashed: {why}", shown.display());
         let root = shown
