@@ -286,3 +286,44 @@ async fn urls_name_the_file_and_its_options() {
         .expect_err("a typo");
     assert!(error.to_string().contains("`sync`"), "{error}");
 }
+
+/// A trigger of the user's, or whatever else keeps one job from being written.
+#[tokio::test]
+async fn a_job_that_cannot_be_changed_fails_no_other_ones_sweep() {
+    let folder = Folder::new();
+    let store = open(&folder.db()).await;
+    let late = || {
+        let mut job = new(Duration::from_secs(60));
+        Arc::make_mut(&mut job.spec).expires = Some(Duration::ZERO);
+        job.due = Due::At(bgjob::Timestamp::MIN);
+        job
+    };
+    let jobs: Vec<NewJob> = (0..5).map(|_| late()).collect();
+    store.create(&jobs).await.expect("it answers");
+    let stuck = jobs[2].id;
+    let hex: String = stuck
+        .as_bytes()
+        .iter()
+        .map(|b| format!("{b:02x}"))
+        .collect();
+    let db = rusqlite::Connection::open(folder.db()).expect("it is there");
+    db.execute_batch(&format!(
+        "CREATE TRIGGER no BEFORE UPDATE ON bgjob_jobs WHEN OLD.id = x'{hex}'
+         BEGIN SELECT RAISE(ABORT, 'no'); END"
+    ))
+    .expect("it is right");
+    let policy = bgjob::job::transition::SweepPolicy::default();
+    let swept = store.sweep(10, &policy).await;
+    let swept = swept.expect("one job is no reason to fail");
+    for job in &jobs {
+        let expected = match job.id == stuck {
+            true => bgjob::store::Swept::Unreadable { id: job.id },
+            false => bgjob::store::Swept::Expired { id: job.id },
+        };
+        assert!(swept.contains(&expected), "{expected:?} of {swept:?}");
+    }
+    // It is as it was.
+    let there = store.get(&[stuck]).await.expect("it answers");
+    let there = there[0].as_ref().expect("it is there");
+    assert_eq!(there.state(), JobState::Ready);
+}

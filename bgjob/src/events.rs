@@ -132,6 +132,14 @@ pub enum Event<'a> {
         /// How many.
         jobs: usize,
     },
+    /// A step of the upkeep failed while the store works otherwise: it is tried again at the next
+    /// pass, and keeps no other step from its work.
+    UpkeepFailed {
+        /// Which: `sweep` or `purge`.
+        step: &'static str,
+        /// How.
+        error: &'a Error,
+    },
     /// A store or queue failed; it is tried again for ever.
     Down {
         /// Which.
@@ -304,6 +312,9 @@ fn trace(event: &Event<'_>) {
             error!(target: "bgjob", %id, %error, "a stored job can't be read");
         }
         Event::Expired { id } => warn!(target: "bgjob", %id, "job expired"),
+        Event::UpkeepFailed { step, error } => {
+            warn!(target: "bgjob", step, %error, "upkeep failed; trying again");
+        }
         Event::Down { part, error } => error!(target: "bgjob", ?part, %error, "down; trying again"),
         Event::Up { part, after } => info!(target: "bgjob", ?part, ?after, "up again"),
         Event::RuntimeStalled { silent } => {

@@ -296,3 +296,26 @@ async fn ten_thousand_tiny_jobs_of_several_queues_end_exactly_once() {
     );
     let _ = running.shutdown().await;
 }
+
+/// Old jobs go although no lease is looked at, and the other way round; and the store is not down
+/// that answers everything else.
+#[tokio::test(start_paused = true)]
+async fn a_step_of_the_upkeep_that_fails_stops_no_other() {
+    for (calls, step) in [(&[Call::Sweep], "sweep"), (&[Call::Purge], "purge")] {
+        let world = World::new();
+        let running = world.start(registry(), &Probe::new()).await;
+        let faults = world.store.faults();
+        faults.always(calls, Fault::Before);
+        let before = [Call::Sweep, Call::Purge].map(|call| faults.count(call));
+        pass(secs(120)).await;
+        let after = [Call::Sweep, Call::Purge].map(|call| faults.count(call));
+        assert!(
+            before < after && before[1] < after[1],
+            "{before:?} {after:?}"
+        );
+        assert!(running.health().is_good(), "{:?}", running.health());
+        assert_eq!(world.log.count(|what| *what == What::Down(Part::Store)), 0);
+        let told = world.log.count(|what| *what == What::UpkeepFailed(step));
+        assert!(told > 0, "{step}");
+    }
+}

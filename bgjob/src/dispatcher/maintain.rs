@@ -29,14 +29,17 @@ pub(super) async fn run(core: Arc<Core>) {
     };
     while core.phase() == Phase::Running {
         core.beats.beat(&core.beats.maintain);
-        let pause = match pass(&core, &policy).await {
-            // A quarter to either side, so that a hundred dispatchers don't sweep together.
-            Ok(()) => {
+        // One step that fails stops no other, and only a store that fails at all of them is down.
+        let pause = match (sweep(&core, &policy).await, purge(&core).await) {
+            (Err(error), Err(_)) => core.store_state.failed(&error),
+            (swept, purged) => {
                 // Perhaps nobody else asks the store for anything just now.
                 core.store_state.worked();
+                tell_failed(&core, "sweep", swept);
+                tell_failed(&core, "purge", purged);
+                // A quarter to either side, so that a hundred dispatchers don't sweep together.
                 core.config.sweep.mul_f64(0.75 + entropy::unit() / 4.0)
             }
-            Err(error) => core.store_state.failed(&error),
         };
         tokio::select! {
             biased;
@@ -46,7 +49,16 @@ pub(super) async fn run(core: Arc<Core>) {
     }
 }
 
-async fn pass(core: &Core, policy: &SweepPolicy) -> Result<()> {
+fn tell_failed(core: &Core, step: &'static str, done: Result<()>) {
+    if let Err(error) = done {
+        core.events.emit(Event::UpkeepFailed {
+            step,
+            error: &error,
+        });
+    }
+}
+
+async fn sweep(core: &Core, policy: &SweepPolicy) -> Result<()> {
     for _ in 0..BATCHES {
         let swept = core
             .store_call(|| core.store.sweep(limits::BATCH, policy))
@@ -57,6 +69,10 @@ async fn pass(core: &Core, policy: &SweepPolicy) -> Result<()> {
             break;
         }
     }
+    Ok(())
+}
+
+async fn purge(core: &Core) -> Result<()> {
     for _ in 0..BATCHES {
         let jobs = core.store_call(|| core.store.purge(limits::BATCH)).await?;
         if jobs > 0 {

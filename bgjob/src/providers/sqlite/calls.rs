@@ -16,7 +16,7 @@ use crate::{
 
 use crate::providers::columns::encode;
 
-use super::{CAPABILITIES, gone::Gone, insert::Inserts, tx::Tx};
+use super::{CAPABILITIES, error::blames_row, gone::Gone, insert::Inserts, tx::Tx};
 
 /// Statements of a batch of successes: looking each up for each job again costs a tenth of it.
 struct Deletes<'a> {
@@ -158,20 +158,19 @@ impl Tx<'_> {
         let overdue = self.now.as_millis().saturating_sub(margin);
         let expired = "SELECT id FROM bgjob_held WHERE lease_until < ?1 LIMIT ?2";
         for id in self.ids(expired, overdue, limit)? {
-            if let Some(state) = self.change(id, |job, now| {
-                transition::revoke(job, policy, now).then(|| job.state())
-            })? {
-                swept.push(Swept::Revoked { id, state });
-            }
+            let revoke = |job: &mut Job, now| {
+                transition::revoke(job, policy, now).then(|| Swept::Revoked {
+                    id,
+                    state: job.state(),
+                })
+            };
+            swept.extend(self.sweep_one(id, revoke)?);
         }
         let late = "SELECT id FROM bgjob_ready WHERE until <= ?1 ORDER BY until LIMIT ?2";
         for id in self.ids(late, self.now.as_millis(), limit - swept.len())? {
-            if self
-                .change(id, |job, now| transition::expire(job, now).then_some(()))?
-                .is_some()
-            {
-                swept.push(Swept::Expired { id });
-            }
+            let expire =
+                |job: &mut Job, now| transition::expire(job, now).then_some(Swept::Expired { id });
+            swept.extend(self.sweep_one(id, expire)?);
         }
         if policy.touch.is_some() {
             self.touch(limit - swept.len(), policy, &mut swept)?;
@@ -190,16 +189,39 @@ impl Tx<'_> {
         let untouched =
             "SELECT id FROM bgjob_ready WHERE touch_at <= ?1 ORDER BY touch_at LIMIT ?2";
         for id in self.ids(untouched, self.now.as_millis(), limit)? {
-            let hint = self.change(id, |job, now| {
-                transition::touch(job, policy, now).then(|| Hint {
-                    id,
-                    queue: job.spec.queue.clone(),
-                    priority: job.spec.priority,
+            let touch = |job: &mut Job, now| {
+                transition::touch(job, policy, now).then(|| {
+                    Swept::Touched(Hint {
+                        id,
+                        queue: job.spec.queue.clone(),
+                        priority: job.spec.priority,
+                    })
                 })
-            })?;
-            swept.extend(hint.map(Swept::Touched));
+            };
+            swept.extend(self.sweep_one(id, touch)?);
         }
         Ok(())
+    }
+
+    /// As [`change`](Self::change). A job that can't be read, or not be written back, is left as it
+    /// is, and holds up no other.
+    fn sweep_one(
+        &mut self,
+        id: JobId,
+        transition: impl FnOnce(&mut Job, Timestamp) -> Option<Swept>,
+    ) -> Result<Option<Swept>> {
+        self.db.prepare_cached("SAVEPOINT bgjob_one")?.execute([])?;
+        let swept = match self.change(id, transition) {
+            Err(error) if blames_row(&error) => {
+                self.db
+                    .prepare_cached("ROLLBACK TO bgjob_one")?
+                    .execute([])?;
+                Some(Swept::Unreadable { id })
+            }
+            swept => swept?,
+        };
+        self.db.prepare_cached("RELEASE bgjob_one")?.execute([])?;
+        Ok(swept)
     }
 
     /// Applies a transition to a job, if there is one and the transition answers something.

@@ -41,6 +41,23 @@ pub(super) fn translate(error: rusqlite::Error) -> Error {
     Error::new(kind, message).because(error)
 }
 
+/// Whether it may be one row that can't be read or written: data of another's making, a trigger of
+/// the user's. Other rows may do.
+pub(super) fn blames_row(error: &rusqlite::Error) -> bool {
+    use rusqlite::Error;
+    match error {
+        Error::FromSqlConversionFailure(..)
+        | Error::IntegralValueOutOfRange(..)
+        | Error::Utf8Error(..)
+        | Error::InvalidColumnType(..)
+        | Error::QueryReturnedNoRows => true,
+        error => matches!(
+            error.sqlite_error_code(),
+            Some(ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch | ErrorCode::TooBig)
+        ),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use rusqlite::ffi;
