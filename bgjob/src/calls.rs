@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::timeout;
+use tokio::{runtime::Handle, time::timeout};
 
 use crate::{
     Error, ErrorKind, Result,
@@ -17,11 +17,12 @@ use crate::{
 };
 
 /// What a call answers in time. A call that answers at once, as those of stores in memory do, pays
-/// for no timer.
+/// for no timer. Without a runtime there is none: then it takes as long as it takes.
 pub(crate) async fn within<T>(span: Duration, call: impl Future<Output = T>) -> Option<T> {
     let mut call = pin!(call);
     match poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx))).await {
         Poll::Ready(answer) => Some(answer),
+        Poll::Pending if Handle::try_current().is_err() => Some(call.await),
         Poll::Pending => timeout(span, call).await.ok(),
     }
 }

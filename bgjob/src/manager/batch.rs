@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::oneshot, time::timeout};
+use tokio::sync::oneshot;
 
 use crate::{
     Error, ErrorKind, JobQueue, JobStore, Result,
@@ -201,10 +201,10 @@ pub(crate) async fn push(queue: &dyn JobQueue, hints: &[Hint], events: &Events) 
         return;
     }
     let push = contained(events, Part::Queue, || queue.push(hints));
-    let error = match timeout(PUSH, push).await {
-        Ok(Ok(())) => return,
-        Ok(Err(error)) => error,
-        Err(_) => Error::new(
+    let error = match within(PUSH, push).await {
+        Some(Ok(())) => return,
+        Some(Err(error)) => error,
+        None => Error::new(
             ErrorKind::Timeout,
             "the queue did not take hints within 2 s",
         ),

@@ -104,7 +104,13 @@ impl Connect {
 impl fmt::Debug for Connect {
     /// URLs may carry passwords, so only their schemes are shown.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = |url: &str| url.split(':').next().unwrap_or_default().to_owned();
+        let scheme = |url: &str| match url.split_once(':') {
+            Some((scheme, _)) if scheme.bytes().all(|b| b.is_ascii_alphanumeric()) => {
+                scheme.to_owned()
+            }
+            // It is no URL, so all of it may be what nobody should see.
+            _ => "?".to_owned(),
+        };
         f.debug_struct("Connect")
             .field("store", &scheme(&self.store_url))
             .field("queue", &self.queue_url.as_deref().map(scheme))

@@ -30,6 +30,19 @@ mod wake;
 #[cfg(any(feature = "file", feature = "sqlite"))]
 mod worker;
 
+/// A path that leads to the same place also when the program changes its folder later. Links in it
+/// stay: they may be moved on purpose.
+#[cfg(any(feature = "file", feature = "sqlite"))]
+fn absolute(path: &std::path::Path) -> Result<std::path::PathBuf> {
+    std::path::absolute(path).map_err(|error| {
+        Error::new(
+            ErrorKind::InvalidInput,
+            "the path of the store is empty, or relative to a folder that is gone",
+        )
+        .because(error)
+    })
+}
+
 /// Opens a store by its URL.
 pub(crate) async fn open_store(url: &str) -> Result<Arc<dyn JobStore>> {
     match scheme(url, "store", "memory:` or `sqlite:jobs.db")? {

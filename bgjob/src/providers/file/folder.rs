@@ -64,6 +64,7 @@ impl Folder {
             return Err(foreign());
         }
         disk::make_root(&root).map_err(Failed::into_error)?;
+        refuse_links(&root)?;
         let mut folder = Self {
             index: Index::new(&root),
             lock: open_lock(&root).map_err(translate)?,
@@ -76,13 +77,7 @@ impl Folder {
 
     /// Refuses what is no store of ours, or one of a newer version.
     fn check(&mut self) -> Result<()> {
-        for name in ["lock", "index.log", "documents"] {
-            if self.root.join(name).is_symlink() {
-                return Err(Error::invalid(format!(
-                    "`{name}` is a link, which may lead out of the folder: give another folder"
-                )));
-            }
-        }
+        refuse_links(&self.root)?;
         let path = self.root.join("format");
         match disk::read(&path).map_err(translate)? {
             Some(format) if format == FORMAT.as_bytes() => Ok(()),
@@ -326,6 +321,18 @@ pub(super) fn id_of(group_name: &str, name: &str) -> Option<JobId> {
 
 fn group_of(path: &Path) -> PathBuf {
     path.parent().expect("a document is in a group").to_owned()
+}
+
+/// Before anything is opened through one.
+fn refuse_links(root: &Path) -> Result<()> {
+    for name in ["lock", "index.log", "documents"] {
+        if root.join(name).is_symlink() {
+            return Err(Error::invalid(format!(
+                "`{name}` is a link, which may lead out of the folder: give another folder"
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn open_lock(root: &Path) -> io::Result<File> {

@@ -18,6 +18,8 @@
 //!   documents/018bcfe/018bcfe5-….json
 //! ```
 //!
+//! A relative path is that of the folder that the program is in when it opens the store.
+//!
 //! A process that is stopped while it holds the lock holds up all others until it goes on or dies.
 //!
 //! What the store makes only its owner may read, the folder itself too where the store has made it;
@@ -55,7 +57,7 @@ use crate::{
     },
 };
 
-use super::worker::Worker;
+use super::{absolute, worker::Worker};
 use folder::{Batch, Folder};
 
 /// Documents that are gathered for one batch.
@@ -145,7 +147,7 @@ impl FileDocuments {
     /// # Errors
     /// As [`FileStore::open`].
     pub async fn with_clock(folder: impl Into<PathBuf>, clock: Arc<dyn Clock>) -> Result<Self> {
-        let root = folder.into();
+        let root = absolute(&folder.into())?;
         let folder = root.clone();
         let (opened, result) = oneshot::channel();
         let worker = Worker::start("bgjob-files", move |inbox| match Folder::open(folder) {

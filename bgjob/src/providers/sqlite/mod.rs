@@ -7,6 +7,9 @@
 //! | wake-up | at once within the process, within 40 ms across processes |
 //! | clock | the host's, which all processes share |
 //! | limits | 1 MiB of metadata a job; one host, no network file system |
+//! | files | made with mode 0600, so that only their owner reads them; those that are there keep theirs |
+//!
+//! A relative path is that of the folder that the program is in when it opens the store.
 //!
 //! Writes go to one thread that commits all calls that have gathered since its last commit, so that
 //! a thousand tasks share a handful of commits. Reads have a thread and a connection of their own.
@@ -49,7 +52,10 @@ use crate::{
 
 pub use options::{SqliteOptions, Sync};
 
-use crate::providers::wake::{Wait, Wake};
+use crate::providers::{
+    absolute,
+    wake::{Wait, Wake},
+};
 
 use reader::Reader;
 use writer::Writer;
@@ -99,7 +105,9 @@ impl SqliteStore {
         SqliteOptions::from_url(url)?.open().await
     }
 
-    async fn start(options: SqliteOptions) -> Result<Self> {
+    async fn start(mut options: SqliteOptions) -> Result<Self> {
+        options.check()?;
+        options.path = absolute(&options.path)?;
         let clock = Arc::clone(&options.clock);
         let mut capabilities = CAPABILITIES;
         if options.sync == Sync::Normal {

@@ -58,21 +58,24 @@ impl SqliteOptions {
             .ok_or_else(|| Error::invalid("the URL of an SQLite database is `sqlite:path`"))?;
         let rest = rest.strip_prefix("//").unwrap_or(rest);
         let (path, options) = rest.split_once('?').unwrap_or((rest, ""));
-        if path == ":memory:" {
-            return Err(Error::new(
-                crate::ErrorKind::Unsupported,
-                "SQLite in memory is not offered: `memory:` is a store made for that",
-            ));
+        if let Some(file) = path.strip_prefix("file:") {
+            let file = file.trim_start_matches('/');
+            return Err(
+                Error::invalid("the path is no URI of SQLite's: leave its `file:` out")
+                    .with("path", format!("sqlite:{file}")),
+            );
         }
         if path.is_empty() {
             return Err(Error::invalid(
                 "the URL names no file: it is `sqlite:path/to/jobs.db`",
             ));
         }
+        let this = Self::new(path);
+        this.check()?;
         options
             .split('&')
             .filter(|option| !option.is_empty())
-            .try_fold(Self::new(path), |this, option| {
+            .try_fold(this, |this, option| {
                 match option.split_once('=').unwrap_or((option, "")) {
                     ("sync", "full") => Ok(this.sync(Sync::Full)),
                     ("sync", "normal") => Ok(this.sync(Sync::Normal)),
@@ -81,6 +84,27 @@ impl SqliteOptions {
                         .with("option", unknown.escape_debug())),
                 }
             })
+    }
+
+    /// Whether the path can be that of a database.
+    pub(super) fn check(&self) -> Result<()> {
+        if self.path.as_os_str() == ":memory:" {
+            return Err(Error::new(
+                crate::ErrorKind::Unsupported,
+                "SQLite in memory is not offered: `memory:` is a store made for that",
+            ));
+        }
+        let ends_as_folder = self
+            .path
+            .to_string_lossy()
+            .ends_with(std::path::is_separator);
+        if ends_as_folder || self.path.is_dir() {
+            return Err(Error::invalid(
+                "the path is that of a folder: add the name of the database's file",
+            )
+            .with("path", self.path.display()));
+        }
+        Ok(())
     }
 
     /// When it is written through to the disk.
@@ -132,6 +156,13 @@ mod tests {
         check("sqlite:", "names no file");
         check("sqlite:?sync=full", "names no file");
         check("sqlite::memory:", "`memory:`");
+        check("sqlite:folder/", "that of a folder");
+        check("sqlite:/", "that of a folder");
+        check(
+            "sqlite:file:jobs.db",
+            "leave its `file:` out (path: sqlite:jobs.db)",
+        );
+        check("sqlite:file:jobs.db?mode=rw", "leave its `file:` out");
         check("sqlite:jobs.db?sync=off", "`full` or `normal`");
         check(
             "sqlite:jobs.db?mode=ro",
