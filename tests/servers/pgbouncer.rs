@@ -9,14 +9,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::postgres::{Server, free_port, unprivileged};
+use super::postgres::{Port, Server, unprivileged};
 
 /// A running pooler, which gives a connection for one transaction only. It ends when this is
 /// dropped or its process ends, however that happens.
 #[derive(Debug)]
 pub(crate) struct PgBouncer {
     folder: PathBuf,
-    port: u16,
+    port: Port,
+    password: String,
     guard: Option<Child>,
 }
 
@@ -39,24 +40,31 @@ impl PgBouncer {
         fs::create_dir(&folder).expect("the folder for temporary files can be written");
         let mut pooler = Self {
             folder,
-            port: free_port(),
+            port: Port::free(),
+            password: server.password.clone(),
             guard: None,
         };
         // No more than Debian's own file says, but for what it can't know: all a driver sends by
         // itself has to be understood.
+        let users = pooler.folder.join("users");
         let config = format!(
             "[databases]\n\
-             * = host=127.0.0.1 port={} user=postgres\n\
+             * = host=127.0.0.1 port={}\n\
              [pgbouncer]\n\
              listen_addr = 127.0.0.1\n\
              listen_port = {}\n\
              unix_socket_dir =\n\
-             auth_type = any\n\
+             auth_type = plain\n\
+             auth_file = {}\n\
              pool_mode = transaction\n\
              default_pool_size = {connections}\n\
              max_client_conn = 200\n",
-            server.port, pooler.port
+            server.port.number,
+            pooler.port.number,
+            users.display()
         );
+        let listed = format!("\"postgres\" \"{}\"\n", server.password);
+        fs::write(users, listed).expect("its folder is ours");
         let path = pooler.folder.join("pgbouncer.ini");
         fs::write(&path, config).expect("its folder is ours");
         let log = fs::File::create(pooler.folder.join("log")).expect("its folder is ours");
@@ -76,7 +84,7 @@ impl PgBouncer {
 
     fn await_answers(&self) {
         let until = Instant::now() + Duration::from_secs(60);
-        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+        while TcpStream::connect(("127.0.0.1", self.port.number)).is_err() {
             assert!(
                 Instant::now() < until,
                 "PgBouncer is missing or does not answer; `.ci/test` installs it: {}",
@@ -88,7 +96,8 @@ impl PgBouncer {
 
     /// The URL of a database of the server.
     pub(crate) fn url(&self, database: &str) -> String {
-        format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
+        let (password, port) = (&self.password, self.port.number);
+        format!("postgres://postgres:{password}@127.0.0.1:{port}/{database}")
     }
 }
 

@@ -1,10 +1,11 @@
-//! A PostgreSQL server of a test's own: on a free port of 127.0.0.1, with its own data folder, and
-//! gone with the process that started it.
+//! A PostgreSQL server of a test's own: on a port of 127.0.0.1 that no other test takes, with its own
+//! data folder and a password, and gone with the process that started it.
 
 use std::{
     fs,
+    io::Write,
     net::TcpListener,
-    os::unix::fs::MetadataExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -15,9 +16,14 @@ use std::{
 #[derive(Debug)]
 pub(crate) struct Server {
     folder: PathBuf,
-    pub(super) port: u16,
+    pub(super) port: Port,
+    /// Of `postgres`, who may do all on this host. Roles that a test makes have none.
+    pub(super) password: String,
     guard: Option<Child>,
 }
+
+/// Who may connect as whom.
+const RIGHTS: &str = "host all postgres 127.0.0.1/32 password\nhost all all 127.0.0.1/32 trust\n";
 
 /// Keeps the server running until the end of its own input, which is that of the test.
 const GUARD: &str = r#"
@@ -74,33 +80,41 @@ impl Server {
     pub(crate) fn start_in(parent: &Path, settings: &[&str]) -> Self {
         let folder = parent.join(format!("bgjob-postgres-{}", bgjob::JobId::new()));
         fs::create_dir(&folder).expect("its parent can be written");
+        let password = bgjob::JobId::new().to_string();
+        let secret = folder.join("password");
+        let mut file = fs::OpenOptions::new();
+        let file = file.write(true).create_new(true).mode(0o600).open(&secret);
+        let written = file.and_then(|mut file| writeln!(file, "{password}"));
+        written.expect("its folder is ours");
         let line = unprivileged(program("initdb"));
         if line.len() > 1 {
-            let owned = Command::new("chown").arg("postgres").arg(&folder).status();
+            let owned = Command::new("chown")
+                .args(["-R", "postgres"])
+                .arg(&folder)
+                .status();
             assert!(
                 owned.is_ok_and(|owned| owned.success()),
                 "there is no user `postgres`"
             );
         }
-        let made = Command::new(&line[0])
-            .args(&line[1..])
-            .args([
-                "--username=postgres",
-                "--encoding=UTF8",
-                "--locale=C",
-                "--auth=trust",
-            ])
+        let mut make = Command::new(&line[0]);
+        make.args(&line[1..])
+            .args(["--username=postgres", "--encoding=UTF8", "--locale=C"])
+            .arg("--auth=password")
+            .arg(format!("--pwfile={}", secret.display()))
             .args(["--no-sync", "--pgdata"])
-            .arg(folder.join("data"))
-            .stdout(Stdio::null())
-            .status();
+            .arg(folder.join("data"));
+        let made = make.stdout(Stdio::null()).status();
         assert!(
             made.is_ok_and(|made| made.success()),
             "PostgreSQL's initdb is missing or failed: `.ci/test` installs the package"
         );
+        fs::remove_file(secret).expect("its folder is ours");
+        fs::write(folder.join("data/pg_hba.conf"), RIGHTS).expect("its folder is ours");
         let mut server = Self {
             folder,
-            port: free_port(),
+            port: Port::free(),
+            password,
             guard: None,
         };
         server.launch(settings);
@@ -113,7 +127,7 @@ impl Server {
             .args(["-c", GUARD, "sh"])
             .args(unprivileged(program("postgres")));
         command.arg("-D").arg(self.folder.join("data"));
-        let port = format!("port={}", self.port);
+        let port = format!("port={}", self.port.number);
         let usual = [
             "listen_addresses=127.0.0.1",
             "unix_socket_directories=",
@@ -130,16 +144,14 @@ impl Server {
         self.await_answers();
     }
 
+    /// Until the server of this folder, and no other, says that it is ready.
     fn await_answers(&mut self) {
         let until = Instant::now() + Duration::from_secs(60);
-        let port = self.port.to_string();
-        loop {
-            let ready = Command::new(program("pg_isready"))
-                .args(["-q", "-h", "127.0.0.1", "-U", "postgres", "-p", &port])
-                .status();
-            if ready.is_ok_and(|ready| ready.success()) {
-                return;
-            }
+        let is_ready = || {
+            let lines = fs::read_to_string(self.folder.join("data/postmaster.pid"));
+            lines.is_ok_and(|lines| lines.lines().nth(7).map(str::trim) == Some("ready"))
+        };
+        while !is_ready() {
             assert!(
                 Instant::now() < until,
                 "the server does not answer: {}",
@@ -172,7 +184,20 @@ impl Server {
 
     /// The URL of its database.
     pub(crate) fn url(&self) -> String {
-        format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
+        self.url_at(self.port.number, "postgres")
+    }
+
+    /// The URL of one of its databases, where it is reached at this port.
+    pub(super) fn url_at(&self, port: u16, database: &str) -> String {
+        let password = &self.password;
+        format!("postgres://postgres:{password}@127.0.0.1:{port}/{database}")
+    }
+
+    /// The URL of its database for another user.
+    #[allow(dead_code, reason = "not every test has one")]
+    pub(crate) fn url_as(&self, url: &str, user: &str) -> String {
+        let (_, rest) = url.split_once('@').expect("it has a user");
+        format!("postgres://{user}@{rest}")
     }
 }
 
@@ -185,7 +210,29 @@ impl Drop for Server {
     }
 }
 
-pub(super) fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
-    listener.local_addr().expect("it has an address").port()
+/// A port that no other test takes until this is dropped or its process ends. None of those that the
+/// system gives to who connects somewhere.
+#[derive(Debug)]
+pub(super) struct Port {
+    pub(super) number: u16,
+    _held: fs::File,
+}
+
+impl Port {
+    pub(super) fn free() -> Self {
+        let first = u16::try_from(std::process::id() * 37 % 10_000).expect("it is small");
+        let all = (first..10_000).chain(0..first).map(|nth| 20_000 + nth);
+        let mut free = all.filter_map(|number| {
+            let name = std::env::temp_dir().join(format!("bgjob-port-{number}"));
+            let mut open = fs::OpenOptions::new();
+            let held = open.create(true).append(true).open(name).ok()?;
+            held.try_lock().ok()?;
+            TcpListener::bind(("127.0.0.1", number)).ok()?;
+            Some(Self {
+                number,
+                _held: held,
+            })
+        });
+        free.next().expect("there is a free port")
+    }
 }

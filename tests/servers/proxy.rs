@@ -34,14 +34,15 @@ struct Orders {
 /// Passes bytes both ways, until it is told otherwise.
 #[derive(Debug)]
 pub(crate) struct Proxy {
-    port: u16,
+    /// Of a database, up to its name.
+    url: String,
     orders: Arc<Orders>,
     accepts: JoinHandle<()>,
 }
 
 impl Proxy {
     pub(crate) async fn start(server: &Server) -> Self {
-        let to = server.port;
+        let to = server.port.number;
         let listener = TcpListener::bind("127.0.0.1:0").await;
         let listener = listener.expect("there is a free port");
         let port = listener.local_addr().expect("it has an address").port();
@@ -65,7 +66,7 @@ impl Proxy {
             }
         });
         Self {
-            port,
+            url: server.url_at(port, ""),
             orders,
             accepts,
         }
@@ -73,7 +74,7 @@ impl Proxy {
 
     /// The URL of a database of the server.
     pub(crate) fn url(&self, database: &str) -> String {
-        format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
+        format!("{}{database}", self.url)
     }
 
     /// Cuts all connections, whatever is on its way.
