@@ -1,5 +1,6 @@
 //! The PostgreSQL store against servers of its own: what the suites can't ask of a store.
 
+mod company;
 mod cuts;
 mod disks;
 mod exhausted;

@@ -9,7 +9,7 @@ use crate::{Schema, connect};
 
 impl Schema {
     /// The id that this call answers.
-    async fn enqueue(&self, arguments: &str) -> Result<JobId, sqlx::Error> {
+    pub(crate) async fn enqueue(&self, arguments: &str) -> Result<JobId, sqlx::Error> {
         let call = format!("SELECT {}.enqueue({arguments}) AS id", self.name);
         let row: PgRow = sqlx::query(AssertSqlSafe(call))
             .fetch_one(&mut connect().await)

@@ -3,6 +3,7 @@
 #[path = "../servers/postgres.rs"]
 mod server;
 
+mod doors;
 mod drivers;
 mod enqueue;
 mod finish;

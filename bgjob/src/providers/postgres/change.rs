@@ -58,9 +58,9 @@ struct Change {
     was_lane: i32,
     was_suspect: bool,
     was_rank: u8,
-    was_due_at: Timestamp,
+    was_due_at: i64,
     was_grant: Option<i64>,
-    was_until: Option<Timestamp>,
+    was_until: Option<i64>,
     becomes: &'static str,
     lane: i32,
     rank: u8,
@@ -108,11 +108,11 @@ struct EndColumns {
 
 impl Change {
     fn new(before: &Stored, after: &Job, lane: i32) -> Self {
-        let (was, was_grant, was_until) = match (before.place, &before.job.phase) {
-            (Place::Ready, _) => ("ready", None, None),
-            (Place::Grant(id), _) => ("grant", Some(id), None),
-            (Place::Held, Phase::Running(hold)) => ("held", None, Some(hold.lease_until)),
-            (Place::Held | Place::Over, _) => ("over", None, None),
+        let (was, was_grant, was_until) = match before.place {
+            Place::Ready => ("ready", None, None),
+            Place::Grant(id) => ("grant", Some(id), None),
+            Place::Held => ("held", None, before.lease_until),
+            Place::Over => ("over", None, None),
         };
         let spec = &after.spec;
         let held = u64::from(matches!(after.phase, Phase::Running(_)));
@@ -123,7 +123,7 @@ impl Change {
             was_lane: before.lane,
             was_suspect: before.job.is_suspect(),
             was_rank: before.job.spec.priority.rank(),
-            was_due_at: before.job.due_at,
+            was_due_at: before.due_at,
             was_grant,
             was_until,
             becomes: becomes(after),

@@ -14,14 +14,21 @@ use sqlx::{
     postgres::{PgDatabaseError, PgSeverity},
 };
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, timeout},
+    runtime::Id,
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
+    time::{Instant, sleep, timeout},
 };
+
+use crate::Result;
 
 use super::{
     db::Call,
-    options::{IDLE, is_alive},
+    error::translate,
+    options::{IDLE, is_alive, runtime},
 };
+
+/// So long a new one takes at most, where the server is there and has one left.
+const CONNECTS: Duration = Duration::from_millis(250);
 
 /// How long one stays with us before the pool sees it again, which replaces those that are old.
 const TURN: Duration = Duration::from_secs(300);
@@ -46,6 +53,8 @@ pub(super) struct Connections {
     /// The most frequent calls, with nothing to do.
     rehearsal: OnceLock<Vec<Call>>,
     adding: AtomicBool,
+    /// One was given back.
+    back: Notify,
     /// The server would not have the rehearsal.
     refused: AtomicBool,
 }
@@ -53,6 +62,8 @@ pub(super) struct Connections {
 #[derive(Debug)]
 struct Spare {
     connection: PoolConnection<Postgres>,
+    /// The one that it was made in, and dies with.
+    runtime: Id,
     taken_at: Instant,
     used_at: Instant,
 }
@@ -67,6 +78,7 @@ impl Connections {
             keep,
             rehearsal: OnceLock::new(),
             adding: AtomicBool::new(false),
+            back: Notify::new(),
             refused: AtomicBool::new(false),
         }
     }
@@ -86,68 +98,100 @@ impl Connections {
         if !self.rehearses() || open >= self.keep || self.adding.swap(true, Relaxed) {
             return;
         }
-        let this = Arc::clone(self);
+        let adding = Adding(Arc::clone(self));
         tokio::spawn(async move {
+            let this = &adding.0;
             if let Ok(permit) = Arc::clone(&this.permits).try_acquire_owned()
-                && let Ok(fresh) = this.connect(permit).await
+                && let Ok(fresh) = this.pool.acquire().await
             {
-                fresh.get_ready().await;
+                this.busy(fresh, Instant::now(), false, permit)
+                    .get_ready()
+                    .await;
             }
-            this.adding.store(false, Relaxed);
         });
     }
 
     /// A connection, of those at hand if there are any. Cancel-safe.
-    pub(super) async fn acquire(self: &Arc<Self>) -> sqlx::Result<Busy> {
+    pub(super) async fn acquire(self: &Arc<Self>) -> Result<Busy> {
+        let runtime = runtime()?;
         let permit = Arc::clone(&self.permits).acquire_owned();
         let permit = timeout(self.pool.options().get_acquire_timeout(), permit).await;
-        let permit = permit.map_err(|_| sqlx::Error::PoolTimedOut)?;
-        let permit = permit.map_err(|_| sqlx::Error::PoolClosed)?;
-        while let Some(mut spare) = self.take() {
-            if spare.used_at.elapsed() < IDLE || is_alive(&mut spare.connection).await {
-                return Ok(Busy {
-                    of: Arc::clone(self),
-                    connection: Some(spare.connection),
-                    taken_at: spare.taken_at,
-                    ready: true,
-                    _permit: permit,
-                });
+        let permit = permit.map_err(|_| translate(sqlx::Error::PoolTimedOut))?;
+        let permit = permit.map_err(|_| translate(sqlx::Error::PoolClosed))?;
+        loop {
+            while let Some(mut spare) = self.take(runtime) {
+                if spare.used_at.elapsed() < IDLE || is_alive(&mut spare.connection).await {
+                    return Ok(self.busy(spare.connection, spare.taken_at, true, permit));
+                }
+                spare.let_go();
             }
-            spare.let_go();
+            // The server may allow fewer than there are permits: then one that comes back will do.
+            let back = async {
+                sleep(CONNECTS).await;
+                self.back.notified().await;
+            };
+            tokio::select! {
+                biased;
+                fresh = self.pool.acquire() => {
+                    let fresh = fresh.map_err(translate)?;
+                    return Ok(self.busy(fresh, Instant::now(), !self.rehearses(), permit));
+                }
+                () = back => {}
+            }
         }
-        self.connect(permit).await
     }
 
-    /// A connection of the pool.
-    async fn connect(self: &Arc<Self>, permit: OwnedSemaphorePermit) -> sqlx::Result<Busy> {
-        let connection = self.pool.acquire().await?;
-        Ok(Busy {
+    fn busy(
+        self: &Arc<Self>,
+        connection: PoolConnection<Postgres>,
+        taken_at: Instant,
+        ready: bool,
+        permit: OwnedSemaphorePermit,
+    ) -> Busy {
+        Busy {
             of: Arc::clone(self),
             connection: Some(connection),
-            taken_at: Instant::now(),
-            ready: !self.rehearses(),
+            taken_at,
+            ready,
             _permit: permit,
-        })
+        }
     }
 
     fn spare(&self) -> MutexGuard<'_, Vec<Spare>> {
         self.spare.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take(self: &Arc<Self>) -> Option<Spare> {
+    /// The last one used that this runtime has made. A connection dies with the runtime that it was
+    /// made in, in the middle of a call of another one's too; so where there is room for no other,
+    /// one of theirs makes it.
+    fn take(self: &Arc<Self>, runtime: Id) -> Option<Spare> {
         let mut spare = self.spare();
-        let last = spare.pop();
-        if spare.is_empty() {
+        let is_own = |spare: &Spare| spare.runtime == runtime;
+        let own = spare.iter().rposition(is_own).map(|n| spare.remove(n));
+        if own.is_none() && self.pool.size() >= self.pool.options().get_max_connections() {
+            spare.pop().map(Spare::let_go);
+        }
+        if !spare.iter().any(is_own) {
             self.add_soon();
         }
-        last
+        own
     }
 
     fn give_back(&self, spare: Spare) {
         let mut spares = self.spare();
         if spares.len() < self.keep && spare.taken_at.elapsed() < TURN {
             spares.push(spare);
+            self.back.notify_one();
         }
+    }
+}
+
+/// Only one connection is added at a time, also where the runtime ends in the middle of it.
+struct Adding(Arc<Connections>);
+
+impl Drop for Adding {
+    fn drop(&mut self) {
+        self.0.adding.store(false, Relaxed);
     }
 }
 
@@ -186,9 +230,12 @@ impl Busy {
     pub(super) fn done(mut self) {
         if !self.ready {
             tokio::spawn(self.get_ready());
-        } else if let Some(connection) = self.connection.take() {
+        } else if let Ok(runtime) = runtime()
+            && let Some(connection) = self.connection.take()
+        {
             self.of.give_back(Spare {
                 connection,
+                runtime,
                 taken_at: self.taken_at,
                 used_at: Instant::now(),
             });

@@ -1,6 +1,6 @@
 //! What PostgreSQL's errors mean to a caller.
 
-use std::{borrow::Cow, error::Error as StdError, fmt};
+use std::{borrow::Cow, error::Error as StdError, fmt, io};
 
 use crate::{Error, ErrorKind, error::BoxError};
 
@@ -20,10 +20,29 @@ impl fmt::Display for Refusal {
 
 impl StdError for Refusal {}
 
+/// The SQLSTATE of the server's refusal, where that is what went wrong.
+fn sqlstate(error: &Error) -> Option<&str> {
+    let refusal: &Refusal = error.source()?.downcast_ref()?;
+    refusal.code.as_deref()
+}
+
 /// Whether the server refused a row as another one has its key.
 pub(super) fn is_taken(error: &Error) -> bool {
-    let refusal = error.source().and_then(<dyn StdError>::downcast_ref);
-    refusal.is_some_and(|refusal: &Refusal| refusal.code.as_deref() == Some("23505"))
+    sqlstate(error) == Some("23505")
+}
+
+/// Whether the server refused a statement for the user's rights.
+pub(super) fn is_forbidden(error: &Error) -> bool {
+    sqlstate(error) == Some("42501")
+}
+
+/// Whether a schema has something of a name that bgjob is about to make, or makes something else of
+/// its own table.
+pub(super) fn is_others(error: &Error) -> bool {
+    matches!(
+        sqlstate(error),
+        Some("42P07" | "42710" | "42723" | "42703" | "42809")
+    )
 }
 
 /// sqlx's error as one of ours: what can pass is `Unavailable`, so that callers try again.
@@ -31,15 +50,24 @@ pub(super) fn is_taken(error: &Error) -> bool {
 /// Messages of the server are kept as the cause; its `DETAIL`, which may quote a row, is not.
 pub(super) fn translate(error: sqlx::Error) -> Error {
     let (kind, message) = match &error {
-        sqlx::Error::Database(refusal) => refused(refusal.code().as_deref().unwrap_or_default()),
+        sqlx::Error::Database(refusal) => refused(
+            refusal.code().as_deref().unwrap_or_default(),
+            refusal.message(),
+        ),
+        sqlx::Error::Io(cause) if cause.kind() == io::ErrorKind::ConnectionRefused => (
+            ErrorKind::Unavailable,
+            "the server can't be reached: nobody listens at this host and port",
+        ),
         sqlx::Error::Io(_) => (
             ErrorKind::Unavailable,
             "the connection to PostgreSQL was lost, or there is none",
         ),
         sqlx::Error::PoolTimedOut => (
             ErrorKind::Unavailable,
-            "no connection to PostgreSQL could be had in time: the server can't be reached, or all \
-             are in use (allow more with `?bgjob.connections=…`, or look for what holds them)",
+            "no connection to PostgreSQL could be had in time: the server can't be reached; or it \
+             allows fewer than this program wants (then use fewer, `?bgjob.connections=…`, which \
+             is all but four of them); or all are in use (then allow more, or look for what holds \
+             them)",
         ),
         sqlx::Error::PoolClosed => (
             ErrorKind::Closed,
@@ -79,9 +107,13 @@ pub(super) fn translate(error: sqlx::Error) -> Error {
 }
 
 /// A refusal of the server's that another driver tells of.
-#[cfg(any(feature = "sea-orm", feature = "tokio-postgres"))]
+#[cfg(any(
+    feature = "diesel-async",
+    feature = "sea-orm",
+    feature = "tokio-postgres"
+))]
 pub(super) fn refusal(code: &str, message: &str) -> Error {
-    let (kind, text) = refused(code);
+    let (kind, text) = refused(code, message);
     Error::new(kind, text)
         .because(message.to_owned())
         .with("sqlstate", code)
@@ -110,7 +142,7 @@ pub(super) fn is_in_the_way(error: &sqlx::Error) -> bool {
 }
 
 /// By SQLSTATE: <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
-fn refused(code: &str) -> (ErrorKind, &'static str) {
+fn refused(code: &str, message: &str) -> (ErrorKind, &'static str) {
     match code {
         "40001" | "40P01" | "55P03" => {
             (ErrorKind::Unavailable, "another transaction was in the way")
@@ -129,7 +161,8 @@ fn refused(code: &str) -> (ErrorKind, &'static str) {
         ),
         "53300" => (
             ErrorKind::Unavailable,
-            "the server has no connection left: raise its `max_connections`, or use fewer",
+            "the server allows no further connection: use fewer (`?bgjob.connections=…`, which is \
+             all but four of them), or raise its `max_connections` or the user's limit",
         ),
         "28000" | "28P01" => (
             ErrorKind::InvalidInput,
@@ -139,11 +172,7 @@ fn refused(code: &str) -> (ErrorKind, &'static str) {
             ErrorKind::InvalidInput,
             "there is no database of this name: create it, or check the URL",
         ),
-        "42501" => (
-            ErrorKind::InvalidInput,
-            "the user may not do that: grant it CREATE on the database, or make the schema with \
-             what `migrations()` prints",
-        ),
+        "42501" => (ErrorKind::InvalidInput, forbidden(message)),
         "3F000" | "42P01" | "42883" => (
             ErrorKind::InvalidInput,
             "the tables of bgjob are missing or of another version: run its migrations",
@@ -159,5 +188,34 @@ fn refused(code: &str) -> (ErrorKind, &'static str) {
             }
             _ => (ErrorKind::Internal, "PostgreSQL refused a statement"),
         },
+    }
+}
+
+/// What to do about row security.
+pub(super) const ROWS_HIDDEN: &str = "row security hides jobs from this user: let it own the \
+     tables, give it BYPASSRLS, or switch row security off for the tables of bgjob";
+
+/// What to do about a right that is missing. The server says in English which, or in the language
+/// that it is set to.
+fn forbidden(message: &str) -> &'static str {
+    let says = |words: &str| message.contains(words);
+    if says("row-level security") {
+        ROWS_HIDDEN
+    } else if says("for database") {
+        "the user may not make a schema: grant it CREATE on the database, or make the tables with \
+         what `migrations()` prints"
+    } else if says("for schema") {
+        "the user may not use the schema: grant it USAGE on it, and CREATE if it is to make the \
+         tables"
+    } else if says("for function") {
+        "the user may not call the functions of bgjob: grant it EXECUTE on all functions in the \
+         schema"
+    } else if says("for table") || says("for relation") || says("for sequence") {
+        "the user may not use the tables of bgjob: grant it SELECT, INSERT, UPDATE and DELETE on \
+         all tables in the schema"
+    } else if says("must be owner") {
+        "only the owner of the tables may do that: let it run the migrations"
+    } else {
+        "the user lacks a right, which the cause names: `docs/postgres.md` lists all that it needs"
     }
 }

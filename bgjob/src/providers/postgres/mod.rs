@@ -28,6 +28,7 @@ mod schema;
 mod signals;
 mod sql;
 mod transaction;
+mod url;
 mod within;
 
 use std::{
@@ -38,6 +39,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use sqlx::Connection;
 use tokio::time::{Instant, timeout};
 
 use crate::{
@@ -112,9 +114,12 @@ impl PostgresStore {
     }
 
     async fn start(options: PostgresOptions) -> Result<Self> {
+        let mut first = options.first().await?;
+        schema::prepare(&mut first, &options).await?;
+        // The server may allow just as many as there are for calls.
+        first.close().await.ok();
         let db = Arc::new(Db::new(&options));
-        let mut first = db.connection().await.map_err(options::unreachable)?;
-        schema::prepare(first.connection(), &options).await?;
+        let first = db.connection().await?;
         db.rehearse(first, &options).await;
         let mut capabilities = CAPABILITIES;
         if !db.is_durable().await? {
@@ -153,8 +158,7 @@ impl PostgresStore {
     /// As [`PostgresOptions::open`].
     pub async fn migrate(options: &PostgresOptions) -> Result<()> {
         options.check()?;
-        let pool = options.calls();
-        let mut connection = pool.acquire().await.map_err(options::unreachable)?;
+        let mut connection = options.first().await?;
         schema::prepare(&mut connection, &options.clone().migrate(true)).await
     }
 
@@ -177,8 +181,7 @@ impl PostgresStore {
     pub async fn migrations(options: &PostgresOptions) -> Result<Vec<Migration>> {
         // Whoever runs them trusts the name that is in them.
         options.check()?;
-        let pool = options.calls();
-        let mut connection = pool.acquire().await.map_err(options::unreachable)?;
+        let mut connection = options.first().await?;
         schema::migrations(&mut connection, &options.schema).await
     }
 

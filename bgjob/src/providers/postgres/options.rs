@@ -1,11 +1,12 @@
 //! How a database is used.
 
-use std::{str::FromStr, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use sqlx::{
     Connection, PgConnection,
     postgres::{PgConnectOptions, PgPool, PgPoolOptions},
 };
+use tokio::runtime::{self, Handle};
 
 use crate::{Clock, Error, ErrorKind, Result};
 
@@ -22,7 +23,7 @@ use super::{PostgresStore, error::translate, schema::KNOWN};
 /// # drop(store);
 /// # Ok::<(), bgjob::Error>(()) }).unwrap();
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct PostgresOptions {
     pub(super) connect: PgConnectOptions,
     pub(super) pool: Option<PgPool>,
@@ -34,9 +35,6 @@ pub struct PostgresOptions {
     /// The version of the schema that is known.
     pub(super) known: usize,
 }
-
-/// Options in a URL start so; all others are for the connection.
-const PREFIX: &str = "bgjob.";
 
 /// How long one statement may take. A dispatcher waits 10 s for a call, and is to hear from the
 /// server that it was cancelled.
@@ -61,34 +59,13 @@ impl PostgresOptions {
     /// | `bgjob.pooler` | `off` | `transaction`: see [`behind_pooler`](Self::behind_pooler) |
     ///
     /// # Errors
-    /// `InvalidInput` for what is no such URL, and for an option of bgjob's that there is not.
+    /// `InvalidInput` for what is no such URL, for an option of bgjob's that there is not, and for one
+    /// that is bgjob's without its `bgjob.` (`?schema=…`).
     pub fn from_url(url: &str) -> Result<Self> {
-        let wrong = || {
-            Error::invalid(
-                "this is no URL of a PostgreSQL database: it is \
-                 `postgres://user:password@host/database`",
-            )
-        };
-        if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
-            return Err(wrong());
-        }
-        let (address, query) = url.split_once('?').unwrap_or((url, ""));
-        let (ours, theirs): (Vec<_>, Vec<_>) = query
-            .split('&')
-            .filter(|option| !option.is_empty())
-            .partition(|option| option.starts_with(PREFIX));
-        let url = if theirs.is_empty() {
-            address.to_owned()
-        } else {
-            format!("{address}?{}", theirs.join("&"))
-        };
-        // The cause may quote the URL, and with it the password.
-        let connect = PgConnectOptions::from_str(&url).map_err(|_| wrong())?;
-        ours.into_iter()
-            .try_fold(Self::new(connect), |this, option| this.set(option))
+        super::url::parse(url)
     }
 
-    fn new(connect: PgConnectOptions) -> Self {
+    pub(super) fn new(connect: PgConnectOptions) -> Self {
         Self {
             connect,
             pool: None,
@@ -123,30 +100,9 @@ impl PostgresOptions {
         }
     }
 
-    fn set(self, option: &str) -> Result<Self> {
-        let option = option.strip_prefix(PREFIX).unwrap_or(option);
-        match option.split_once('=').unwrap_or((option, "")) {
-            ("schema", name) => Ok(self.schema(name)),
-            ("connections", count) => count
-                .parse()
-                .map(|count| self.connections(count))
-                .map_err(|_| Error::invalid("`bgjob.connections` is a number from 1 to 1000")),
-            ("migrate", "on") => Ok(self.migrate(true)),
-            ("migrate", "off") => Ok(self.migrate(false)),
-            ("migrate", _) => Err(Error::invalid("`bgjob.migrate` is `on` or `off`")),
-            ("pooler", "off") => Ok(self),
-            ("pooler", "transaction") => Ok(self.behind_pooler()),
-            ("pooler", _) => Err(Error::invalid("`bgjob.pooler` is `off` or `transaction`")),
-            (unknown, _) => Err(Error::invalid(
-                "a `postgres:` URL has the options `bgjob.schema`, `bgjob.connections`, \
-                 `bgjob.migrate` and `bgjob.pooler`, and those of the connection",
-            )
-            .with("option", unknown.escape_debug())),
-        }
-    }
-
     /// The schema that the tables are in: lower-case letters, digits and `_`, not starting with a
-    /// digit, at most 40 bytes. Several may stand side by side in one database.
+    /// digit, at most 40 bytes, and none of PostgreSQL's own. Several may stand side by side in one
+    /// database.
     ///
     /// ```
     /// use bgjob::providers::postgres::PostgresOptions;
@@ -248,10 +204,11 @@ impl PostgresOptions {
             || !name.iter().copied().all(fits)
             || name[0].is_ascii_digit()
             || self.schema.starts_with("pg_")
+            || self.schema == "information_schema"
         {
             return Err(Error::invalid(
                 "a schema's name has 1 to 40 lower-case letters, digits and `_`, does not start \
-                 with a digit, and not with `pg_`",
+                 with a digit, and is none of PostgreSQL's own (`pg_…`, `information_schema`)",
             )
             .with("schema", self.schema.escape_debug()));
         }
@@ -261,6 +218,31 @@ impl PostgresOptions {
             ));
         }
         Ok(())
+    }
+
+    /// A connection before there is any other. A pool would ask a host on which nobody listens again
+    /// and again, until its time is up.
+    pub(super) async fn first(&self) -> Result<PgConnection> {
+        runtime()?;
+        let connecting = match &self.pool {
+            // One of theirs may have had more done to it than its options say.
+            Some(pool) if pool.num_idle() > 0 => return Self::first_of(pool).await,
+            Some(pool) => pool.connect_options().as_ref().clone(),
+            None => self.connecting(),
+        };
+        let first = tokio::time::timeout(STATEMENT, PgConnection::connect_with(&connecting));
+        let first = first.await.unwrap_or(Err(sqlx::Error::PoolTimedOut));
+        let first = first.map_err(unreachable)?;
+        let Some(pool) = &self.pool else {
+            return Ok(first);
+        };
+        first.close().await.ok();
+        Self::first_of(pool).await
+    }
+
+    async fn first_of(pool: &PgPool) -> Result<PgConnection> {
+        let first = pool.acquire().await.map_err(unreachable)?;
+        Ok(first.detach())
     }
 
     /// Connections for calls.
@@ -279,12 +261,11 @@ impl PostgresOptions {
 
     /// So many connections of our own, made when they are needed.
     pub(super) fn own_pool(&self, connections: u32) -> PgPool {
-        // A server that went away leaves connections that are none any more. Those in use say so;
-        // those that lie idle are asked, so that not each costs a call its answer.
+        // A server that went away leaves connections that are none any more, and so does a runtime.
+        // Those in use say so; those that lie idle are asked, so that not each costs a call its
+        // answer.
         self.pool_of(connections)
-            .before_acquire(|connection, about| {
-                Box::pin(async move { Ok(about.idle_for < IDLE || is_alive(connection).await) })
-            })
+            .before_acquire(|connection, _| Box::pin(async { Ok(is_alive(connection).await) }))
             .connect_lazy_with(self.connecting())
     }
 
@@ -304,7 +285,10 @@ impl PostgresOptions {
     }
 
     fn connecting(&self) -> PgConnectOptions {
-        let mut connect = self.connect.clone().application_name("bgjob");
+        let mut connect = self.connect.clone();
+        if connect.get_application_name().is_none() {
+            connect = connect.application_name("bgjob");
+        }
         if !self.pooled {
             let statement = STATEMENT.as_millis().to_string();
             connect = connect.options([
@@ -315,10 +299,44 @@ impl PostgresOptions {
                 ("default_transaction_isolation", "read committed"),
                 // What may be set to less for a user or a database must not be for jobs.
                 ("search_path", "pg_catalog"),
+                // Where rows are hidden from us, the server is to say so.
+                ("row_security", "off"),
             ]);
         }
         connect
     }
+}
+
+impl fmt::Debug for PostgresOptions {
+    /// Without the password, wherever that came from.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresOptions")
+            .field("host", &self.connect.get_host())
+            .field("port", &self.connect.get_port())
+            .field("user", &self.connect.get_username())
+            .field("database", &self.connect.get_database())
+            .field("schema", &self.schema)
+            .field("connections", &self.connections)
+            .field("migrate", &self.migrate)
+            .field("pooled", &self.pooled)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The runtime that this is called in.
+///
+/// # Errors
+/// `Unsupported` where it is none.
+pub(super) fn runtime() -> Result<runtime::Id> {
+    Handle::try_current()
+        .map(|runtime| runtime.id())
+        .map_err(|_| {
+            Error::new(
+                ErrorKind::Unsupported,
+                "PostgreSQL needs a runtime of tokio's with everything enabled: call it from \
+             `#[tokio::main]`, or within `Runtime::block_on`",
+            )
+        })
 }
 
 /// Whether a connection leads anywhere. Where nobody answers, not even with a refusal, this must

@@ -59,6 +59,9 @@ pub(super) struct Stored {
     pub(super) lane: i32,
     pub(super) rev: i32,
     pub(super) place: Place,
+    /// As they are stored: what others have written may be no times that a job can have.
+    pub(super) due_at: i64,
+    pub(super) lease_until: Option<i64>,
 }
 
 fn time(row: &PgRow, column: &str) -> Result<Timestamp> {
@@ -162,6 +165,8 @@ pub(super) fn stored(row: &PgRow, lane: &Lane) -> Result<Stored> {
         lane: row.try_get("lane")?,
         rev: row.try_get("rev")?,
         place,
+        due_at: row.try_get("due_at")?,
+        lease_until: row.try_get("lease_until")?,
     })
 }
 

@@ -28,7 +28,7 @@ use sqlx::{AssertSqlSafe, PgConnection, Row, raw_sql};
 use crate::{Error, ErrorKind, Result};
 
 use super::{
-    error::translate,
+    error::{ROWS_HIDDEN, is_others, translate},
     options::{PostgresOptions, unreachable},
 };
 
@@ -44,6 +44,14 @@ const STEPS: &[Step] = &[
     },
     Step {
         statements: include_str!("v2.sql"),
+        oldest: 1,
+    },
+    Step {
+        statements: concat!(
+            include_str!("v3_kinds.sql"),
+            include_str!("v3_doors.sql"),
+            include_str!("v3_operate.sql")
+        ),
         oldest: 1,
     },
 ];
@@ -69,18 +77,34 @@ pub struct Migration {
     pub applied: bool,
 }
 
+/// A schema's name as statements have it: quoted, as it may be a word of SQL's.
+pub(super) fn quoted(schema: &str) -> String {
+    format!("\"{schema}\"")
+}
+
+/// The name of the channel of a schema's notifications.
+pub(super) fn channel(schema: &str) -> String {
+    format!("bgjob_{schema}")
+}
+
 fn step(schema: &str, version: usize) -> String {
     let Step { statements, oldest } = &STEPS[version - 1];
-    let statements = statements.replace("$schema$", schema);
+    let quoted = quoted(schema);
+    let statements = statements
+        .replace("bgjob_$schema$", &channel(schema))
+        .replace("$schema$", &quoted);
     format!(
-        "{statements}INSERT INTO {schema}.migrations(version, oldest) \
+        "{statements}INSERT INTO {quoted}.migrations(version, oldest) \
          VALUES({version}, {oldest});\n"
     )
 }
 
 fn first(schema: &str) -> String {
+    let schema = quoted(schema);
+    // `IF NOT EXISTS` asks for the right to make one also where there is one.
     format!(
-        "CREATE SCHEMA IF NOT EXISTS {schema};\n\
+        "DO $$ BEGIN IF to_regnamespace('{schema}') IS NULL THEN CREATE SCHEMA {schema}; \
+             END IF; END $$;\n\
          CREATE TABLE IF NOT EXISTS {schema}.migrations(\n    \
              version int PRIMARY KEY, oldest int NOT NULL, \
              applied_at timestamptz NOT NULL DEFAULT now());\n"
@@ -101,6 +125,22 @@ pub(super) async fn migrations(db: &mut PgConnection, schema: &str) -> Result<Ve
     Ok(steps.collect())
 }
 
+/// Which tables are bgjob's, as a regular expression.
+const TABLES: &str =
+    "^(migrations|lanes|jobs|ready|grants|held|history(_.*)?|gone|gone_own|sleep)$";
+
+/// Says so where a schema has something of the user's that bgjob's tables are to be named like.
+fn others(error: Error) -> Error {
+    if !is_others(&error) {
+        return error;
+    }
+    Error::invalid(
+        "the schema has something of another program's that is named like a table or function of \
+         bgjob: give bgjob a schema of its own with `?bgjob.schema=…`",
+    )
+    .because(error)
+}
+
 /// The tables that are there.
 #[derive(Debug, Clone, Copy, Default)]
 struct Tables {
@@ -111,19 +151,29 @@ struct Tables {
 }
 
 async fn tables(db: &mut PgConnection, schema: &str) -> Result<Tables> {
+    let schema = quoted(schema);
     // In one message each: a pooler may give the next another connection.
-    let there = format!("SELECT to_regclass('{schema}.migrations') IS NOT NULL AS there");
+    let there = format!(
+        "SELECT to_regclass('{schema}.migrations') IS NOT NULL AS there, (\
+             SELECT c.relname::text FROM pg_class c \
+             WHERE c.relnamespace = to_regnamespace('{schema}') AND c.relkind IN ('r', 'p') \
+             AND c.relname ~ '{TABLES}' AND row_security_active(c.oid) LIMIT 1) AS hidden"
+    );
     let row = raw_sql(AssertSqlSafe(there)).fetch_one(&mut *db).await;
-    if !row
-        .and_then(|row| row.try_get::<bool, _>("there"))
-        .map_err(unreachable)?
+    let row = row.map_err(unreachable)?;
+    if let Some(table) = row
+        .try_get::<Option<String>, _>("hidden")
+        .map_err(translate)?
     {
+        return Err(Error::invalid(ROWS_HIDDEN).with("table", table));
+    }
+    if !row.try_get::<bool, _>("there").map_err(translate)? {
         return Ok(Tables::default());
     }
     let last =
         format!("SELECT version, oldest FROM {schema}.migrations ORDER BY version DESC LIMIT 1");
     let row = raw_sql(AssertSqlSafe(last)).fetch_optional(db).await;
-    let Some(row) = row.map_err(translate)? else {
+    let Some(row) = row.map_err(|error| others(translate(error)))? else {
         return Ok(Tables::default());
     };
     let number = |column| {
@@ -191,8 +241,9 @@ async fn up(db: &mut PgConnection, schema: &str, known: usize) -> Result<()> {
     // The lock is on a table and ends with the transaction, so that it holds behind a pooler too.
     let begin = format!(
         "BEGIN; SET LOCAL statement_timeout = 0; {} \
-         LOCK TABLE {schema}.migrations IN ACCESS EXCLUSIVE MODE;",
-        first(schema)
+         LOCK TABLE {}.migrations IN ACCESS EXCLUSIVE MODE;",
+        first(schema),
+        quoted(schema)
     );
     let run = async {
         raw_sql(AssertSqlSafe(begin))
@@ -206,7 +257,7 @@ async fn up(db: &mut PgConnection, schema: &str, known: usize) -> Result<()> {
             raw_sql(AssertSqlSafe(sql))
                 .execute(&mut *db)
                 .await
-                .map_err(translate)?;
+                .map_err(|error| others(translate(error)))?;
         }
         raw_sql("COMMIT").execute(&mut *db).await.map_err(translate)
     };

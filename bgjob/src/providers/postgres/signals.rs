@@ -21,6 +21,7 @@ use crate::providers::wake::Wake;
 use super::{
     db::call,
     options::{PostgresOptions, STATEMENT},
+    schema::channel,
     sql::Sql,
 };
 
@@ -147,7 +148,7 @@ impl Signals {
     pub(super) fn new(options: &PostgresOptions, sql: &Sql, wake: Arc<Wake>) -> Self {
         let this = Self {
             pool: options.own_pool(2),
-            channel: format!("bgjob_{}", options.schema),
+            channel: channel(&options.schema),
             notify: Arc::clone(&sql.notify),
             wake,
             outbox: Arc::default(),
@@ -278,5 +279,8 @@ async fn hear(listener: &mut PgListener, wake: &Wake) {
             queues.push(heard.payload().into());
         }
         wake.ready(&queues);
+        // Whoever may connect may notify, as often as they like: what they say meanwhile is heard at
+        // once then, so that a flood of it leads to few claims.
+        sleep(APART).await;
     }
 }

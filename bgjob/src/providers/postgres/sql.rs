@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use super::schema::quoted;
+
 /// Columns of a live job `j` and of where it stands: its entry `r`, its own lease `h`, its grant
 /// `m`. Those of [`OVER`] follow the same order.
 const LIVE: &str = "SELECT j.id, j.lane, j.rev, j.fence, j.rank, j.created_at, j.due_at, j.retain, \
@@ -40,7 +42,8 @@ macro_rules! statements {
 
         impl Sql {
             pub(super) fn new(schema: &str) -> Self {
-                Self { $($name: $text.replace("$schema$", schema).into(),)* }
+                let schema = quoted(schema);
+                Self { $($name: $text.replace("$schema$", &schema).into(),)* }
             }
         }
     };
