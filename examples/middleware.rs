@@ -101,7 +101,7 @@ async fn main() -> bgjob::Result<()> {
     let error = paid.result().await.expect_err("there is nothing to pay");
     println!("then: {:?}", error.kind());
 
-    let _ = dispatcher.shutdown().await;
+    dispatcher.shutdown().await;
     let mut lines = audit.0.lock().expect("nobody panics with it").clone();
     lines.sort(); // a job that follows may end before the one that enqueued it
     println!("audit:\n  {}", lines.join("\n  "));

@@ -20,7 +20,7 @@ async fn main() -> bgjob::Result<()> {
     let dispatcher = JobDispatcher::builder(&jobs)
         .expect_jobs(["write_invoice"])
         .on_event(|event| {
-            if let bgjob::Event::Started { jobs } = event {
+            if let bgjob::Event::Started { jobs, .. } = event {
                 println!("serves: {}", jobs.join(", "));
             }
         })
@@ -40,6 +40,6 @@ async fn main() -> bgjob::Result<()> {
     let job = bgjob_example_jobs::write_invoice::enqueue(&jobs, order).await?;
     println!("{}", job.result().await?);
 
-    let _ = dispatcher.shutdown().await;
+    dispatcher.shutdown().await;
     Ok(())
 }

@@ -65,6 +65,6 @@ async fn main() -> bgjob::Result<()> {
     let waiting = render::enqueue(&jobs, 4).delay(later).await?;
     println!("cancelled before it began: {}", waiting.cancel().await?);
 
-    let _ = dispatcher.shutdown().await;
+    dispatcher.shutdown().await;
     Ok(())
 }

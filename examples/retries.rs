@@ -61,7 +61,7 @@ async fn main() -> bgjob::Result<()> {
     let job = delivered::enqueue(&jobs, 7).await?;
     tell(job.result().await);
 
-    let _ = dispatcher.shutdown().await;
+    dispatcher.shutdown().await;
     Ok(())
 }
 

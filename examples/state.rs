@@ -57,6 +57,6 @@ async fn main() -> bgjob::Result<()> {
     let error = job.result().await.expect_err("it has no tenant");
     println!("then: {:?}", error.kind());
 
-    let _ = dispatcher.shutdown().await;
+    dispatcher.shutdown().await;
     Ok(())
 }

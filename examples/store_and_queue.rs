@@ -49,7 +49,7 @@ async fn main() -> bgjob::Result<()> {
     // With hints there it need not look: what is new is received at once.
     let job = shrink::enqueue(&jobs, 40).await?;
     println!("shrunk to {}", job.result().await?);
-    let _ = dispatcher.shutdown().await;
+    dispatcher.shutdown().await;
     println!("{} hints left", queue.depth("pictures").await?);
 
     drop((jobs, many, job));

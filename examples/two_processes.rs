@@ -59,7 +59,7 @@ async fn serve(file: &Path) -> bgjob::Result<()> {
         // Results come out of the store, whichever process put them in.
         println!("{}", job.result().await?);
     }
-    let _ = dispatcher.shutdown().await;
+    dispatcher.shutdown().await;
     Ok(())
 }
 

@@ -64,6 +64,6 @@ async fn main() -> bgjob::Result<()> {
         analyse(text("", "a b")).await.expect("it can't fail").words
     );
 
-    let _ = dispatcher.shutdown().await;
+    dispatcher.shutdown().await;
     Ok(())
 }

@@ -195,7 +195,7 @@ async fn jobs_get_done_whatever_goes_wrong() -> bgjob::Result<()> {
         assert_eq!(done, n * n);
     }
     assert!(faults.count(Call::Replace) > 0);
-    let _ = running.shutdown().await;
+    running.shutdown().await;
     Ok(())
 }
 

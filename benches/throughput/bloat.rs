@@ -143,7 +143,7 @@ pub async fn run(report: &mut Report, plot: Option<&str>) -> bgjob::Result<()> {
         producer.abort();
     }
     for running in running {
-        let _ = running.shutdown().await;
+        running.shutdown().await;
     }
     let (free, pinned) = in_turns(|| drain(&managers[1], 1), || drain(&managers[0], 0)).await?;
     sql(&mut holder, "ROLLBACK").await;

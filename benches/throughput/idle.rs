@@ -21,7 +21,7 @@ pub async fn share(url: &str) -> bgjob::Result<f64> {
         .map(|(thread, nanos)| nanos - before.get(thread).unwrap_or(&0))
         .sum();
     let share = spent as f64 / begun.elapsed().as_nanos() as f64 * 100.0;
-    let _ = running.shutdown().await;
+    running.shutdown().await;
     Ok(share)
 }
 

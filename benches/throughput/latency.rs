@@ -64,7 +64,7 @@ pub async fn within(url: &str) -> bgjob::Result<(f64, f64)> {
     sleep(Duration::from_millis(500)).await;
     send(&jobs).await?;
     let answer = percentiles().await;
-    let _ = running.shutdown().await;
+    running.shutdown().await;
     Ok(answer)
 }
 
@@ -80,7 +80,7 @@ pub async fn across(url: &str) -> bgjob::Result<(f64, f64)> {
         .expect("it starts");
     let answer = percentiles().await;
     child.wait().expect("it ends");
-    let _ = running.shutdown().await;
+    running.shutdown().await;
     Ok(answer)
 }
 

@@ -46,7 +46,7 @@ async fn drain() -> bgjob::Result<f64> {
     let running = JobDispatcher::builder(&jobs).start().await?;
     count.reached().await;
     let took = begun.elapsed();
-    let _ = running.shutdown().await;
+    running.shutdown().await;
     Ok(rate(N, took))
 }
 
@@ -67,6 +67,6 @@ async fn both() -> bgjob::Result<f64> {
     producer.await.expect("it does not panic")?;
     count.reached().await;
     let took = begun.elapsed();
-    let _ = running.shutdown().await;
+    running.shutdown().await;
     Ok(rate(N, took))
 }

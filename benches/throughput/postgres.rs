@@ -101,7 +101,7 @@ async fn calls(url: &str) -> bgjob::Result<f64> {
     let before = transactions(&mut db).await?;
     sleep(SPAN).await;
     let calls = transactions(&mut db).await? - before;
-    let _ = running.shutdown().await;
+    running.shutdown().await;
     Ok(calls / SPAN.as_secs_f64())
 }
 

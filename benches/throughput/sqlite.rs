@@ -179,7 +179,7 @@ async fn waiting(report: &mut Report) -> bgjob::Result<()> {
             () = tokio::time::sleep(Duration::from_millis(20)) => most = most.max(idle::rss()),
         }
     }
-    let _ = running.shutdown().await;
+    running.shutdown().await;
     let grown = most - before;
     report.figure(
         "sqlite: memory over idle, a million waiting",

@@ -148,6 +148,6 @@ pub async fn run_all(jobs: &JobManager, n: u64) -> bgjob::Result<Duration> {
     let begun = Instant::now();
     let running = JobDispatcher::builder(jobs).start().await?;
     count.reached().await;
-    let _ = running.shutdown().await;
+    running.shutdown().await;
     Ok(begun.elapsed())
 }

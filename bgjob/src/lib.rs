@@ -71,7 +71,7 @@ pub use dispatcher::{
     DispatcherBuilder, Drained, Health, JobDispatcher, Middleware, Next, Running,
 };
 pub use error::{BoxError, Error, ErrorKind, Result};
-pub use events::{Event, Part, Verdict, Via};
+pub use events::{DeadJob, Event, Fate, Part, Verdict, Via};
 pub use extract::{CancelReason, FromContext, JobContext, Metadata, State};
 pub use job::{
     Backoff, Due, IntoOutcome, Job, JobError, JobId, JobSpec, Json, Outcome, Owner, Priority,

@@ -120,7 +120,7 @@ async fn outgrows(jobs: &JobManager, disk: &Path) {
         7
     );
     assert!(told.all("LoopFailed").is_empty());
-    let _ = running.shutdown().await;
+    running.shutdown().await;
 }
 
 async fn fills_and_goes_on(name: &str) {
@@ -169,7 +169,7 @@ async fn fills_and_goes_on(name: &str) {
     }
     assert!(told.all("LoopFailed").is_empty());
     assert!(running.health().is_good());
-    let _ = running.shutdown().await;
+    running.shutdown().await;
     drop(jobs);
     let jobs = open(name, &disk).await.unwrap();
     for id in &stored {

@@ -339,11 +339,14 @@ async fn a_document_that_is_damaged_while_its_job_runs_is_told_by_the_sweeper() 
     };
     let swept = store.sweep(10, &policy).await.unwrap();
     let id = created[0].id;
-    let revoked = Swept::Revoked {
-        id: created[1].id,
-        state: JobState::Ready,
-    };
-    assert_eq!(swept, [revoked, Swept::Unreadable { id }]);
+    let revoked = store
+        .get(&[created[1].id])
+        .await
+        .unwrap()
+        .remove(0)
+        .unwrap();
+    assert_eq!(revoked.state(), JobState::Ready);
+    assert_eq!(swept, [Swept::revoked(&revoked), Swept::Unreadable { id }]);
     let claim = store.claim(&[id], &grant(), &serves("echo")).await.unwrap();
     assert!(matches!(claim[..], [Claim::Unreadable]), "{claim:?}");
     assert_eq!(fs::read_to_string(&path).unwrap(), "{");

@@ -48,7 +48,7 @@ async fn metadata_that_no_longer_decodes_is_kept_and_runs_when_the_code_is_mende
         "it is quoted nowhere"
     );
     assert_eq!(ended.spec.metadata.as_str(), "\"the secret street\"");
-    let _ = running.shutdown().await;
+    running.shutdown().await;
 
     let registry = Registry::new().with::<mended::address>();
     let _running = dispatch(&jobs, registry, &Told::default()).await;

@@ -47,6 +47,6 @@ async fn unknown_names_and_newer_metadata_wait_on_every_store_and_are_listed() {
         );
         assert_eq!(told.all("AttemptStarted").len(), 101);
         assert!(running.health().is_good());
-        let _ = running.shutdown().await;
+        running.shutdown().await;
     }
 }

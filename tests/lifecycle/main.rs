@@ -4,11 +4,14 @@
 mod support;
 
 mod cancel;
+mod deaths;
 mod delays;
 mod enqueue;
 mod fairness;
 mod health;
 mod leases;
+mod lines;
+mod listeners;
 mod middleware;
 mod operate;
 mod panics;
@@ -17,6 +20,7 @@ mod results;
 mod retries;
 mod serving;
 mod shutdown;
+mod slowed;
 mod state;
 mod stores;
 mod suspects;

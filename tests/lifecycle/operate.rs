@@ -157,7 +157,7 @@ async fn what_is_over_is_forgotten_when_its_time_has_come_or_when_told() {
     pass(secs(70)).await;
     let there = async |id| world.jobs.get(id).await.unwrap().is_some();
     assert!(!there(told.id()).await && !there(short.id()).await && there(kept.id()).await);
-    let _ = running.shutdown().await;
+    running.shutdown().await;
     pass(secs(24 * 3_600)).await;
     assert_eq!(world.jobs.purge().await.unwrap(), 1);
     assert!(!there(kept.id()).await);

@@ -90,7 +90,7 @@ async fn a_listener_that_panics_costs_nothing_but_what_it_would_have_heard() {
         let job = jobs::echo::enqueue(&world.jobs, n).await.unwrap();
         assert_eq!(job.result_within(secs(10)).await.unwrap(), n);
     }
-    let _ = running.shutdown().await;
+    running.shutdown().await;
 }
 
 /// A subscriber of `tracing` that panics whatever it hears of.

@@ -73,7 +73,7 @@ async fn a_dedicated_worker_needs_only_what_it_serves() {
     pass(secs(60)).await;
     assert_eq!(of_report.status().await.unwrap(), JobState::Ready);
     assert_eq!(of_ping.status().await.unwrap(), JobState::Ready);
-    let _ = running.shutdown().await;
+    running.shutdown().await;
     let builder = world.dispatcher(registry()).serve_jobs(["ping"]);
     let _running = builder.start().await.unwrap();
     assert_eq!(of_ping.result().await.unwrap(), 1);
@@ -95,7 +95,7 @@ async fn a_queue_that_jobs_are_only_sent_to_has_to_be_named() {
     let builder = services(world.dispatcher(registry())).slots("aside", 1);
     let _second = builder.start().await.unwrap();
     assert_eq!(job.result().await.unwrap(), 1);
-    let _ = first.shutdown().await;
+    first.shutdown().await;
 }
 
 #[tokio::test(start_paused = true)]

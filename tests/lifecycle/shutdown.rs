@@ -147,7 +147,7 @@ async fn heartbeats_go_on_until_the_end() {
     assert_eq!(running.shutdown().await, drained(1, 0, 0));
     assert_eq!(world.state(job.id()).await, JobState::Succeeded);
     assert_eq!(world.job(job.id()).await.crashes, 0);
-    let _ = other.shutdown().await;
+    other.shutdown().await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -234,7 +234,7 @@ async fn what_was_given_back_is_hinted_at_for_others() {
     world.log.started(job.id(), 1).await;
     let probe = Probe::new();
     let second = world.start(registry(), &probe).await;
-    let _ = first.shutdown().await;
+    first.shutdown().await;
     let gone = tokio::time::Instant::now();
     world.log.started(job.id(), 2).await;
     assert!(gone.elapsed() < secs(1), "{:?}", gone.elapsed());

@@ -294,7 +294,7 @@ async fn ten_thousand_tiny_jobs_of_several_queues_end_exactly_once() {
         (health.running, health.waiting, health.unrecorded),
         (0, 0, 0)
     );
-    let _ = running.shutdown().await;
+    running.shutdown().await;
 }
 
 /// Old jobs go although no lease is looked at, and the other way round; and the store is not down

@@ -16,7 +16,7 @@ async fn crash(world: &World, ids: &[JobId], name: &str) {
         .start(bgjob::Registry::new().with::<echo>(), &Probe::new())
         .await;
     pass(secs(36)).await;
-    let _ = running.shutdown().await;
+    running.shutdown().await;
     for id in ids {
         assert_eq!(world.job(*id).await.crashes, 1);
     }

@@ -35,7 +35,7 @@ async fn work_on(trick: impl AsyncFn(&Proxy, &Told)) -> String {
     let url = url(&database);
     let direct = JobManager::connect(url.clone()).await;
     all_succeed(&direct.expect("it answers"), 0..made).await;
-    let _ = running.shutdown().await;
+    running.shutdown().await;
     told.each_once(made);
     let stored = count_at(&url, "SELECT count(*) FROM bgjob.history").await;
     assert_eq!(stored, made as i64);

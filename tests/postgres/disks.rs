@@ -103,7 +103,7 @@ async fn run_all(jobs: &JobManager, stored: &[JobId], running: Running, told: &T
         assert_eq!(result.expect("it succeeded"), n);
     }
     assert!(running.health().is_good());
-    let _ = running.shutdown().await;
+    running.shutdown().await;
     told.each_once(stored.len() as u64);
     let counts = jobs.counts().await.expect("it answers");
     assert_eq!(counts.len(), 1);

@@ -34,7 +34,7 @@ async fn whoever_gets_no_connection_is_told_and_goes_on_later() {
     drop(held);
     all_succeed(&jobs, 0..JOBS).await;
     assert!(running.health().is_good());
-    let _ = running.shutdown().await;
+    running.shutdown().await;
     told.each_once(JOBS);
 }
 

@@ -127,7 +127,7 @@ async fn a_dispatcher_outlives_its_connections() {
         terminate(&database).await;
     }
     all_succeed(&jobs, 0..JOBS).await;
-    let _ = running.shutdown().await;
+    running.shutdown().await;
     told.each_once(JOBS);
 }
 
@@ -168,7 +168,7 @@ async fn a_dispatcher_outlives_its_server() {
         server.crash();
     }
     all_succeed(&jobs, 0..JOBS).await;
-    let _ = running.shutdown().await;
+    running.shutdown().await;
     // Who held a job when the server crashed holds it still.
     told.each_once(JOBS);
 }

@@ -46,7 +46,7 @@ async fn dispatchers_share_a_few_connections_behind_a_pooler() {
     assert!((1..=CONNECTIONS as i64).contains(&backends), "{backends}");
     for running in running {
         assert!(running.health().is_good());
-        let _ = running.shutdown().await;
+        running.shutdown().await;
     }
     told.each_once(JOBS);
 }

@@ -95,7 +95,7 @@ async fn writes_and_success_are_one_commit() {
         .await;
     let unkept = unkept.expect("it is taken");
     unkept.ended().await.expect_err("it is gone with its end");
-    let _ = running.shutdown().await;
+    running.shutdown().await;
     // Those of the second attempt, where the first has failed.
     assert_eq!(table.rows().await, [1, 12, 22, 31, 41, 91]);
     let heard = heard.lock().expect("nobody panics");
@@ -131,7 +131,7 @@ async fn a_slot_that_has_committed_takes_the_next_job_at_once() {
     };
     let all = tokio::time::timeout(Duration::from_secs(6), all).await;
     all.expect("no job waits for the next look");
-    let _ = running.shutdown().await;
+    running.shutdown().await;
 }
 
 #[job(backoff = "constant(1ms)", max_attempts = 2)]
@@ -160,7 +160,7 @@ async fn a_commit_that_is_refused_is_an_error_of_the_attempt() {
     assert_eq!((job.state(), job.errors), (JobState::Dead, 2));
     let error = job.last_error().expect("it has failed").message();
     assert!(error.contains("could not be committed"), "{error}");
-    let _ = running.shutdown().await;
+    running.shutdown().await;
     assert_eq!(table.rows().await, [1]);
 }
 
@@ -192,7 +192,7 @@ async fn what_can_not_be_committed_is_said() {
         let error = job.last_error().expect("it has failed").message();
         assert!(error.contains(says), "{error}");
     }
-    let _ = running.shutdown().await;
+    running.shutdown().await;
     let missing = JobDispatcher::builder(&schema.jobs)
         .registry(Registry::new().with::<twice>())
         .start()
@@ -264,7 +264,7 @@ async fn a_zombie_commits_nothing() {
     assert_eq!(swept.len(), 1, "{swept:?}");
     gate.go_on.notify_one();
     job.result().await.expect("the next attempt succeeds");
-    let _ = running.shutdown().await;
+    running.shutdown().await;
     assert_eq!(table.rows().await, [2]);
     let heard = heard.lock().expect("nobody panics");
     assert!(heard.contains(&Finished::Lost), "{heard:?}");

@@ -87,6 +87,6 @@ async fn tables_are_brought_up_to_date_under_running_workers() {
         .expect("it answers");
     assert!(steps.iter().all(|step| step.applied));
     for worker in [old_worker, new_worker] {
-        let _ = worker.shutdown().await;
+        worker.shutdown().await;
     }
 }

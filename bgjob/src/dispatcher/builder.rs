@@ -9,10 +9,11 @@ use std::{
     time::Duration,
 };
 
-use tokio::task::JoinSet;
+use tokio::{sync::watch, task::JoinSet};
 
 use super::{
     core::{Config, Core},
+    deaths::{self, Deaths},
     fetch,
     hand::Hand,
     lease, maintain,
@@ -22,10 +23,11 @@ use super::{
     shutdown::{keep, lead},
     signals::Signals,
     slots::slot,
+    worker,
 };
 use crate::{
     Error, JobManager, Registry, Result,
-    events::{Event, Events},
+    events::{DeadJob, Event, Events},
     extract::Services,
     job::{check_queue, check_span},
     registry::JobDescriptor,
@@ -55,6 +57,8 @@ pub struct DispatcherBuilder {
     services: Services,
     middleware: Vec<Wrap>,
     events: Events,
+    on_dead: Vec<deaths::Hook>,
+    worker: Arc<str>,
     config: Config,
 }
 
@@ -75,6 +79,8 @@ impl DispatcherBuilder {
             services: Services::new(),
             middleware: Vec::new(),
             events: Events::default(),
+            on_dead: Vec::new(),
+            worker: worker::default(),
             config: Config {
                 lease: Duration::from_secs(30),
                 drain: Duration::from_secs(20),
@@ -159,9 +165,76 @@ impl DispatcherBuilder {
         self
     }
 
-    /// Hears every decision; see [`Event`]. It should be quick: it is called in place.
+    /// Hears every decision of this dispatcher, and those of its manager (jobs stored) as long as
+    /// the dispatcher lives; see [`Event`]. A listener of the manager's builder hears this
+    /// dispatcher too, so give a listener to one of both. It should be quick: it is called in place.
     pub fn on_event(mut self, listener: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
         self.events.add(listener);
+        self
+    }
+
+    /// Is called with each job whose death this dispatcher records: by its last error, aborted,
+    /// undecodable, too late, or after a crash of its worker, whichever worker that was. For
+    /// alerts, or a copy kept elsewhere.
+    ///
+    /// Calls come one after the other on a task of their own, so a slow one holds up no job. A
+    /// panic ends that call alone, and so does time: 30 s a call. Beyond 10,000 deaths that wait the
+    /// next are not told, which is an event ([`Event::DeathsUntold`]). At shutdown those that wait
+    /// have one second.
+    ///
+    /// It is told at most once of a death, and not for sure: a process that dies right after it
+    /// recorded one tells nobody, nor does one whose answer from the store got lost. What must not
+    /// be missed is looked for with [`JobManager::list`] and [`JobState::Dead`](crate::JobState).
+    ///
+    /// ```
+    /// use bgjob::{Registry, prelude::*};
+    ///
+    /// #[job]
+    /// async fn pay(invoice: u32) -> Result<(), JobError> {
+    ///     Err(JobError::abort("the card is stolen"))
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> bgjob::Result<()> {
+    /// let jobs = JobManager::connect("memory:").await?;
+    /// let (tell, mut told) = tokio::sync::mpsc::channel(1);
+    /// let running = JobDispatcher::builder(&jobs)
+    ///     .registry(Registry::new().with::<pay>())
+    ///     .on_dead(move |dead| {
+    ///         let tell = tell.clone();
+    ///         async move { tell.send(format!("{} is dead: {}", dead.name, dead.reason)).await.unwrap() }
+    ///     })
+    ///     .start()
+    ///     .await?;
+    /// pay::enqueue(&jobs, 7).await?;
+    /// assert!(told.recv().await.unwrap().ends_with("pay is dead: aborted"));
+    /// running.shutdown().await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn on_dead<F, Fut>(mut self, hook: F) -> Self
+    where
+        F: Fn(DeadJob) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        self.on_dead
+            .push(Arc::new(move |dead| Box::pin(hook(dead))));
+        self
+    }
+
+    /// Whether the texts of handlers' errors and panics may stand in the log: yes, unless told
+    /// otherwise. Without them a line says what kind of error it was. The job's history has the
+    /// texts all the same, and so have listeners.
+    pub fn log_errors(mut self, log: bool) -> Self {
+        self.events.log_errors(log);
+        self
+    }
+
+    /// What this dispatcher is called in logs: its host and process id (`web-3:4711`) unless told
+    /// otherwise. 1 to 100 bytes without control characters. It is for people: two may have the
+    /// same, as what keeps workers apart is the random [`Owner`](crate::Owner).
+    pub fn worker_name(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.worker = name.into();
         self
     }
 
@@ -236,7 +309,10 @@ impl DispatcherBuilder {
             }
         }
         let names: Vec<_> = core.registry.iter().map(|job| job.name()).collect();
-        core.events.emit(Event::Started { jobs: &names });
+        core.events.emit(Event::Started {
+            jobs: &names,
+            worker: &core.worker,
+        });
         let mut loops = JoinSet::new();
         task::spawn_in(&mut loops, keep(Arc::clone(&core), "fetch", fetch::run));
         task::spawn_in(&mut loops, keep(Arc::clone(&core), "receive", receive::run));
@@ -249,14 +325,19 @@ impl DispatcherBuilder {
             &mut loops,
             keep(Arc::clone(&core), "pulse", maintain::pulse),
         );
+        if core.deaths.are_heard() {
+            task::spawn_in(&mut loops, keep(Arc::clone(&core), "on_dead", deaths::run));
+        }
         let mut slots = JoinSet::new();
         for hand in &core.hands {
             for _ in 0..hand.slots {
                 task::spawn_in(&mut slots, slot(Arc::clone(&core), Arc::clone(hand)));
             }
         }
-        let lead = task::spawn(lead(Arc::clone(&core), slots, loops));
-        Ok(Running::new(core, lead))
+        let (say, last_word) = watch::channel(None);
+        let lead = lead(Arc::clone(&core), slots, loops);
+        task::spawn(async move { say.send_replace(Some(lead.await)) });
+        Ok(Running::new(core, last_word))
     }
 
     /// Starts it and runs until a SIGTERM or Ctrl-C, then drains. A second signal hurries. The
@@ -327,7 +408,10 @@ impl DispatcherBuilder {
                 )
             })
             .collect();
-        let (services, events, config) = (self.services, self.events, self.config);
+        let (services, config) = (self.services, self.config);
+        let mut events = self.events.at(&self.manager.inner.events);
+        events.speaks_for(Arc::clone(&self.worker));
+        let deaths = Deaths::new(self.on_dead);
         Ok(Core::new(
             self.manager,
             registry,
@@ -337,6 +421,8 @@ impl DispatcherBuilder {
             events,
             config,
             hands,
+            deaths,
+            self.worker,
         ))
     }
 
@@ -350,6 +436,7 @@ impl DispatcherBuilder {
     }
 
     fn check(&self) -> Result<()> {
+        worker::check(&self.worker)?;
         let counts = self.slots.iter().map(|(queue, slots)| (&**queue, *slots));
         for (queue, slots) in counts.chain([("default_slots", self.default_slots)]) {
             if !(1..=SLOTS_MAX).contains(&slots) {

@@ -85,9 +85,8 @@ impl ByHand {
     /// Runs the attempt. `None` where nobody is to hear of its end: its lease is lost.
     pub(crate) async fn run(&self, attempt: &JobContext) -> Option<End> {
         match execute::run(&self.0, attempt.held()).await {
-            Over::Open(end) => end,
             Over::Decided(end) | Over::Recorded(end, Finished::Applied(_)) => Some(end),
-            Over::Recorded(_, Finished::Lost) => None,
+            Over::Recorded(_, Finished::Lost) | Over::Abandoned | Over::Stuck => None,
         }
     }
 }

@@ -1,9 +1,9 @@
 //! [`Core`]: what all loops of one dispatcher share.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{
             AtomicBool, AtomicU8, AtomicU64, AtomicUsize,
             Ordering::{Relaxed, SeqCst},
@@ -15,7 +15,8 @@ use std::{
 use tokio::{sync::Notify, time::Instant};
 
 use super::{
-    ends::Ends, grants::Grants, hand::Hand, middleware::Middleware, unreadable::Unreadable,
+    deaths::Deaths, ends::Ends, grants::Grants, hand::Hand, middleware::Middleware,
+    unreadable::Unreadable,
 };
 use crate::{
     Error, ErrorKind, JobManager, JobQueue, JobStore, Owner, Registry, Result,
@@ -128,6 +129,11 @@ pub(super) struct Core {
     suspect_asked: AtomicBool,
     /// When a suspect was last asked for although no slot was free.
     last_suspect: Mutex<Option<Instant>>,
+    pub(super) deaths: Deaths,
+    /// Its name, for people.
+    pub(super) worker: Arc<str>,
+    /// Names of jobs that were slowed down. It has no more of them than the registry.
+    slow_names: Mutex<BTreeSet<Arc<str>>>,
 }
 
 /// What is counted for health and the final word.
@@ -136,6 +142,7 @@ pub(super) struct Tally {
     pub(super) drained: AtomicUsize,
     pub(super) released: AtomicUsize,
     pub(super) stuck: AtomicUsize,
+    pub(super) slowed: AtomicUsize,
     /// Moving average of a store call's time, in nanoseconds.
     trip: AtomicU64,
 }
@@ -203,6 +210,8 @@ impl Core {
         events: Events,
         config: Config,
         hands: Vec<Arc<Hand>>,
+        deaths: Deaths,
+        worker: Arc<str>,
     ) -> Self {
         Self {
             store: Arc::clone(&manager.inner.store),
@@ -232,6 +241,9 @@ impl Core {
             look: AtomicBool::new(false),
             suspect_asked: AtomicBool::new(false),
             last_suspect: Mutex::new(None),
+            deaths,
+            worker,
+            slow_names: Mutex::default(),
         }
     }
 
@@ -246,6 +258,12 @@ impl Core {
 
     pub(super) fn phase(&self) -> Phase {
         Phase::ALL[usize::from(self.phase.load(SeqCst))]
+    }
+
+    pub(super) fn slow_names(&self) -> MutexGuard<'_, BTreeSet<Arc<str>>> {
+        self.slow_names
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Goes on to a phase, never back.

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     CancelReason, Error, ErrorKind, JobContext, Json, Outcome,
     error::panic_text,
-    events::{Event, Events, Span, Verdict},
+    events::{Event, Events, Span},
     extract::{Commit, Held},
     job::{End, Failure, FailureKind, Retry, limits},
     registry::JobDescriptor,
@@ -42,13 +42,14 @@ enum Ran {
 
 /// How an attempt ended.
 pub(super) enum Over {
-    /// So, and the store is to hear of it; `None`: nobody is, as the lease is lost or the lease
-    /// thread has ended a stuck one in its place.
-    Open(Option<End>),
-    /// So, and the right to say it is taken.
+    /// So, and the store is to hear of it.
     Decided(End),
     /// So, and the store has answered: it was recorded in the handler's own transaction.
     Recorded(End, Finished),
+    /// Nobody is to hear of it: the lease is lost.
+    Abandoned,
+    /// It had its end while the handler could not be stopped, and that is told.
+    Stuck,
 }
 
 /// Runs one attempt.
@@ -57,46 +58,38 @@ pub(super) async fn run(core: &Core, held: &Arc<Held>) -> Over {
     // A job is started once: it is in one hand, and one slot takes it out.
     let _ = held.started.set(started);
     core.events.emit(Event::AttemptStarted { job: &held.job });
-    let over = match core.registry.get(&held.job.spec.name) {
+    let span = Events::span(&held.job);
+    let end = match core.registry.get(&held.job.spec.name) {
         Some(job) => {
-            let ran = attempt(core, job, held, started).await;
-            let end = to_end(core, ran, held, job);
-            match (end, held.transaction()) {
-                (Some(End::Success(result)), Some(transaction)) if core.config.commit => {
-                    commit(core, job, held, result, transaction).await
-                }
-                // Where there is one it is rolled back with this.
-                (end, _) => Over::Open(end),
-            }
+            let ran = attempt(core, job, held, started, &span).await;
+            to_end(core, ran, held, job)
         }
         // Only what is served is claimed, so this is a store's mistake; another worker may know.
-        None => Over::Open(Some(End::Release)),
+        None => Some(End::Release),
     };
-    let ran = started.elapsed();
+    if !held.decide() {
+        return Over::Stuck;
+    }
+    let end = end.map(|end| core.slowed(held, end));
+    let over = match (end, held.transaction()) {
+        (Some(End::Success(result)), Some(transaction)) if core.config.commit => {
+            commit(core, held, result, transaction).await
+        }
+        // Where there is one it is rolled back with this.
+        (Some(end), _) => Over::Decided(end),
+        (None, _) => Over::Abandoned,
+    };
     let end = match &over {
-        Over::Open(end) => end.as_ref(),
         Over::Decided(end) | Over::Recorded(end, _) => Some(end),
+        Over::Abandoned | Over::Stuck => None,
     };
-    core.events.emit(Event::AttemptEnded {
-        job: &held.job,
-        verdict: verdict(end),
-        ran,
-    });
+    core.tell_end(held, end, started.elapsed(), &span);
     over
 }
 
 /// Records a success in the handler's own transaction and commits that. Where it is not known
 /// whether it was committed, an error is as good an end as any: the store refuses it if it was.
-async fn commit(
-    core: &Core,
-    job: &JobDescriptor,
-    held: &Held,
-    result: Json,
-    mut own: Box<dyn Commit>,
-) -> Over {
-    if !held.decide() {
-        return Over::Open(None);
-    }
+async fn commit(core: &Core, held: &Held, result: Json, mut own: Box<dyn Commit>) -> Over {
     let (id, token) = (held.job.id, held.job.token);
     let committed = core.store_call(|| async {
         let statement = core.store.succeed_within(id, token, &result)?;
@@ -121,11 +114,14 @@ async fn commit(
         }
         Err(error) => {
             let errors = held.job.errors + 1;
-            let wait = job.wait_of(&held.job.spec, errors, core.config.jitter());
-            Over::Decided(End::Error {
+            let job = core.registry.get(&held.job.spec.name);
+            let jitter = core.config.jitter();
+            let wait = job.map(|job| job.wait_of(&held.job.spec, errors, jitter));
+            let end = End::Error {
                 failure: Failure::from_error(FailureKind::Error, &error),
-                retry: Retry::After(wait),
-            })
+                retry: Retry::After(wait.unwrap_or_default()),
+            };
+            Over::Decided(core.slowed(held, end))
         }
     }
 }
@@ -140,29 +136,42 @@ pub(super) fn time_limit(held: &Held, job: &JobDescriptor) -> Duration {
     left.map_or(timeout, |left| left.min(timeout))
 }
 
-async fn attempt(core: &Core, job: &JobDescriptor, held: &Arc<Held>, started: Instant) -> Ran {
+async fn attempt(
+    core: &Core,
+    job: &JobDescriptor,
+    held: &Arc<Held>,
+    started: Instant,
+    span: &Span,
+) -> Ran {
     let wrap = core
         .middleware
         .get(&held.job.spec.queue)
         .map_or(&[][..], Vec::as_slice);
-    let mut running = Running::start(job, wrap, held);
+    let mut running = Running::start(job, wrap, held, span);
     let first = poll_fn(|cx| Poll::Ready(running.poll(cx))).await;
     let ran = match first {
         Poll::Ready(ran) => ran,
         Poll::Pending => supervise(core, &mut running, held, started + time_limit(held, job)).await,
     };
     if job.is_blocking() && matches!(ran, Ran::Dropped) {
-        outlast(core, &mut running, held, job).await;
+        outlast(core, &mut running, held, job, started).await;
     }
     running.drop_quietly().map_or(ran, Ran::Panicked)
 }
 
 /// Blocking code can't be dropped: its end is recorded now, and its slot stays taken until it
 /// returns, so that there are never more of them at work than there are slots.
-async fn outlast(core: &Core, running: &mut Running<'_>, held: &Arc<Held>, job: &JobDescriptor) {
+async fn outlast(
+    core: &Core,
+    running: &mut Running<'_>,
+    held: &Arc<Held>,
+    job: &JobDescriptor,
+    started: Instant,
+) {
     if let Some(end) = to_end(core, Ran::Dropped, held, job)
         && held.decide()
     {
+        core.tell_end(held, Some(&end), started.elapsed(), running.span);
         core.stuck(held, end);
     }
     tokio::select! {
@@ -247,31 +256,21 @@ pub(super) fn timed_out(held: &Held, job: &JobDescriptor) -> Failure {
     )
 }
 
-fn verdict(end: Option<&End>) -> Verdict {
-    match end {
-        None => Verdict::Abandoned,
-        Some(End::Success(_)) => Verdict::Success,
-        Some(End::Release) => Verdict::Release,
-        Some(End::Snooze(_)) => Verdict::Snooze,
-        Some(End::Error {
-            retry: Retry::Never(reason),
-            ..
-        }) => Verdict::Abort(*reason),
-        Some(End::Error { failure, .. }) => Verdict::Error(failure.kind),
-    }
-}
-
 /// A handler at work. Its panics, also those of its start and its drop, stay inside.
 struct Running<'a> {
     future: Option<Pin<Box<dyn Future<Output = Outcome<Json>> + Send + 'a>>>,
-    span: Span,
+    span: &'a Span,
     /// The message of a panic before the first poll.
     stillborn: Option<String>,
 }
 
 impl<'a> Running<'a> {
-    fn start(job: &JobDescriptor, wrap: &'a [Arc<dyn Middleware>], held: &Arc<Held>) -> Self {
-        let span = Events::span(&held.job);
+    fn start(
+        job: &JobDescriptor,
+        wrap: &'a [Arc<dyn Middleware>],
+        held: &Arc<Held>,
+        span: &'a Span,
+    ) -> Self {
         let context = JobContext::new(Arc::clone(held));
         let start = || span.in_scope(|| Next::new(wrap, job.handler()).run(context));
         match catch_unwind(AssertUnwindSafe(start)) {

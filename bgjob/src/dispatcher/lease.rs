@@ -24,7 +24,7 @@ use crate::{
     CancelReason,
     calls::contained,
     entropy,
-    events::{Event, Part},
+    events::{Event, Part, Span},
     extract::Held,
     job::{End, Retry, limits},
     store::{Ending, Held as Renewal, Renewed},
@@ -208,12 +208,14 @@ async fn end_stuck(core: &Core, job: &mut Tracked) {
     }
     job.given_up = true;
     core.tally.stuck.fetch_add(1, Relaxed);
-    core.events.emit(Event::SlotStuck { job: &held.job });
+    let ran = started.elapsed();
     let retry = described.wait_of(&held.job.spec, held.job.errors + 1, entropy::unit());
     let end = End::Error {
         failure: timed_out(held, described),
         retry: Retry::After(retry),
     };
+    core.tell_end(held, Some(&end), ran, &Span::none());
+    core.events.emit(Event::SlotStuck { job: &held.job });
     let ending = Ending {
         id: held.job.id,
         token: held.job.token,

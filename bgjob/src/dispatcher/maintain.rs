@@ -6,11 +6,11 @@ use tokio::time::sleep;
 
 use super::core::{Core, Phase};
 use crate::{
-    Result, entropy,
-    events::Event,
-    job::{limits, transition::SweepPolicy},
+    JobId, Result, entropy,
+    events::{DeadJob, Event},
+    job::{DeadReason, limits, transition::SweepPolicy},
     manager::push,
-    store::{ClockSource, Swept},
+    store::{ClockSource, Swept, SweptJob},
 };
 
 /// Batches of one kind in one pass; what is left waits for the next.
@@ -89,8 +89,27 @@ async fn tell(core: &Core, swept: Vec<Swept>) {
     let mut hints = Vec::new();
     for one in swept {
         match one {
-            Swept::Revoked { id, state } => core.events.emit(Event::Revoked { id, state }),
-            Swept::Expired { id } => core.events.emit(Event::Expired { id }),
+            Swept::Revoked { id, state, job } => {
+                let (name, queue) = (&*job.name, &*job.queue);
+                core.events.emit(Event::Revoked {
+                    id,
+                    name,
+                    queue,
+                    state,
+                });
+                tell_death(core, id, &job, false);
+            }
+            Swept::Expired { id, job } => {
+                let (name, queue) = (&*job.name, &*job.queue);
+                let reason = job.dead.unwrap_or(DeadReason::Expired);
+                core.events.emit(Event::Expired {
+                    id,
+                    name,
+                    queue,
+                    reason,
+                });
+                tell_death(core, id, &job, true);
+            }
             Swept::Touched(hint) => hints.push(hint),
             Swept::Unreadable { id } => core.tell_unreadable(&[id]).await,
         }
@@ -100,6 +119,13 @@ async fn tell(core: &Core, swept: Vec<Swept>) {
     {
         core.events.emit(Event::Rehinted { hints: hints.len() });
         push(queue.as_ref(), &hints, &core.events).await;
+    }
+}
+
+/// Says so if a job died in the sweep.
+fn tell_death(core: &Core, id: JobId, job: &SweptJob, announced: bool) {
+    if let Some(dead) = DeadJob::swept(id, job) {
+        core.deaths.tell(&core.events, dead, announced);
     }
 }
 

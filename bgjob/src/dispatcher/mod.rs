@@ -10,6 +10,7 @@
 //! | `slots` | run one job after the other; `execute` is one attempt |
 //! | `lease` | renews from a thread of its own, fences itself, ends what is stuck |
 //! | `maintain` | sweeps, purges, feels the runtime's pulse |
+//! | `told`, `deaths` | what is said of an attempt's end; who is told of deaths |
 //! | `shutdown` | draining, giving back; `signals` are what asks for it |
 //!
 //! `by_hand` is a dispatcher without loops, for tests.
@@ -18,6 +19,7 @@ mod builder;
 #[cfg(feature = "testing")]
 mod by_hand;
 mod core;
+mod deaths;
 mod ends;
 mod execute;
 mod fetch;
@@ -32,7 +34,9 @@ mod running;
 mod shutdown;
 mod signals;
 mod slots;
+mod told;
 mod unreadable;
+mod worker;
 
 pub use builder::DispatcherBuilder;
 #[cfg(feature = "testing")]

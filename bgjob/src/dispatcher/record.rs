@@ -154,6 +154,7 @@ impl Core {
             answer,
             repeated,
         });
+        self.tell_death(held, end, answer);
         if matches!(end, End::Release) {
             self.tally.released.fetch_add(1, Relaxed);
         } else if self.phase() >= Phase::Draining {

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::task::JoinHandle;
+use tokio::sync::watch;
 
 use super::{
     core::{Core, Phase},
@@ -16,15 +16,40 @@ use super::{
 
 /// A dispatcher at work. Dropping it lets the dispatcher go on; [`shutdown`](Self::shutdown) ends
 /// it.
-#[derive(Debug)]
+///
+/// Clones are handles of the same dispatcher: one is waited for, another answers a health check.
+///
+/// ```
+/// use bgjob::{Health, Registry, Running, prelude::*};
+///
+/// #[job]
+/// async fn greet(name: String) {}
+///
+/// fn healthz(dispatcher: &Running) -> u16 {
+///     if dispatcher.health().is_good() { 200 } else { 503 }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> bgjob::Result<()> {
+/// let jobs = JobManager::connect("memory:").await?;
+/// let registry = Registry::new().with::<greet>();
+/// let running = JobDispatcher::builder(&jobs).registry(registry).start().await?;
+/// let probe = running.clone(); // for the web server
+/// assert_eq!(healthz(&probe), 200);
+/// running.shutdown().await;
+/// assert!(probe.health().draining);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
 pub struct Running {
     core: Arc<Core>,
-    lead: JoinHandle<Drained>,
+    last_word: watch::Receiver<Option<Drained>>,
 }
 
 impl Running {
-    pub(super) fn new(core: Arc<Core>, lead: JoinHandle<Drained>) -> Self {
-        Self { core, lead }
+    pub(super) fn new(core: Arc<Core>, last_word: watch::Receiver<Option<Drained>>) -> Self {
+        Self { core, last_word }
     }
 
     /// Ends it: claims no more, lets end what runs (20 s unless told otherwise), asks the rest to
@@ -44,15 +69,17 @@ impl Running {
         });
     }
 
-    /// Waits until it has ended, whoever ended it.
-    pub async fn wait(self) -> Drained {
-        let core = self.core;
-        self.lead.await.unwrap_or_else(|_| Drained {
-            // The runtime is going down around it.
-            drained: core.tally.drained.load(Relaxed),
-            released: core.tally.released.load(Relaxed),
-            unknown: core.grants.held(),
-        })
+    /// Waits until it has ended, whoever ended it. Any number of clones may wait. Cancel safe.
+    pub async fn wait(mut self) -> Drained {
+        let word = self.last_word.wait_for(Option::is_some).await;
+        // None: the runtime is going down around it.
+        let word = word.ok().and_then(|word| *word);
+        word.unwrap_or_else(|| self.core.drained())
+    }
+
+    /// What it is called; see [`worker_name`](crate::DispatcherBuilder::worker_name).
+    pub fn worker(&self) -> &str {
+        &self.core.worker
     }
 
     /// How it is doing.
@@ -79,6 +106,7 @@ impl Running {
             waiting: core.hands.iter().map(|hand| hand.waiting()).sum(),
             unrecorded: core.ends.len(),
             stuck: core.tally.stuck.load(Relaxed),
+            slowed: core.tally.slowed.load(Relaxed),
             unreadable: core.unreadable.count(),
             stalled: stalled.map(|(name, _)| name).collect(),
         }
@@ -142,6 +170,9 @@ pub struct Health {
     pub unrecorded: usize,
     /// Slots taken by handlers that can't be stopped.
     pub stuck: usize,
+    /// How often a job was made to wait that asked to run again at once, again and again; see
+    /// [`Event::Slowed`](crate::Event::Slowed).
+    pub slowed: usize,
     /// Stored jobs this one came across that can't be read; see [`Event::Unreadable`].
     ///
     /// [`Event::Unreadable`]: crate::Event::Unreadable
@@ -159,9 +190,18 @@ impl Health {
 }
 
 /// What became of the jobs a dispatcher had in its hands when it was shut down. As the result of
-/// `main` it is exit code 0 if all of them ended, 10 if some were given back.
+/// `main` it is exit code 0: jobs that were given back are what a deploy leaves behind. The code is
+/// 10 only where the store did not confirm an end in time.
+///
+/// ```
+/// use std::process::{ExitCode, Termination};
+///
+/// use bgjob::Drained;
+///
+/// let deploy = Drained { drained: 3, released: 2, unknown: 0 };
+/// assert_eq!(deploy.report(), ExitCode::SUCCESS);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[must_use]
 pub struct Drained {
     /// Ended by themselves.
     pub drained: usize,
@@ -173,7 +213,7 @@ pub struct Drained {
 
 impl Termination for Drained {
     fn report(self) -> ExitCode {
-        if self.released + self.unknown == 0 {
+        if self.unknown == 0 {
             ExitCode::SUCCESS
         } else {
             ExitCode::from(10)

@@ -54,11 +54,7 @@ pub(super) async fn lead(core: Arc<Core>, mut slots: JoinSet<()>, loops: JoinSet
     }
     let left = promised.saturating_duration_since(Instant::now());
     flush(&core, left.clamp(FLUSH.start, FLUSH.end)).await;
-    let drained = Drained {
-        drained: core.tally.drained.load(Relaxed),
-        released: core.tally.released.load(Relaxed),
-        unknown: core.grants.held(),
-    };
+    let drained = core.drained();
     core.enter(Phase::Stopped);
     // A loop that waits for an answer it won't get ends when that call is given up.
     let _ = timeout(DROP, loops.join_all()).await;
@@ -83,6 +79,17 @@ async fn flush(core: &Core, most: Duration) {
     while open() && begun.elapsed() < most {
         core.wake.notify_one();
         sleep(Duration::from_millis(2)).await;
+    }
+}
+
+impl Core {
+    /// What has become of its jobs so far.
+    pub(super) fn drained(&self) -> Drained {
+        Drained {
+            drained: self.tally.drained.load(Relaxed),
+            released: self.tally.released.load(Relaxed),
+            unknown: self.grants.held(),
+        }
     }
 }
 

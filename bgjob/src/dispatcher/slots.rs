@@ -28,7 +28,7 @@ pub(super) async fn slot(core: Arc<Core>, hand: Arc<Hand>) {
             }
             Err(end) => {
                 hand.left();
-                Over::Open(end)
+                unstarted(&held, end)
             }
         };
         match over {
@@ -37,13 +37,12 @@ pub(super) async fn slot(core: Arc<Core>, hand: Arc<Hand>) {
                 core.wake.notify_one();
             }
             Over::Decided(end) => core.end(held, end),
-            // The lease thread has ended it as stuck; the slot is free again only now.
-            Over::Open(_) if !held.decide() => {
+            // The slot is free again only now.
+            Over::Stuck => {
                 core.tally.stuck.fetch_sub(1, Relaxed);
                 core.wake.notify_one();
             }
-            Over::Open(Some(end)) => core.end(held, end),
-            Over::Open(None) => {
+            Over::Abandoned => {
                 core.release(&held);
                 core.wake.notify_one();
             }
@@ -53,6 +52,15 @@ pub(super) async fn slot(core: Arc<Core>, hand: Arc<Hand>) {
         }
         // Jobs that end at once would never let another task of this thread run.
         tokio::task::consume_budget().await;
+    }
+}
+
+/// The end of a job that is not started.
+fn unstarted(held: &Held, end: Option<End>) -> Over {
+    match (held.decide(), end) {
+        (false, _) => Over::Stuck,
+        (true, Some(end)) => Over::Decided(end),
+        (true, None) => Over::Abandoned,
     }
 }
 

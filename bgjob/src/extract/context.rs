@@ -40,6 +40,22 @@ pub enum CancelReason {
 
 impl CancelReason {
     const ALL: [Self; 4] = [Self::Shutdown, Self::Timeout, Self::LeaseLost, Self::User];
+
+    /// Its name in lower case, as it is printed.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Shutdown => "shutdown",
+            Self::Timeout => "timeout",
+            Self::LeaseLost => "lease lost",
+            Self::User => "cancelled",
+        }
+    }
+}
+
+impl fmt::Display for CancelReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
 }
 
 /// The attempt that is running: what the job is, how often it was tried, and the way to hear
@@ -83,6 +99,8 @@ pub(crate) struct Held {
     decided: AtomicBool,
     /// The store has answered, or the lease is lost: nothing is held any more.
     settled: AtomicBool,
+    /// It was said already that this attempt is the job's last.
+    foretold: AtomicBool,
 }
 
 impl Held {
@@ -99,6 +117,7 @@ impl Held {
             transaction: Mutex::new(None),
             decided: AtomicBool::new(false),
             settled: AtomicBool::new(false),
+            foretold: AtomicBool::new(false),
         }
     }
 
@@ -148,6 +167,15 @@ impl Held {
     /// Notes that it is held no more; only the first call counts.
     pub(crate) fn settle(&self) -> bool {
         !self.settled.swap(true, Ordering::SeqCst)
+    }
+
+    /// Notes that it was said that this attempt is the job's last.
+    pub(crate) fn foretell_death(&self) {
+        self.foretold.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn was_death_foretold(&self) -> bool {
+        self.foretold.load(Ordering::Relaxed)
     }
 
     pub(crate) fn is_settled(&self) -> bool {

@@ -53,6 +53,26 @@ pub enum FailureKind {
     Result,
 }
 
+impl FailureKind {
+    /// Its name in lower case, as it is stored and printed.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Panic => "panic",
+            Self::Timeout => "timeout",
+            Self::Decode => "decode",
+            Self::Extract => "extract",
+            Self::Result => "result",
+        }
+    }
+}
+
+impl fmt::Display for FailureKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
 /// What went wrong, bounded: the error's own text first, then its causes.
 ///
 /// ```

@@ -47,6 +47,11 @@ pub mod limits {
     pub const LOOKED_AT: usize = 10_000;
     /// The longest span a job can ask for (delay, timeout, retention, …): ten years.
     pub const SPAN: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+    /// Starts of a job after which it runs no more at once when it asks to: see [`FLOOR`].
+    pub const QUICK_STARTS: u64 = 10;
+    /// The shortest snooze, and the shortest wait for a retry, of a job that was started more than
+    /// [`QUICK_STARTS`] times.
+    pub const FLOOR: Duration = Duration::from_millis(100);
 }
 
 /// How urgent a job is. Of the jobs of a queue that are due, the most urgent go first.

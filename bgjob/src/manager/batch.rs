@@ -3,7 +3,7 @@
 //! There is no timer: a lone enqueue goes at once, and a thousand at a time share a few commits.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     future::poll_fn,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -169,15 +169,19 @@ impl Creates {
         answers
     }
 
+    /// Tells what was stored: once for each name and queue.
+    fn tell(&self, jobs: &[NewJob], answers: &[Created]) {
+        if !self.events.is_heard() {
+            return;
+        }
+        for ((name, queue), jobs) in stored(jobs, answers) {
+            self.events.emit(Event::Created { jobs, name, queue });
+        }
+    }
+
     /// Hints at what is due. A hint that can't be pushed is the sweeper's to give.
     async fn hint(&self, jobs: &[NewJob], answers: &[Created]) {
-        let created = answers
-            .iter()
-            .filter(|answer| **answer == Created::Created)
-            .count();
-        if created > 0 {
-            self.events.emit(Event::Created { jobs: created });
-        }
+        self.tell(jobs, answers);
         let Some(queue) = &self.queue else { return };
         // A repeated create hints again: the first try may have died before its push.
         let stored = |answer: &Created| matches!(answer, Created::Created | Created::Exists);
@@ -193,6 +197,33 @@ impl Creates {
             .collect();
         push(queue.as_ref(), &hints, &self.events).await;
     }
+}
+
+/// How many jobs of which name and queue were stored. What is alike mostly stands together.
+fn stored<'a>(jobs: &'a [NewJob], answers: &[Created]) -> BTreeMap<(&'a str, &'a str), usize> {
+    let mut stored = BTreeMap::new();
+    let created = jobs
+        .iter()
+        .zip(answers)
+        .filter(|(_, answer)| **answer == Created::Created)
+        .map(|(job, _)| (&*job.spec.name, &*job.spec.queue));
+    let mut last = None;
+    let mut run = 0;
+    for kind in created {
+        match last {
+            Some(last) if last == kind => run += 1,
+            _ => {
+                if let Some(last) = last.replace(kind) {
+                    *stored.entry(last).or_default() += run;
+                }
+                run = 1;
+            }
+        }
+    }
+    if let Some(last) = last {
+        *stored.entry(last).or_default() += run;
+    }
+    stored
 }
 
 /// Pushes hints within a bound of time; a failure is told, not returned.

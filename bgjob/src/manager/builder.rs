@@ -79,8 +79,8 @@ impl Connect {
         self
     }
 
-    /// Hears every decision of the manager; see [`Event`]. It should be quick: it is called in
-    /// place.
+    /// Hears every decision of the manager and of its dispatchers in this process; see [`Event`].
+    /// It should be quick: it is called in place.
     pub fn on_event(mut self, listener: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
         self.settings.events.add(listener);
         self

@@ -10,11 +10,10 @@ use crate::{
         ClaimedJob, End, Grant, Job, JobId, Json, NewJob, Progress, Serves, State, Token,
         transition::{Operated, Operation, SweepPolicy},
     },
-    queue::Hint,
     transaction::Statement,
 };
 
-use super::{Filter, Listed, QueueCounts, Slice};
+use super::{Filter, Listed, QueueCounts, Slice, Swept};
 
 /// Where jobs are kept: the only truth.
 ///
@@ -348,28 +347,4 @@ pub enum Renewed {
     },
     /// The token holds nothing (any more): stop.
     Lost,
-}
-
-/// What a sweep did to one job.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Swept {
-    /// T7: its lease had run out; it is in this state now.
-    Revoked {
-        /// The job.
-        id: JobId,
-        /// Where it stands now.
-        state: State,
-    },
-    /// T11: it was too late and is Dead.
-    Expired {
-        /// The job.
-        id: JobId,
-    },
-    /// T8: it is to be hinted at.
-    Touched(Hint),
-    /// Nothing, as it can't be read: [`JobStore::get`] says where it is.
-    Unreadable {
-        /// The job.
-        id: JobId,
-    },
 }

@@ -13,6 +13,7 @@ mod documents;
 mod jobs;
 mod look;
 mod shared;
+mod swept;
 
 pub use crate::transaction::{Statement, Transaction};
 #[cfg(feature = "testing")]
@@ -25,6 +26,7 @@ pub use documents::{
 };
 pub use jobs::{
     Claim, Claimed, ClockSource, Created, Durability, Ending, Finished, Held, JobStore, Renewed,
-    StoreCapabilities, Swept, Want,
+    StoreCapabilities, Want,
 };
 pub use look::{Filter, Listed, Order, Period, QueueCounts, Slice};
+pub use swept::{Swept, SweptJob};

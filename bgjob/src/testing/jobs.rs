@@ -249,13 +249,12 @@ impl Hands {
         let policy = SweepPolicy::default();
         let mut ended = Vec::new();
         for one in answered(self.store.sweep(limits::BATCH, &policy).await) {
-            if let Swept::Expired { id } = one
-                && let Some(job) = answered(self.store.get(&[id]).await).pop().flatten()
-                && let Some(reason) = job.dead_reason()
+            if let Swept::Expired { job, .. } = one
+                && let Some(reason) = job.dead
             {
                 ended.push(format!(
                     "{}  dead ({reason}): it was too late to start",
-                    job.spec.name
+                    job.name
                 ));
             }
         }

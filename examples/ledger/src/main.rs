@@ -131,7 +131,7 @@ async fn tell(url: &str, database: &str) -> Result<(), BoxError> {
     for job in handles {
         job.result().await?;
     }
-    let _ = healthy.shutdown().await;
+    healthy.shutdown().await;
     println!("\nafter a healthy worker it has:");
     book::print(&pool).await?;
     book::print_balances(&pool).await?;

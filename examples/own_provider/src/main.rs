@@ -51,7 +51,7 @@ async fn main() -> bgjob::Result<()> {
             ended.errors + 1
         );
     }
-    let _ = dispatcher.shutdown().await;
+    dispatcher.shutdown().await;
 
     drop(jobs);
     std::fs::remove_file(&path).expect("it is ours");

@@ -80,7 +80,7 @@ async fn run(args: Args) -> Result<ExitCode, BoxError> {
             return interrupted(running, progress).await;
         }
     };
-    let _ = running.shutdown().await;
+    running.shutdown().await;
     progress.end();
     let report = Report::read(&jobs, &tree, args.output.as_deref()).await?;
     let _ = report.print(&walked, &tally, progress.elapsed());
@@ -125,7 +125,7 @@ async fn enqueue_all(jobs: &JobManager, tree: &Tree) -> Result<Walked, BoxError>
 async fn interrupted(running: Running, mut progress: Progress) -> Result<ExitCode, BoxError> {
     progress.say("stopping: waits for the files at hand; Ctrl-C again hurries");
     running.begin_shutdown();
-    let _ = running.until_signal().await?;
+    running.until_signal().await?;
     let counts = progress.counts().await?;
     progress.end();
     println!(

@@ -40,15 +40,17 @@ pub(crate) enum What {
 impl What {
     fn of(event: &Event<'_>) -> Self {
         match *event {
-            Event::Started { jobs } => {
+            Event::Started { jobs, .. } => {
                 Self::Started(jobs.iter().map(|j| (*j).to_owned()).collect())
             }
-            Event::Created { jobs } => Self::Created(jobs),
+            Event::Created { jobs, .. } => Self::Created(jobs),
             Event::PushFailed { hints, .. } => Self::PushFailed(hints),
             Event::Claimed { jobs, via } => Self::Claimed(jobs, via),
             Event::HintsDropped { hints } => Self::HintsDropped(hints),
             Event::AttemptStarted { job } => Self::AttemptStarted(job.id),
-            Event::AttemptEnded { job, verdict, ran } => Self::AttemptEnded(job.id, verdict, ran),
+            Event::AttemptEnded {
+                job, verdict, ran, ..
+            } => Self::AttemptEnded(job.id, verdict, ran),
             Event::Recorded {
                 job,
                 answer,
@@ -56,8 +58,8 @@ impl What {
             } => Self::Recorded(job.id, answer, repeated),
             Event::CancelRequested { job, reason } => Self::CancelRequested(job.id, reason),
             Event::SlotStuck { job } => Self::SlotStuck(job.id),
-            Event::Revoked { id, state } => Self::Revoked(id, state),
-            Event::Expired { id } => Self::Expired(id),
+            Event::Revoked { id, state, .. } => Self::Revoked(id, state),
+            Event::Expired { id, .. } => Self::Expired(id),
             Event::Rehinted { hints } => Self::Rehinted(hints),
             Event::Purged { jobs } => Self::Purged(jobs),
             Event::UpkeepFailed { step, .. } => Self::UpkeepFailed(step),

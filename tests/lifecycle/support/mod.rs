@@ -3,6 +3,7 @@
 
 mod events;
 pub(crate) mod jobs;
+mod lines;
 mod probe;
 
 use std::{future::pending, sync::Arc, time::Duration};
@@ -19,6 +20,7 @@ use tokio::time::Instant;
 
 pub(crate) use self::{
     events::{Log, What},
+    lines::Lines,
     probe::Probe,
 };
 pub(crate) use bgjob::testing::{Call, Fault};
@@ -69,12 +71,11 @@ impl World {
         }
     }
 
-    /// A dispatcher of this registry that lives in paused time and writes to the log.
+    /// A dispatcher of this registry that lives in paused time; the log hears it by its manager.
     pub(crate) fn dispatcher(&self, registry: Registry) -> DispatcherBuilder {
         JobDispatcher::builder(&self.jobs)
             .registry(registry)
             .without_lease_thread()
-            .on_event(self.log.listener())
     }
 
     /// The same with a probe, started.

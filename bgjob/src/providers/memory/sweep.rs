@@ -32,10 +32,8 @@ impl Table {
         let late = self.limits.range(..=(now, Slot::MAX));
         let late: Vec<_> = late.take(limit - swept.len()).copied().collect();
         for (_, slot) in late {
-            let id = self.slab.at(slot).job.id;
-            if self.change(slot, now, |job| transition::expire(job, now)) {
-                swept.push(Swept::Expired { id });
-            }
+            let expire = |job: &mut Job| transition::expire(job, now).then(|| Swept::expired(job));
+            swept.extend(self.change(slot, now, expire));
         }
         if policy.touch.is_some() {
             self.touch(limit, policy, now, &mut swept);
@@ -58,19 +56,16 @@ impl Table {
         let mut kept = Vec::new();
         let mut first = Timestamp::MAX;
         for slot in slots {
-            let (id, lease_until) = match self.slab.get(slot).map(|entry| &entry.job) {
-                Some(Job {
-                    id,
-                    phase: Phase::Running(hold),
-                    ..
-                }) if hold.token == token => (*id, hold.lease_until),
+            let lease_until = match self.slab.get(slot).map(|entry| &entry.job.phase) {
+                Some(Phase::Running(hold)) if hold.token == token => hold.lease_until,
                 _ => continue,
             };
-            let revoke = |job: &mut Job| (transition::revoke(job, policy, now), job.state());
+            let revoke =
+                |job: &mut Job| transition::revoke(job, policy, now).then(|| Swept::revoked(job));
             if swept.len() < limit
-                && let (true, state) = self.change(slot, now, revoke)
+                && let Some(revoked) = self.change(slot, now, revoke)
             {
-                swept.push(Swept::Revoked { id, state });
+                swept.push(revoked);
             } else {
                 kept.push(slot);
                 first = first.min(lease_until);

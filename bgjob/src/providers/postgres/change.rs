@@ -306,16 +306,15 @@ impl Db {
         }
         let mut swept = Vec::new();
         if let Some(ids) = found.get("lease") {
-            let revoke =
-                |job: &mut Job, now| transition::revoke(job, policy, now).then(|| job.state());
-            let revoked = self.change(ids, revoke, news).await?;
-            let revoked = revoked.into_iter();
-            swept.extend(revoked.map(|(id, state)| Swept::Revoked { id, state }));
+            let revoke = |job: &mut Job, now| {
+                transition::revoke(job, policy, now).then(|| Swept::revoked(job))
+            };
+            swept.extend(self.change(ids, revoke, news).await?.into_values());
         }
         if let Some(ids) = found.get("late") {
-            let expire = |job: &mut Job, now| transition::expire(job, now).then_some(());
-            let expired = self.change(ids, expire, news).await?;
-            swept.extend(expired.into_keys().map(|id| Swept::Expired { id }));
+            let expire =
+                |job: &mut Job, now| transition::expire(job, now).then(|| Swept::expired(job));
+            swept.extend(self.change(ids, expire, news).await?.into_values());
         }
         if let Some(ids) = found.get("touch") {
             let touch = |job: &mut Job, now| {

@@ -159,17 +159,14 @@ impl Tx<'_> {
         let expired = "SELECT id FROM bgjob_held WHERE lease_until < ?1 LIMIT ?2";
         for id in self.ids(expired, overdue, limit)? {
             let revoke = |job: &mut Job, now| {
-                transition::revoke(job, policy, now).then(|| Swept::Revoked {
-                    id,
-                    state: job.state(),
-                })
+                transition::revoke(job, policy, now).then(|| Swept::revoked(job))
             };
             swept.extend(self.sweep_one(id, revoke)?);
         }
         let late = "SELECT id FROM bgjob_ready WHERE until <= ?1 ORDER BY until LIMIT ?2";
         for id in self.ids(late, self.now.as_millis(), limit - swept.len())? {
             let expire =
-                |job: &mut Job, now| transition::expire(job, now).then_some(Swept::Expired { id });
+                |job: &mut Job, now| transition::expire(job, now).then(|| Swept::expired(job));
             swept.extend(self.sweep_one(id, expire)?);
         }
         if policy.touch.is_some() {

@@ -14,14 +14,9 @@ use crate::{
 impl<D: DocumentStore> Documents<D> {
     pub(super) async fn sweep_all(&self, limit: usize, policy: &SweepPolicy) -> Result<Vec<Swept>> {
         let now = self.clock();
-        let revoke = |job: &mut Job| {
-            transition::revoke(job, policy, now).then(|| Swept::Revoked {
-                id: job.id,
-                state: job.state(),
-            })
-        };
-        let expire =
-            |job: &mut Job| transition::expire(job, now).then_some(Swept::Expired { id: job.id });
+        let revoke =
+            |job: &mut Job| transition::revoke(job, policy, now).then(|| Swept::revoked(job));
+        let expire = |job: &mut Job| transition::expire(job, now).then(|| Swept::expired(job));
         let touch = |job: &mut Job| {
             transition::touch(job, policy, now).then(|| {
                 Swept::Touched(Hint {

@@ -131,7 +131,7 @@ async fn serve(world: Arc<World>, who: Arc<str>, build: Arc<Build>, shut_down: A
     match build(builder).start().await {
         Ok(running) => {
             shut_down.notified().await;
-            let _ = running.shutdown().await;
+            running.shutdown().await;
             world.schedule.note(&who, "has shut down");
         }
         Err(error) => world.broken(format!("a worker does not start: {error}")),
@@ -234,13 +234,13 @@ pub(super) fn listener(
                 };
                 note(format_args!("{name} {} {how}", Short(job.id)));
             }
-            Event::Revoked { id, state } => {
+            Event::Revoked { id, state, .. } => {
                 note(format_args!(
                     "takes {} from a lost worker: {state}",
                     Short(*id)
                 ));
             }
-            Event::Expired { id } => note(format_args!("{} is too late", Short(*id))),
+            Event::Expired { id, .. } => note(format_args!("{} is too late", Short(*id))),
             Event::LoopFailed { name } => world.broken(format!("the loop {name} panicked")),
             Event::CallPanicked { part } => world.panicked(*part),
             _ => {}

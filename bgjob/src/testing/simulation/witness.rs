@@ -120,7 +120,9 @@ impl<S: JobStore> JobStore for Witness<S> {
         let ids: BTreeSet<_> = swept
             .iter()
             .map(|swept| match swept {
-                Swept::Revoked { id, .. } | Swept::Expired { id } | Swept::Unreadable { id } => *id,
+                Swept::Revoked { id, .. }
+                | Swept::Expired { id, .. }
+                | Swept::Unreadable { id } => *id,
                 Swept::Touched(hint) => hint.id,
             })
             .collect();

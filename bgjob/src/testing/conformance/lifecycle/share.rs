@@ -50,5 +50,5 @@ pub(super) async fn an_urgent_job_of_a_new_kind_waits_for_no_backlog(bundle: &Bu
         assert_ne!(order.last(), Some(&urgent.id()), "it was the last");
     }
     // What it took ahead while the slot was busy it may have given back.
-    let _ = worker.shutdown().await;
+    worker.shutdown().await;
 }

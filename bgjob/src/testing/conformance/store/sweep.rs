@@ -19,14 +19,8 @@ pub(super) async fn a_lease_that_ran_out_is_revoked(t: &Bundle) {
     let before = t.now().await;
     let swept = t.sweep().await;
     let after = t.now().await;
-    assert_eq!(
-        swept,
-        [Swept::Revoked {
-            id: held.id,
-            state: State::Ready
-        }]
-    );
     let job = t.job(held.id).await;
+    assert_eq!(swept, [Swept::revoked(&job)]);
     assert_eq!((job.state(), job.crashes, job.errors), (State::Ready, 1, 0));
     between(job.due_at, before + secs(5), after + secs(5));
     let attempt = &job.history[0];
@@ -82,16 +76,11 @@ pub(super) async fn each_crash_waits_longer_and_the_last_is_death(t: &Bundle) {
         between(due_at, before + secs(wait), t.now().await + secs(wait));
         t.advance(secs(wait)).await;
     }
-    let held = t.claim(id).await;
+    t.claim(id).await;
     t.advance(LEASE + secs(2)).await;
-    assert_eq!(
-        t.sweep().await,
-        [Swept::Revoked {
-            id: held.id,
-            state: State::Dead
-        }]
-    );
+    let swept = t.sweep().await;
     let job = t.job(id).await;
+    assert_eq!(swept, [Swept::revoked(&job)]);
     assert_eq!(ended(&job).how, How::Dead(DeadReason::Crashes));
     assert_eq!(
         ended(&job).purge_at,
@@ -149,14 +138,9 @@ pub(super) async fn a_cancelled_job_that_crashes_is_cancelled(t: &Bundle) {
     let held = t.running(|spec| spec.max_crashes = 1).await;
     t.operate(held.id, Operation::Cancel).await;
     t.advance(LEASE + secs(2)).await;
-    assert_eq!(
-        t.sweep().await,
-        [Swept::Revoked {
-            id: held.id,
-            state: State::Cancelled
-        }]
-    );
+    let swept = t.sweep().await;
     let job = t.job(held.id).await;
+    assert_eq!(swept, [Swept::revoked(&job)]);
     assert_eq!((job.state(), job.crashes), (State::Cancelled, 1));
 }
 
@@ -176,8 +160,9 @@ pub(super) async fn what_is_past_expires_is_dead(t: &Bundle) {
     t.advance(secs(55)).await;
     assert!(t.sweep().await.is_empty(), "there is time");
     t.advance(secs(5)).await;
-    assert_eq!(t.sweep().await, [Swept::Expired { id }]);
+    let swept = t.sweep().await;
     let job = t.job(id).await;
+    assert_eq!(swept, [Swept::expired(&job)]);
     assert_eq!(ended(&job).how, How::Dead(DeadReason::Expired));
     assert_eq!((job.errors, job.crashes, job.history.len()), (0, 0, 0));
 }
@@ -187,7 +172,8 @@ pub(super) async fn what_is_past_its_deadline_is_dead(t: &Bundle) {
         .add(|spec| (spec.deadline, spec.expires) = (Some(secs(60)), Some(secs(50))))
         .await;
     t.advance(secs(61)).await;
-    assert_eq!(t.sweep().await, [Swept::Expired { id }]);
+    let swept = t.sweep().await;
+    assert_eq!(swept, [Swept::expired(&t.job(id).await)]);
     let how = ended(&t.job(id).await).how.clone();
     assert_eq!(
         how,
@@ -200,11 +186,10 @@ pub(super) async fn a_retry_that_waits_past_its_deadline_is_dead(t: &Bundle) {
     let held = t.running(|spec| spec.deadline = Some(secs(60))).await;
     t.finish(&held, error_after(secs(30))).await;
     t.advance(secs(61)).await;
-    assert_eq!(
-        t.sweep().await,
-        [Swept::Expired { id: held.id }],
-        "nobody came for it"
-    );
+    let swept = t.sweep().await;
+    let job = t.job(held.id).await;
+    assert_eq!(swept, [Swept::expired(&job)], "nobody came for it");
+    assert!(job.last_error().is_some());
 }
 
 pub(super) async fn a_running_job_is_not_expired(t: &Bundle) {
@@ -230,7 +215,8 @@ pub(super) async fn a_delayed_job_expires_after_it_was_due(t: &Bundle) {
         "`expires` counts from when it is due"
     );
     t.advance(secs(5)).await;
-    assert_eq!(t.sweep().await, [Swept::Expired { id }]);
+    let swept = t.sweep().await;
+    assert_eq!(swept, [Swept::expired(&t.job(id).await)]);
 }
 
 pub(super) async fn the_limit_bounds_all_of_it(t: &Bundle) {

@@ -18,7 +18,7 @@ impl Model {
         let mut revoked = BTreeSet::new();
         for one in swept {
             let (Swept::Revoked { id, .. }
-            | Swept::Expired { id }
+            | Swept::Expired { id, .. }
             | Swept::Touched(Hint { id, .. })
             | Swept::Unreadable { id }) = one;
             let Some(job) = self.jobs.get_mut(id) else {
@@ -77,14 +77,11 @@ impl Model {
 }
 
 fn revoke(job: &mut Job, policy: &SweepPolicy, now: crate::Timestamp) -> Option<Swept> {
-    transition::revoke(job, policy, now).then(|| Swept::Revoked {
-        id: job.id,
-        state: job.state(),
-    })
+    transition::revoke(job, policy, now).then(|| Swept::revoked(job))
 }
 
 fn expire(job: &mut Job, now: crate::Timestamp) -> Option<Swept> {
-    transition::expire(job, now).then_some(Swept::Expired { id: job.id })
+    transition::expire(job, now).then(|| Swept::expired(job))
 }
 
 fn touch(job: &mut Job, policy: &SweepPolicy, now: crate::Timestamp) -> Option<Swept> {
