@@ -25,3 +25,4 @@ mod state;
 mod stores;
 mod suspects;
 mod timeouts;
+mod unserved;

@@ -12,6 +12,7 @@ use std::{
 use tokio::{sync::watch, task::JoinSet};
 
 use super::{
+    cancels,
     core::{Config, Core},
     deaths::{self, Deaths},
     fetch,
@@ -239,7 +240,9 @@ impl DispatcherBuilder {
     }
 
     /// How long a claimed job is safe from others without a renewal: 30 s unless told otherwise.
-    /// 5 s to an hour. A shorter one finds dead workers sooner and renews more often.
+    /// 5 s to an hour. A shorter one finds dead workers sooner and renews more often: each third of
+    /// it, which is also when progress is stored, and when a cancel by another process is heard of
+    /// where the store does not wake.
     pub fn lease(mut self, lease: Duration) -> Self {
         self.config.lease = lease;
         self
@@ -316,6 +319,7 @@ impl DispatcherBuilder {
         let mut loops = JoinSet::new();
         task::spawn_in(&mut loops, keep(Arc::clone(&core), "fetch", fetch::run));
         task::spawn_in(&mut loops, keep(Arc::clone(&core), "receive", receive::run));
+        task::spawn_in(&mut loops, keep(Arc::clone(&core), "cancels", cancels::run));
         task::spawn_in(&mut loops, keep(Arc::clone(&core), "lease", lease::run));
         task::spawn_in(
             &mut loops,

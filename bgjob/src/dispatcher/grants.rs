@@ -2,6 +2,7 @@
 //! until it is old enough to need a renewal; most jobs end before.
 
 use std::{
+    collections::HashSet,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering::SeqCst},
@@ -12,6 +13,7 @@ use std::{
 use tokio::time::Instant;
 
 use crate::{
+    JobId,
     extract::{Held, Services},
     job::ClaimedJob,
 };
@@ -83,6 +85,14 @@ impl Grants {
             !batch.jobs.is_empty() && !batch.is_over()
         });
         old
+    }
+
+    /// Those of these jobs that no renewal is due for yet.
+    pub(super) fn young_of(&self, ids: &HashSet<JobId>) -> Vec<Arc<Held>> {
+        let young = self.young();
+        let jobs = young.iter().flat_map(|batch| &batch.jobs);
+        let of = jobs.filter(|held| ids.contains(&held.job.id) && !held.is_settled());
+        of.cloned().collect()
     }
 
     pub(super) fn held(&self) -> usize {

@@ -5,6 +5,7 @@
 //! what its slot can't, because the handler blocks.
 
 use std::{
+    collections::HashSet,
     panic::resume_unwind,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
@@ -75,16 +76,18 @@ async fn looped(core: Arc<Core>) {
     let mut tracked: Vec<Tracked> = Vec::new();
     let mut cancels = core.manager.inner.cancels.subscribe();
     let tick = (core.config.lease / 30).clamp(Duration::from_millis(50), Duration::from_secs(1));
+    let mut looks = Looks::default();
     loop {
-        let asked = tokio::select! {
+        let pause = looks.wait(tick.mul_f64(0.9 + entropy::unit() / 5.0));
+        tokio::select! {
             biased;
             () = core.reached(Phase::Stopped) => return,
-            changed = cancels.changed() => changed.is_ok(),
-            () = sleep(tick.mul_f64(0.9 + entropy::unit() / 5.0)) => false,
+            changed = cancels.changed(), if !looks.asked => looks.asked = changed.is_ok(),
+            () = sleep(pause) => {}
         };
         core.beats.beat(&core.beats.lease);
-        // A cancel made in this process is looked for at once, in young jobs too.
-        let age = if asked {
+        // A cancel is looked for soon, in young jobs too.
+        let age = if looks.is_due() && hear_cancels(&core, &tracked).await {
             Duration::ZERO
         } else {
             core.config.renew_at()
@@ -102,6 +105,60 @@ async fn looped(core: Arc<Core>) {
             end_stuck(&core, job).await;
         }
     }
+}
+
+/// When cancels are looked for: soon after one was heard of, and not much more than once a second.
+#[derive(Default)]
+struct Looks {
+    /// Somebody has cancelled a running job, perhaps one of ours.
+    asked: bool,
+    last: Option<Instant>,
+}
+
+impl Looks {
+    const APART: Duration = Duration::from_millis(800);
+
+    /// How long to wait for the next round, that comes after `tick` if not before.
+    fn wait(&self, tick: Duration) -> Duration {
+        match self.last {
+            Some(last) if self.asked => tick.min(Self::APART.saturating_sub(last.elapsed())),
+            _ => tick,
+        }
+    }
+
+    /// Whether to look now; it is noted that it was done.
+    fn is_due(&mut self) -> bool {
+        let due = self.asked && self.last.is_none_or(|last| last.elapsed() >= Self::APART);
+        if due {
+            *self = Self {
+                asked: false,
+                last: Some(Instant::now()),
+            };
+        }
+        due
+    }
+}
+
+/// Asks those jobs to end that someone has cancelled. Answers whether only a renewal of all that is
+/// held can tell which they are.
+async fn hear_cancels(core: &Core, tracked: &[Tracked]) -> bool {
+    let call = contained(&core.events, Part::Store, || core.store.cancelled());
+    let Ok(Ok(Some(ids))) = timeout(core.config.lease / 15, call).await else {
+        return true;
+    };
+    let ids: HashSet<_> = ids.into_iter().collect();
+    if !ids.is_empty() {
+        let old = tracked.iter().filter(|job| !job.given_up);
+        let old = old
+            .map(|job| &job.held)
+            .filter(|held| ids.contains(&held.job.id));
+        for held in core.grants.young_of(&ids).iter().chain(old) {
+            if !held.is_decided() {
+                ask(core, held, CancelReason::User);
+            }
+        }
+    }
+    false
 }
 
 /// Renews what is due, a batch at a time. A call that fails is repeated at the next tick.

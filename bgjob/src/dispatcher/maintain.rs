@@ -4,7 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::sleep;
 
-use super::core::{Core, Phase};
+use super::{
+    core::{Core, Phase},
+    unserved::Lookout,
+};
 use crate::{
     JobId, Result, entropy,
     events::{DeadJob, Event},
@@ -27,8 +30,10 @@ pub(super) async fn run(core: Arc<Core>) {
         touch: core.queue.as_ref().map(|_| SweepPolicy::TOUCH),
         ..SweepPolicy::default()
     };
+    let mut lookout = Lookout::new();
     while core.phase() == Phase::Running {
         core.beats.beat(&core.beats.maintain);
+        lookout.look(&core).await;
         // One step that fails stops no other, and only a store that fails at all of them is down.
         let pause = match (sweep(&core, &policy).await, purge(&core).await) {
             (Err(error), Err(_)) => core.store_state.failed(&error),

@@ -8,8 +8,9 @@
 //! | `record` | how `ends` are recorded, also many beside a claim |
 //! | `receive` | takes hints from the queue, where there is one, and claims by them |
 //! | `slots` | run one job after the other; `execute` is one attempt |
+//! | `cancels` | hears that somebody has cancelled a running job |
 //! | `lease` | renews from a thread of its own, fences itself, ends what is stuck |
-//! | `maintain` | sweeps, purges, feels the runtime's pulse |
+//! | `maintain` | sweeps, purges, feels the runtime's pulse; `unserved` looks for jobs that nobody runs |
 //! | `told`, `deaths` | what is said of an attempt's end; who is told of deaths |
 //! | `shutdown` | draining, giving back; `signals` are what asks for it |
 //!
@@ -18,6 +19,7 @@
 mod builder;
 #[cfg(feature = "testing")]
 mod by_hand;
+mod cancels;
 mod core;
 mod deaths;
 mod ends;
@@ -36,6 +38,7 @@ mod signals;
 mod slots;
 mod told;
 mod unreadable;
+mod unserved;
 mod worker;
 
 pub use builder::DispatcherBuilder;

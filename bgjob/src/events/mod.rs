@@ -28,6 +28,24 @@ use trace::Voice;
 
 /// One decision. Borrowed: a listener copies what it keeps.
 ///
+/// `tracing` is told the same, under the target `bgjob`. A failed attempt is one line, with all that
+/// whoever is on call asks for: a warning that says when the job is tried next, or an error that
+/// says why it is dead.
+///
+/// ```text
+/// WARN bgjob: job failed, retry in 1m 30s name="charge" id=0198c0de-… queue="default"
+///     attempt=1 max_attempts=3 ran="12.4ms" worker="web-3:4711" kind="error"
+///     error="the bank is busy: connection refused"
+/// ERROR bgjob: job failed, dead: no attempts left name="charge" id=0198c0de-… queue="default"
+///     attempt=3 max_attempts=3 ran="9.1ms" worker="web-3:4711" dead="errors" kind="error"
+///     error="the bank is busy: connection refused"
+/// ```
+///
+/// `error` has the error's text and its causes, cut at 2 KiB, its control characters escaped;
+/// [`log_errors`](crate::DispatcherBuilder::log_errors) leaves it out. The line is inside the
+/// attempt's span, `job`, whose field `otel.name` is the job's name, and `otel.status_code` is
+/// `ERROR` if it failed. For an exporter to OpenTelemetry that is the span's name and its status.
+///
 /// ```
 /// use bgjob::Event;
 ///
@@ -177,6 +195,20 @@ pub enum Event<'a> {
         id: JobId,
         /// Where it is, and what to do.
         error: &'a Error,
+    },
+    /// Jobs have been due for a while and nobody runs them: no worker that is at work knows their
+    /// name, or serves their queue. Looked for about once a minute.
+    Unserved {
+        /// Their name.
+        name: &'a str,
+        /// Their queue.
+        queue: &'a str,
+        /// How many are due.
+        jobs: u64,
+        /// How long the oldest of them has been due.
+        waiting: Duration,
+        /// What to do.
+        advice: &'a str,
     },
     /// Old jobs were forgotten.
     Purged {

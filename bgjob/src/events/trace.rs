@@ -181,6 +181,16 @@ fn trace_job(event: &Event<'_>, voice: Voice<'_>) {
         Event::DeathsUntold { jobs } => {
             error!(target: "bgjob", jobs, "`on_dead` is too slow: not told of these deaths");
         }
+        Event::Unserved {
+            name,
+            queue,
+            jobs,
+            waiting,
+            advice,
+        } => {
+            let (name, waiting) = (Line(name).cut(), Words(waiting).to_string());
+            warn!(target: "bgjob", name, queue, jobs, waiting, "nobody runs a due job: {advice}");
+        }
         Event::Unreadable { id, error } => {
             let error = Line(error).cut();
             error!(target: "bgjob", %id, error, "a stored job can't be read");
@@ -269,7 +279,7 @@ fn trace_end(
         Fate::RetryIn(wait) => tell!(warn, "job failed, retry in {}", Words(wait)),
         Fate::Unknown => tell!(
             warn,
-            "job abandoned: its lease was lost, another worker has it"
+            "job abandoned: its lease was lost, another worker may have it"
         ),
         Fate::Cancelled => tell!(info, "job cancelled"),
         Fate::SnoozedFor(wait) => tell!(debug, "job snoozed for {}", Words(wait)),

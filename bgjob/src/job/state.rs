@@ -82,7 +82,8 @@ pub struct Hold {
     pub since: Timestamp,
     /// When the sweeper may revoke it.
     pub lease_until: Timestamp,
-    /// Someone asked for an end; the holder learns it at its next renewal.
+    /// Someone asked for an end; the holder learns it within a second where the store wakes, else
+    /// at its next renewal.
     pub cancel: bool,
 }
 

@@ -73,8 +73,12 @@ impl<R> JobHandle<R> {
             .ok_or_else(|| gone(self.id))
     }
 
-    /// Ends it: at once if it waits. If it runs, its handler is asked to end, and is dropped if it
-    /// has not within five seconds; until then it is [`JobState::Running`].
+    /// Ends it: at once if it waits. If it runs, its worker is asked to end it, and drops a handler
+    /// that has not ended five seconds after it heard; until then the job is
+    /// [`JobState::Running`]. The worker hears of it within a second where the store wakes
+    /// ([`StoreCapabilities::wakes`](crate::store::StoreCapabilities)), else at its next renewal:
+    /// after a third of its lease, ten seconds unless told otherwise. A `blocking` handler can't be
+    /// dropped: it is asked, and goes on until it looks.
     ///
     /// # Errors
     /// `Conflict` if it is over in another way already; as for [`status`](Self::status).

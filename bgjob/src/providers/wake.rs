@@ -26,6 +26,15 @@ struct Waits {
     next: u64,
     ready: BTreeMap<u64, (Vec<Arc<str>>, Arc<Notify>)>,
     ended: HashMap<JobId, BTreeMap<u64, Arc<Notify>>>,
+    cancelled: BTreeMap<u64, Arc<Notify>>,
+}
+
+/// What is waited for.
+#[derive(Debug, Clone, Copy)]
+enum On {
+    Ready,
+    Ended(JobId),
+    Cancelled,
 }
 
 /// One wait. It begins when it is made and ends when it is dropped.
@@ -33,14 +42,14 @@ struct Waits {
 pub(super) struct Wait {
     wake: Arc<Wake>,
     number: u64,
-    job: Option<JobId>,
+    on: On,
     notify: Arc<Notify>,
 }
 
 impl Wake {
     /// Waits for work in one of these queues.
     pub(super) fn wait_ready(self: &Arc<Self>, queues: &[Arc<str>]) -> Wait {
-        let wait = self.wait(None);
+        let wait = self.wait(On::Ready);
         self.lock()
             .ready
             .insert(wait.number, (queues.to_vec(), Arc::clone(&wait.notify)));
@@ -49,7 +58,7 @@ impl Wake {
 
     /// Waits for the end of a job.
     pub(super) fn wait_ended(self: &Arc<Self>, job: JobId) -> Wait {
-        let wait = self.wait(Some(job));
+        let wait = self.wait(On::Ended(job));
         let notify = Arc::clone(&wait.notify);
         self.lock()
             .ended
@@ -59,11 +68,25 @@ impl Wake {
         wait
     }
 
+    /// Waits for running jobs that are asked to end.
+    pub(super) fn wait_cancelled(self: &Arc<Self>) -> Wait {
+        let wait = self.wait(On::Cancelled);
+        let notify = Arc::clone(&wait.notify);
+        self.lock().cancelled.insert(wait.number, notify);
+        wait
+    }
+
+    /// Wakes those that hold jobs: one of them may have been asked to end.
+    pub(super) fn cancelled(&self) {
+        let waits = self.lock();
+        waits.cancelled.values().for_each(|n| n.notify_one());
+    }
+
     /// Whether anyone waits.
     #[cfg(feature = "sqlite")]
     pub(super) fn is_waited_on(&self) -> bool {
         let waits = self.lock();
-        !waits.ready.is_empty() || !waits.ended.is_empty()
+        !(waits.ready.is_empty() && waits.ended.is_empty() && waits.cancelled.is_empty())
     }
 
     /// Wakes those that wait for work in one of these queues, and answers whether there are any.
@@ -113,15 +136,16 @@ impl Wake {
             .values()
             .flatten()
             .for_each(|(_, notify)| notify.notify_one());
+        waits.cancelled.values().for_each(|n| n.notify_one());
     }
 
-    fn wait(self: &Arc<Self>, job: Option<JobId>) -> Wait {
+    fn wait(self: &Arc<Self>, on: On) -> Wait {
         let mut waits = self.lock();
         waits.next += 1;
         Wait {
             wake: Arc::clone(self),
             number: waits.next,
-            job,
+            on,
             notify: Arc::default(),
         }
     }
@@ -142,11 +166,14 @@ impl Wait {
 impl Drop for Wait {
     fn drop(&mut self) {
         let mut waits = self.wake.lock();
-        match self.job {
-            None => {
+        match self.on {
+            On::Ready => {
                 waits.ready.remove(&self.number);
             }
-            Some(job) => {
+            On::Cancelled => {
+                waits.cancelled.remove(&self.number);
+            }
+            On::Ended(job) => {
                 if let Some(others) = waits.ended.get_mut(&job) {
                     others.remove(&self.number);
                     if others.is_empty() {

@@ -154,6 +154,25 @@ pub trait JobStore: Send + Sync + fmt::Debug {
         Ok(())
     }
 
+    /// Returns when a running job may have been asked to end since the call began, by this process
+    /// or another: who holds jobs then asks [`cancelled`](Self::cancelled). May return early. As for
+    /// [`wait_ready`](Self::wait_ready) the call begins with the first poll of its future. Cancel
+    /// safe. Called from the lease thread's own runtime.
+    ///
+    /// Provided: never; holders learn of it at their next renewal. A store that declares `wakes` has
+    /// one of its own.
+    async fn wait_cancelled(&self) -> Result<()> {
+        std::future::pending().await
+    }
+
+    /// The running jobs that were asked to end, whoever holds them; `None` where finding them is no
+    /// cheaper than a renewal of what is held, which tells the same.
+    ///
+    /// Provided: `None`.
+    async fn cancelled(&self) -> Result<Option<Vec<JobId>>> {
+        Ok(None)
+    }
+
     /// Returns when this job may have ended since the call began; callers look and call again. May
     /// return early. Cancel safe. To miss nothing, make the future, poll it once, look, then await
     /// it.

@@ -89,6 +89,14 @@ impl<S: JobStore + ?Sized> JobStore for Arc<S> {
         (**self).wait_ready(queues).await
     }
 
+    async fn wait_cancelled(&self) -> Result<()> {
+        (**self).wait_cancelled().await
+    }
+
+    async fn cancelled(&self) -> Result<Option<Vec<JobId>>> {
+        (**self).cancelled().await
+    }
+
     async fn wait_ended(&self, id: JobId) -> Result<()> {
         (**self).wait_ended(id).await
     }

@@ -1,7 +1,7 @@
 //! The calls on one job each, and the ones that only look.
 
 use std::{
-    collections::{BTreeMap, btree_map::Entry},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     sync::Arc,
     time::Duration,
 };
@@ -16,7 +16,7 @@ use super::{
 use crate::{
     Job, JobId, Timestamp,
     job::{
-        NewJob, State, limits,
+        NewJob, Phase, State, limits,
         transition::{self, Operated, Operation},
     },
     store::{Created, Ending, Filter, Finished, Held, Listed, Order, QueueCounts, Renewed, Slice},
@@ -99,8 +99,10 @@ impl Table {
             Operation::Edit { version, .. } => self.edit(slot, *version, op, now),
             _ => self.change(slot, now, |job| transition::operate(job, op, now)),
         };
-        if matches!((op, done), (Operation::Delete, Operated::Done(_))) {
-            self.delete(slot);
+        match (op, done) {
+            (Operation::Delete, Operated::Done(_)) => self.delete(slot),
+            (Operation::Cancel, Operated::Done(State::Running)) => self.waits.wake_cancelled(),
+            _ => {}
         }
         done
     }
@@ -159,6 +161,19 @@ impl Table {
     pub(super) fn join_ended(&mut self, id: JobId) -> Option<Wait> {
         let live = !self.get(id)?.state().is_terminal();
         live.then(|| self.waits.join(On::Ended(id)))
+    }
+
+    pub(super) fn join_cancelled(&mut self) -> Wait {
+        self.waits.join(On::Cancelled)
+    }
+
+    /// The running jobs that were asked to end.
+    pub(super) fn cancelled(&self) -> Vec<JobId> {
+        let running = self.grants.all().filter_map(|slot| self.slab.get(slot));
+        let asked =
+            running.filter(|entry| matches!(&entry.job.phase, Phase::Running(hold) if hold.cancel));
+        let asked: BTreeSet<_> = asked.map(|entry| entry.job.id).collect();
+        asked.into_iter().collect()
     }
 
     pub(super) fn leave(&mut self, wait: &Wait) {

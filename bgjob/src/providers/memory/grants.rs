@@ -59,6 +59,11 @@ impl Grants {
         self.hands.get(&token).map_or(&[], |hand| &hand.slots)
     }
 
+    /// All slots that run; those that left their hand are among them, some more than once.
+    pub(super) fn all(&self) -> impl Iterator<Item = Slot> {
+        self.hands.values().flat_map(|hand| &hand.slots).copied()
+    }
+
     /// The hand whose lease may end first, and when.
     pub(super) fn first(&self) -> Option<(Timestamp, Token)> {
         let (lease_until, token) = self.leases.first()?;

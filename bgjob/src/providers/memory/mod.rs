@@ -273,6 +273,15 @@ impl JobStore for MemoryStore {
         Ok(())
     }
 
+    async fn wait_cancelled(&self) -> Result<()> {
+        self.wait(|table| Some(table.join_cancelled())).await;
+        Ok(())
+    }
+
+    async fn cancelled(&self) -> Result<Option<Vec<JobId>>> {
+        Ok(Some(self.with(|table, _| table.cancelled())))
+    }
+
     async fn wait_ended(&self, id: JobId) -> Result<()> {
         self.wait(|table| table.join_ended(id)).await;
         Ok(())

@@ -17,12 +17,15 @@ pub(super) enum On {
     Ready(Vec<u32>),
     /// The end of this job.
     Ended(JobId),
+    /// Running jobs that are asked to end.
+    Cancelled,
 }
 
 #[derive(Default)]
 pub(super) struct Waits {
     ready: HashMap<u32, Vec<Arc<Notify>>>,
     ended: HashMap<JobId, Vec<Arc<Notify>>>,
+    cancelled: Vec<Arc<Notify>>,
     /// To be told once the lock is released.
     woken: Vec<Arc<Notify>>,
 }
@@ -38,6 +41,7 @@ impl Waits {
                 }
             }
             On::Ended(id) => self.ended.entry(*id).or_default().push(Arc::clone(&notify)),
+            On::Cancelled => self.cancelled.push(Arc::clone(&notify)),
         }
         Wait { notify, on }
     }
@@ -50,6 +54,9 @@ impl Waits {
                 }
             }
             On::Ended(id) => forget(&mut self.ended, id, &wait.notify),
+            On::Cancelled => self
+                .cancelled
+                .retain(|waiter| !Arc::ptr_eq(waiter, &wait.notify)),
         }
     }
 
@@ -69,9 +76,13 @@ impl Waits {
         }
     }
 
+    pub(super) fn wake_cancelled(&mut self) {
+        self.woken.append(&mut self.cancelled);
+    }
+
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        self.ready.is_empty() && self.ended.is_empty()
+        self.ready.is_empty() && self.ended.is_empty() && self.cancelled.is_empty()
     }
 
     pub(super) fn take_woken(&mut self) -> Vec<Arc<Notify>> {

@@ -32,6 +32,8 @@ pub(super) struct News {
     pub(super) ready: Vec<Arc<str>>,
     /// Jobs that are over.
     pub(super) ended: Vec<JobId>,
+    /// A running job was asked to end.
+    pub(super) cancelled: bool,
 }
 
 impl News {
@@ -369,6 +371,8 @@ impl Db {
             };
             if saved {
                 news.note(&after);
+                // Nothing else is done to a job that runs.
+                news.cancelled |= matches!(after.phase, Phase::Running(_));
                 return Ok(operated);
             }
         }

@@ -193,6 +193,9 @@ impl PostgresStore {
     fn tell(&self, news: &News) {
         self.wake.ended(&news.ended);
         self.signals.ready(&news.ready).later();
+        if news.cancelled {
+            self.signals.cancelled();
+        }
     }
 
     async fn wait_ready(&self, wait: Wait) {
@@ -348,6 +351,16 @@ impl JobStore for PostgresStore {
 
     fn succeeded_within(&self, id: JobId) {
         self.wake.ended(&[id]);
+    }
+
+    async fn wait_cancelled(&self) -> Result<()> {
+        self.signals.listen();
+        self.wake.wait_cancelled().woken().await;
+        Ok(())
+    }
+
+    async fn cancelled(&self) -> Result<Option<Vec<JobId>>> {
+        self.db.cancelled().await.map(Some)
     }
 
     // Written out, as the wait has to begin with the call, not when its future is first polled.

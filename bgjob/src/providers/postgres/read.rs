@@ -19,6 +19,14 @@ use super::{
 const PAGE: usize = 1000;
 
 impl Db {
+    /// The running jobs that were asked to end: each has a lease of its own.
+    pub(super) async fn cancelled(&self) -> Result<Vec<JobId>> {
+        let rows = self.rows(call(&self.sql.cancelled)).await?;
+        rows.iter()
+            .map(|row| crate::providers::postgres::rows::id(row).map_err(translate))
+            .collect()
+    }
+
     pub(super) async fn get(&self, ids: &[JobId]) -> Result<Vec<Option<Job>>> {
         let (_, stored) = self.load(ids).await?;
         let job = |id| stored.get(id).map(|stored| stored.job.clone());

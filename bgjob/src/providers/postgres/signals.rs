@@ -41,6 +41,9 @@ const TELL: Duration = Duration::from_millis(100);
 /// Between two tries to connect, at most.
 const RECONNECT: Duration = Duration::from_secs(1);
 
+/// What is said where a running job was asked to end: no name of a queue.
+const CANCELLED: &str = "!cancelled";
+
 /// Two connections of their own, as a pooler gives none that stays.
 #[derive(Debug)]
 pub(super) struct Signals {
@@ -190,6 +193,15 @@ impl Signals {
         Telling(now.then_some((&*self.outbox, told)))
     }
 
+    /// Tells everybody that a running job was asked to end.
+    pub(super) fn cancelled(&self) {
+        self.wake.cancelled();
+        if !self.silent {
+            self.speak();
+            self.outbox.put(&[CANCELLED.into()], false);
+        }
+    }
+
     /// Whether anything is heard here at all.
     pub(super) fn listens(&self) -> bool {
         !self.silent
@@ -279,6 +291,9 @@ async fn hear(listener: &mut PgListener, wake: &Wake) {
             queues.push(heard.payload().into());
         }
         wake.ready(&queues);
+        if queues.iter().any(|heard| **heard == *CANCELLED) {
+            wake.cancelled();
+        }
         // Whoever may connect may notify, as often as they like: what they say meanwhile is heard at
         // once then, so that a flood of it leads to few claims.
         sleep(APART).await;

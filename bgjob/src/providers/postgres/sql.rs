@@ -103,6 +103,7 @@ statements! {
             SELECT lane, ended, count(*), NULL FROM $schema$.history GROUP BY lane, ended \
         ) c JOIN $schema$.lanes l ON l.id = c.lane GROUP BY l.queue, l.name, c.state \
         ORDER BY l.queue, l.name";
+    cancelled = "SELECT id FROM $schema$.held WHERE cancel";
     asleep = "SELECT $schema$.asleep($1, $2)";
     notify = "SELECT pg_notify($1, q) FROM unnest($2::text[]) AS n(q)";
 }

@@ -257,7 +257,10 @@ impl Tx<'_> {
                     .prepare_cached("DELETE FROM bgjob_jobs WHERE id = ?1")?
                     .execute([id])?;
             }
-            (_, Operated::Done(_)) => self.save(&before, &job)?,
+            (_, Operated::Done(state)) => {
+                self.save(&before, &job)?;
+                self.news.cancelled |= state == State::Running;
+            }
             _ => {}
         }
         Ok(operated)

@@ -243,6 +243,14 @@ impl JobStore for SqliteStore {
         Ok(self.clock.now())
     }
 
+    async fn wait_cancelled(&self) -> Result<()> {
+        self.wait(self.wake.wait_cancelled()).await
+    }
+
+    async fn cancelled(&self) -> Result<Option<Vec<JobId>>> {
+        self.reader.call(|db| db.cancelled()).await.map(Some)
+    }
+
     // Written out, as the wait has to begin with the call, not when its future is first polled.
     fn wait_ready<'life0, 'life1, 'async_trait>(
         &'life0 self,

@@ -86,6 +86,14 @@ fn connected<'a>(db: &'a mut Option<Db>, options: &SqliteOptions) -> Result<&'a 
 }
 
 impl Db {
+    /// The running jobs that were asked to end. What runs is little, so it is all looked through.
+    pub(super) fn cancelled(&mut self) -> rusqlite::Result<Vec<JobId>> {
+        let mut asked = self
+            .db
+            .prepare_cached("SELECT id FROM bgjob_held WHERE cancel")?;
+        asked.query_map([], |row| row.get(0))?.collect()
+    }
+
     /// The jobs with these ids.
     pub(super) fn get(&mut self, ids: &[JobId]) -> rusqlite::Result<Vec<Option<Job>>> {
         ids.iter()

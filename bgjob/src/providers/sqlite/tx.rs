@@ -24,6 +24,8 @@ pub(super) struct News {
     /// Jobs that are over. Noted whether or not anyone waits: who begins to wait after the note and
     /// before the commit would be forgotten.
     pub(super) ended: Vec<JobId>,
+    /// A running job was asked to end.
+    pub(super) cancelled: bool,
 }
 
 /// The writer's connection within a transaction.

@@ -298,6 +298,9 @@ impl Thread {
                 calls.into_iter().for_each(|call| call.answer(Ok(())));
                 self.inbox.wake.ready(&news.ready);
                 self.inbox.wake.ended(&news.ended);
+                if news.cancelled {
+                    self.inbox.wake.cancelled();
+                }
             }
             Err(Failed::Call(_)) if calls.len() > 1 => {
                 calls.into_iter().for_each(|call| self.serve(vec![call]));

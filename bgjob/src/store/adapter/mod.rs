@@ -234,6 +234,11 @@ impl<D: DocumentStore> JobStore for Documents<D> {
         Ok(())
     }
 
+    async fn wait_cancelled(&self) -> Result<()> {
+        self.waits.cancelled().await;
+        Ok(())
+    }
+
     async fn wait_ended(&self, id: JobId) -> Result<()> {
         let ended = self.waits.ended(id, self.store.capabilities().shared);
         if matches!(self.jobs(&[id]).await?.as_slice(), [Some(job)] if !job.state().is_terminal()) {

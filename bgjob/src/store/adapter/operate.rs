@@ -3,7 +3,10 @@
 use super::{Documents, change::Read, guard::Taken};
 use crate::{
     Job, JobId, Result,
-    job::transition::{self, Operated, Operation},
+    job::{
+        State,
+        transition::{self, Operated, Operation},
+    },
     store::{DocumentStore, Replaced},
 };
 
@@ -40,6 +43,12 @@ impl<D: DocumentStore> Documents<D> {
                 _ => true,
             };
             if done {
+                if matches!(
+                    (operation, answer),
+                    (Operation::Cancel, Operated::Done(State::Running))
+                ) {
+                    self.waits.wake_cancelled();
+                }
                 return Ok(answer);
             }
         }

@@ -17,6 +17,7 @@ use crate::JobId;
 pub(super) struct Waits {
     ready: [Notify; 16],
     ended: [Notify; 32],
+    cancelled: Notify,
 }
 
 impl Waits {
@@ -30,6 +31,15 @@ impl Waits {
 
     pub(super) fn wake_ended(&self, id: JobId) {
         slot(&self.ended, &id).notify_waiters();
+    }
+
+    pub(super) fn wake_cancelled(&self) {
+        self.cancelled.notify_waiters();
+    }
+
+    /// Ends when a running job was asked to end, in this process. Begins now, not at the first poll.
+    pub(super) fn cancelled(&self) -> impl Future<Output = ()> {
+        self.cancelled.notified()
     }
 
     /// Ends when one of the queues may have work. Begins now, not at the first poll.

@@ -23,6 +23,8 @@ pub enum Call {
     Now,
     WaitReady,
     WaitEnded,
+    WaitCancelled,
+    Cancelled,
     // Of a `JobQueue`.
     Ensure,
     Push,
@@ -57,6 +59,8 @@ impl Call {
         Self::Now,
         Self::WaitReady,
         Self::WaitEnded,
+        Self::WaitCancelled,
+        Self::Cancelled,
     ];
     /// The calls of a [`JobQueue`](crate::JobQueue).
     pub const QUEUE: &'static [Self] = &[
@@ -79,7 +83,10 @@ impl Call {
 
     /// A call that only waits: it may return early, and is made again.
     fn waits(self) -> bool {
-        matches!(self, Self::WaitReady | Self::WaitEnded)
+        matches!(
+            self,
+            Self::WaitReady | Self::WaitEnded | Self::WaitCancelled
+        )
     }
 }
 

@@ -120,6 +120,14 @@ impl<S: JobStore + 'static> JobStore for Faulty<S> {
         faulty!(self, WaitReady, [queues], wait_ready(&queues))
     }
 
+    async fn wait_cancelled(&self) -> Result<()> {
+        faulty!(self, WaitCancelled, [], wait_cancelled())
+    }
+
+    async fn cancelled(&self) -> Result<Option<Vec<JobId>>> {
+        faulty!(self, Cancelled, [], cancelled())
+    }
+
     async fn wait_ended(&self, id: JobId) -> Result<()> {
         faulty!(self, WaitEnded, [], wait_ended(id))
     }

@@ -168,6 +168,14 @@ impl<S: JobStore> JobStore for Witness<S> {
         self.store.wait_ready(queues).await
     }
 
+    async fn wait_cancelled(&self) -> Result<()> {
+        self.store.wait_cancelled().await
+    }
+
+    async fn cancelled(&self) -> Result<Option<Vec<JobId>>> {
+        self.store.cancelled().await
+    }
+
     async fn wait_ended(&self, id: JobId) -> Result<()> {
         self.store.wait_ended(id).await
     }

@@ -19,6 +19,9 @@ macro_rules! __lifecycle_cases {
                 a_waiting_job_never_starts,
                 a_running_job_hears_of_it,
             }
+            heard [Wakes] {
+                a_cancel_is_heard_long_before_the_next_renewal,
+            }
             share [] {
                 two_dispatchers_work_at_the_same_time,
                 an_urgent_job_of_a_new_kind_waits_for_no_backlog,

@@ -9,6 +9,7 @@ mod bundle;
 mod cancel;
 mod cases;
 mod handlers;
+mod heard;
 mod leases;
 mod lost;
 mod run;

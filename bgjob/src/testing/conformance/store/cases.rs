@@ -337,6 +337,7 @@ macro_rules! __store_cases {
                 every_end_wakes,
                 the_sweepers_ends_wake,
                 vanishing_wakes,
+                a_cancel_wakes_those_who_hold_jobs,
                 a_wait_is_woken_not_polled,
             }
             races [] {

@@ -151,6 +151,28 @@ pub(super) async fn vanishing_wakes(t: &Bundle) {
     .await;
 }
 
+pub(super) async fn a_cancel_wakes_those_who_hold_jobs(t: &Bundle) {
+    let [held, other] = [t.running(|_| {}).await, t.running(|_| {}).await];
+    let none = t.store.cancelled().await.expect("it answers");
+    assert!(
+        none.is_none_or(|ids| ids.is_empty()),
+        "nobody has cancelled"
+    );
+    for _ in 0..2 {
+        let cancel = t.operate(held.id, Operation::Cancel);
+        woken("a job was cancelled", t.store.wait_cancelled(), cancel).await;
+        let asked = t.store.cancelled().await.expect("it answers");
+        assert!(asked.is_none_or(|ids| ids == [held.id]), "it is the one");
+    }
+    t.finish(&held, success()).await;
+    t.finish(&other, success()).await;
+    let none = t.store.cancelled().await.expect("it answers");
+    assert!(
+        none.is_none_or(|ids| ids.is_empty()),
+        "what is over is done with"
+    );
+}
+
 pub(super) async fn a_wait_is_woken_not_polled(t: &Bundle) {
     // The best of several tries: a busy machine may be late once, a slow poll always is.
     let mut best = PATIENCE;

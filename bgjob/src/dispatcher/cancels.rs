@@ -1,0 +1,49 @@
+//! Hears from the store that somebody has cancelled a running job, in whichever process, and tells
+//! the lease loop.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::Pin,
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
+
+use tokio::time::sleep;
+
+use super::core::{Core, Phase};
+use crate::{Result, calls::contained, events::Part};
+
+/// After a wait that failed, and between two that were over at once.
+const PAUSE: Duration = Duration::from_millis(100);
+
+type Wait = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
+
+/// Runs until the dispatcher has stopped: what runs may be cancelled while it drains.
+pub(super) async fn run(core: Arc<Core>) {
+    let mut wait = begin(&core);
+    while core.phase() < Phase::Stopped {
+        let heard = tokio::select! {
+            biased;
+            () = core.reached(Phase::Stopped) => return,
+            heard = &mut wait => heard.is_ok(),
+        };
+        // The next wait begins before anybody looks, so that nothing is missed in between.
+        wait = begin(&core);
+        let over = poll_fn(|cx| Poll::Ready(wait.as_mut().poll(cx).is_ready())).await;
+        if over {
+            wait = begin(&core);
+        }
+        if heard || over {
+            core.manager.inner.cancels.send_modify(|n| *n += 1);
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+fn begin(core: &Arc<Core>) -> Wait {
+    let core = Arc::clone(core);
+    Box::pin(
+        async move { contained(&core.events, Part::Store, || core.store.wait_cancelled()).await },
+    )
+}

@@ -1,0 +1,103 @@
+//! Due jobs that nobody serves: looked for now and then, and told of with what to do.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use tokio::time::Instant;
+
+use super::core::Core;
+use crate::{entropy, events::Event, store::QueueCounts};
+
+/// Between two looks, at least; after a slow one so much longer that looking takes a thousandth of
+/// the time at most.
+const APART: Duration = Duration::from_secs(60);
+/// The first look, for who has just deployed something and watches.
+const FIRST: Duration = Duration::from_secs(15);
+/// A job that has been due for so long, while nothing of its queue runs, is one that nobody serves;
+/// and so is one that has been due for longer while others of its queue run, but none of its name.
+const DUE_ALONE: Duration = Duration::from_secs(10);
+const DUE: Duration = Duration::from_secs(60);
+/// Kinds of jobs that are told of in one look.
+const TOLD: usize = 10;
+
+/// When to look next.
+#[derive(Debug)]
+pub(super) struct Lookout(Instant);
+
+impl Lookout {
+    pub(super) fn new() -> Self {
+        Self(Instant::now() + jittered(FIRST))
+    }
+
+    /// Looks, if it is time to. A look that fails is no news: the store's state is told by others.
+    pub(super) async fn look(&mut self, core: &Core) {
+        if Instant::now() < self.0 {
+            return;
+        }
+        let begun = Instant::now();
+        if let Ok(counts) = core.store_call(|| core.store.counts()).await {
+            tell(core, &counts);
+        }
+        self.0 = Instant::now() + jittered(APART).max(begun.elapsed() * 1000);
+    }
+}
+
+/// At least this long, so that nothing is told more often, and not all at the same time.
+fn jittered(span: Duration) -> Duration {
+    span.mul_f64(1.0 + entropy::unit() / 4.0)
+}
+
+fn tell(core: &Core, counts: &[QueueCounts]) {
+    let mut running: BTreeMap<&str, u64> = BTreeMap::new();
+    for count in counts {
+        *running.entry(&*count.queue).or_default() += count.running;
+    }
+    let unserved = counts.iter().filter_map(|count| {
+        let busy = running.get(&*count.queue).is_some_and(|jobs| *jobs > 0);
+        let long = if busy { DUE } else { DUE_ALONE };
+        let due = count.oldest_due_age.filter(|age| *age >= long)?;
+        Some((count, due, core.advice(count, busy)?))
+    });
+    for (count, waiting, advice) in unserved.take(TOLD) {
+        core.events.emit(Event::Unserved {
+            name: &count.name,
+            queue: &count.queue,
+            jobs: count.due,
+            waiting,
+            advice: &advice,
+        });
+    }
+}
+
+impl Core {
+    /// What to do so that such jobs run, if nobody runs them. `busy`: some jobs of the queue run.
+    fn advice(&self, count: &QueueCounts, busy: bool) -> Option<String> {
+        let QueueCounts { queue, name, .. } = count;
+        if count.running > 0 {
+            return None;
+        }
+        let Some(hand) = self.hand(queue) else {
+            // Another dispatcher's queue, perhaps: it works on it, or will.
+            return (!busy).then(|| {
+                format!(
+                    "no dispatcher works on the queue `{0}`: start one with `.slots(\"{0}\", n)`",
+                    queue.escape_debug()
+                )
+            });
+        };
+        if self.serves.contains_key(name) {
+            // It waits for its turn, or is newer than this program.
+            let free = hand.has_room() && hand.waiting() == 0;
+            return free.then(|| {
+                "slots are free, but this program can't read it: its metadata has a newer version \
+                 than `#[job]` says here"
+                    .to_owned()
+            });
+        }
+        Some(match self.registry.get(name) {
+            Some(_) => {
+                "no dispatcher that runs serves it: see `serve_jobs` and `serve_queues`".to_owned()
+            }
+            None => self.registry.unknown(name),
+        })
+    }
+}

@@ -1,0 +1,37 @@
+//! What one process does is heard by another where the store wakes.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::Bundle;
+use crate::JobState;
+
+/// Two workers hold jobs; whoever cancels is a third process. Their leases are renewed only after
+/// twenty minutes.
+pub(super) async fn a_cancel_is_heard_long_before_the_next_renewal(bundle: &Bundle) {
+    /// It takes a second at most; the rest is for a busy machine.
+    const SOON: Duration = Duration::from_secs(20);
+    let hour = Duration::from_secs(3600);
+    let a = bundle.worker_with("a", |builder| builder.lease(hour).default_slots(1));
+    let a = a.await;
+    let b = bundle.worker_with("b", |builder| builder.lease(hour).default_slots(1));
+    let b = b.await;
+    // All slots are taken: nobody waits for work.
+    let jobs = [
+        bundle.enqueue("obedient").await,
+        bundle.enqueue("obedient").await,
+    ];
+    for job in &jobs {
+        bundle
+            .until(job.id(), |job| job.state() == JobState::Running)
+            .await;
+    }
+    for job in &jobs {
+        assert_eq!(job.cancel().await.expect("it is there"), JobState::Running);
+        let ended = timeout(SOON, job.ended()).await.expect("it is heard");
+        assert_eq!(ended.expect("it ends").state(), JobState::Cancelled);
+    }
+    a.end().await;
+    b.end().await;
+}
