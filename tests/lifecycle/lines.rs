@@ -23,7 +23,7 @@ impl std::error::Error for Busy {
 }
 
 /// Fails as its metadata says.
-#[job(name = "charge", max_attempts = 3, timeout = "20s")]
+#[job(name = "charge", max_attempts = 5, timeout = "20s")]
 async fn charge(how: String) -> Result<(), JobError> {
     let busy = || Busy(std::io::Error::other("connection refused"));
     match &*how {
@@ -70,7 +70,7 @@ async fn a_failed_attempt_is_one_line_that_says_all() {
         lines,
         [
             "WARN job failed, retry in 1m 30s name=charge id=ID queue=default attempt=1 \
-             max_attempts=3 ran=0ns worker=web-3 kind=error error=the bank is busy: connection \
+             max_attempts=5 ran=0ns worker=web-3 kind=error error=the bank is busy: connection \
              refused"
         ]
     );
@@ -83,7 +83,7 @@ async fn a_death_is_one_line_that_says_why() {
         lines,
         [
             "ERROR job failed, dead: it was aborted by its handler name=charge id=ID \
-             queue=default attempt=1 max_attempts=3 ran=0ns worker=web-3 dead=aborted \
+             queue=default attempt=1 max_attempts=5 ran=0ns worker=web-3 dead=aborted \
              kind=error error=the card is stolen"
         ]
     );
@@ -158,8 +158,8 @@ async fn a_death_that_nobody_foresaw_is_told_when_it_is_known() {
     let world = World::new();
     let running = world.dispatcher(charges()).start().await.unwrap();
     // The retry comes before the deadline, but not once the store hears of it.
-    let ends = [Call::Finish, Call::FinishAndClaim];
-    world.store.faults().always(&ends, Fault::Before);
+    let ends = &[Call::Finish, Call::FinishAndClaim];
+    world.store.faults().always(ends, Fault::Before);
     let job = charge_soon::enqueue(&world.jobs, ()).await.unwrap();
     world.log.started(job.id(), 1).await;
     pass(secs(5)).await;

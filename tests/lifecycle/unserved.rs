@@ -20,7 +20,7 @@ async fn a_name_that_nobody_knows_is_told_with_one_that_is_near() {
     let world = World::new();
     world.jobs.enqueue_raw("ecko", 1).await.unwrap();
     world.jobs.enqueue_raw("ecko", 2).await.unwrap();
-    let told = told(&world, 20).await;
+    let told = told(&world, 30).await;
     let [line] = &told[..] else {
         panic!("{told:?}")
     };
@@ -33,7 +33,7 @@ async fn a_name_that_nobody_knows_is_told_with_one_that_is_near() {
 async fn a_name_like_no_other_is_told_with_how_to_link_its_crate() {
     let world = World::new();
     world.jobs.enqueue_raw("resize", 1).await.unwrap();
-    let told = told(&world, 20).await;
+    let told = told(&world, 30).await;
     let [line] = &told[..] else {
         panic!("{told:?}")
     };
@@ -47,7 +47,7 @@ async fn a_name_like_no_other_is_told_with_how_to_link_its_crate() {
 async fn a_queue_that_nobody_serves_is_told() {
     let world = World::new();
     echo::enqueue(&world.jobs, 1).queue("mail").await.unwrap();
-    let told = told(&world, 20).await;
+    let told = told(&world, 30).await;
     let [line] = &told[..] else {
         panic!("{told:?}")
     };
@@ -67,7 +67,7 @@ async fn metadata_of_a_newer_version_is_told() {
         due: bgjob::job::Due::Now,
     };
     newer(world.store.inner(), &[job]).await.unwrap();
-    let told = told(&world, 20).await;
+    let told = told(&world, 30).await;
     let [line] = &told[..] else {
         panic!("{told:?}")
     };
@@ -89,7 +89,7 @@ async fn of_many_kinds_ten_are_told_at_a_time() {
         let name = format!("unheard_of_{n}");
         world.jobs.enqueue_raw(name, n).await.unwrap();
     }
-    assert_eq!(told(&world, 20).await.len(), 10);
+    assert_eq!(told(&world, 30).await.len(), 10);
 }
 
 #[tokio::test(start_paused = true)]
