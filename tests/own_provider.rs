@@ -199,6 +199,49 @@ async fn jobs_get_done_whatever_goes_wrong() -> bgjob::Result<()> {
     Ok(())
 }
 
+/// How many methods a contract has: those that must be written, and those with a default.
+fn methods(code: &str, contract: &str) -> (usize, usize) {
+    let file = syn::parse_file(code).expect("the contract is Rust");
+    let found = file.items.into_iter().find_map(|item| match item {
+        syn::Item::Trait(item) if item.ident == contract => Some(item),
+        _ => None,
+    });
+    let methods = found.into_iter().flat_map(|item| item.items);
+    let defaults: Vec<bool> = methods
+        .filter_map(|item| match item {
+            syn::TraitItem::Fn(method) => Some(method.default.is_some()),
+            _ => None,
+        })
+        .collect();
+    let with = defaults.iter().filter(|default| **default).count();
+    (defaults.len() - with, with)
+}
+
+#[test]
+fn the_guide_counts_the_methods_of_the_contracts() {
+    let guide = include_str!("../docs/write-a-provider.md");
+    let jobs = include_str!("../bgjob/src/store/jobs.rs");
+    let documents = include_str!("../bgjob/src/store/documents.rs");
+    let queue = include_str!("../bgjob/src/queue.rs");
+    for (contract, code) in [
+        ("JobStore", jobs),
+        ("DocumentStore", documents),
+        ("JobQueue", queue),
+    ] {
+        let (required, defaults) = methods(code, contract);
+        let row = guide
+            .lines()
+            .find(|line| line.contains(&format!("| `{contract}` |")));
+        let row = row.expect("the table has each contract");
+        assert!(
+            row.contains(&format!("| {required} methods")),
+            "{required}: {row}"
+        );
+        let says = format!("; {defaults} ha");
+        assert!(defaults == 0 || row.contains(&says), "{defaults}: {row}");
+    }
+}
+
 /// The guide is about this store: what it shows is cut out of it, or out of this file.
 #[test]
 fn the_guide_shows_what_is_there() {

@@ -200,6 +200,57 @@ fn examples_are_listed_and_have_their_output() {
     report("examples are documentation that runs", &faults);
 }
 
+/// A link to a file of this repository, relative or by its address there, names one that exists.
+#[test]
+fn links_lead_somewhere() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut faults = Vec::new();
+    for file in files().iter().filter(|f| f.path.ends_with(".md")) {
+        let folder = root.join(&file.path);
+        let folder = folder.parent().expect("a file is in a folder");
+        for link in file.text.split("](").skip(1) {
+            let link = link.split([')', '#', ' ']).next().unwrap_or_default();
+            let place = match OWN_ADDRESSES.iter().find_map(|own| link.strip_prefix(own)) {
+                Some(path) => root.join(path),
+                None if link.contains("::") || link.contains("://") || link.is_empty() => continue,
+                None => folder.join(link),
+            };
+            if !place.exists() {
+                faults.push(format!("{}: {link}", file.path));
+            }
+        }
+    }
+    report(
+        "mend the link, or name the file as it is called now",
+        &faults,
+    );
+}
+
+/// What is read at compile time has to be in the package, which ends at the crate's folder.
+#[test]
+fn packages_hold_what_they_include() {
+    let mut faults = Vec::new();
+    for file in files().iter().filter(|f| f.is_rust()) {
+        let Some(inside) = ["bgjob/", "bgjob-macros/"]
+            .iter()
+            .find_map(|package| file.path.strip_prefix(package))
+        else {
+            continue;
+        };
+        let depth = inside.matches('/').count();
+        for (n, line) in (1..).zip(file.text.lines()) {
+            let up = line
+                .split("include_str!(\"")
+                .nth(1)
+                .map(|path| path.matches("../").count());
+            if up.is_some_and(|up| up > depth) {
+                faults.push(format!("{}:{n}: {}", file.path, line.trim()));
+            }
+        }
+    }
+    report("link it into the package, as bgjob/src/docs does", &faults);
+}
+
 #[test]
 fn features_are_documented() {
     let files = files();

@@ -30,9 +30,9 @@
 //! * To consume: [`JobDispatcher`], [`extract`] (what handlers may take), [`Outcome`] and
 //!   [`JobError`] (what they may return), [`Middleware`].
 //! * To watch: [`Event`], [`Health`], and `tracing` under the target `bgjob`.
-//! * In your own transactions: [`Enqueue::within`], `JobTransaction` (`docs/transactions.md`).
-//! * On PostgreSQL: URL, tables, rights, what to watch (`docs/postgres.md`).
-//! * To test your jobs: the feature `testing` (`docs/testing.md`).
+//! * In your own transactions: [`Enqueue::within`], `JobTransaction` (`guide::transactions`).
+//! * On PostgreSQL: URL, tables, rights, what to watch (`guide::postgres`).
+//! * To test your jobs: the feature `testing` (`guide::testing`).
 //! * To bring a store or queue: [`store`], [`queue`], [`providers`], and the feature `testing`.
 
 pub mod extract;
@@ -87,24 +87,22 @@ pub use store::{Durability, Filter, JobStore, QueueCounts, Want};
 
 /// The README's code, as doctests.
 #[cfg(all(doctest, feature = "macros", feature = "sqlite"))]
-#[doc = include_str!("../../README.md")]
+#[doc = include_str!("../README.md")]
 #[derive(Debug)]
 pub struct Readme;
 
-/// The code of the guide to transactions, as doctests.
-#[cfg(all(doctest, feature = "macros", feature = "postgres"))]
-#[doc = include_str!("../../docs/transactions.md")]
-#[derive(Debug)]
-pub struct TransactionsGuide;
+/// The guides, rendered and tested with everything else. Those that need a feature are here with it.
+#[cfg(doc)]
+pub mod guide {
+    #[cfg(all(feature = "macros", feature = "testing"))]
+    #[doc = include_str!("docs/testing.md")]
+    pub mod testing {}
 
-/// The code of the guide to PostgreSQL, as doctests.
-#[cfg(all(doctest, feature = "macros", feature = "postgres"))]
-#[doc = include_str!("../../docs/postgres.md")]
-#[derive(Debug)]
-pub struct PostgresGuide;
+    #[cfg(all(feature = "macros", feature = "postgres"))]
+    #[doc = include_str!("docs/transactions.md")]
+    pub mod transactions {}
 
-/// The testing guide's code, as doctests.
-#[cfg(all(doctest, feature = "macros", feature = "testing"))]
-#[doc = include_str!("../../docs/testing.md")]
-#[derive(Debug)]
-pub struct TestingGuide;
+    #[cfg(all(feature = "macros", feature = "postgres"))]
+    #[doc = include_str!("docs/postgres.md")]
+    pub mod postgres {}
+}

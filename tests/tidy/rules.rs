@@ -210,6 +210,7 @@ pub(crate) const TOP_LEVEL: &[&str] = &[
     ".cargo",
     ".ci",
     ".git",
+    ".github",
     ".gitignore",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
@@ -219,6 +220,7 @@ pub(crate) const TOP_LEVEL: &[&str] = &[
     "LICENSE-APACHE",
     "LICENSE-MIT",
     "README.md",
+    "SECURITY.md",
     "benches",
     "bgjob",
     "bgjob-macros",
@@ -229,6 +231,11 @@ pub(crate) const TOP_LEVEL: &[&str] = &[
     "rustfmt.toml",
     "target",
     "tests",
+];
+/// How documents that are read elsewhere too, on crates.io and docs.rs, name files of this repository.
+pub(crate) const OWN_ADDRESSES: &[&str] = &[
+    "https://github.com/bgjob/bgjob/blob/main/",
+    "https://github.com/bgjob/bgjob/tree/main/",
 ];
 /// Examples whose output depends on what they are given: they have tests of their own.
 pub(crate) const NO_FIXED_OUTPUT: &[&str] = &["quickstart", "web"];

@@ -353,8 +353,9 @@ impl JobContext {
             .map_or(Duration::ZERO, Instant::elapsed)
     }
 
-    /// Says how far it is. Stored with the next renewal of the lease (after ten seconds, then every
-    /// ten), so reporting often costs nothing.
+    /// Says how far it is. Stored with the next renewal of the lease, so reporting often costs
+    /// nothing: each third of the lease, which is ten seconds unless
+    /// [`lease`](crate::DispatcherBuilder::lease) says otherwise.
     pub fn report(&self, progress: Progress) {
         let mut latest = self
             .0

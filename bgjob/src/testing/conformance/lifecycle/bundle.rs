@@ -157,6 +157,12 @@ impl Bundle {
         second.unwrap_or_else(|| Arc::clone(&self.store))
     }
 
+    /// How late an idle worker starts a delayed job at most.
+    pub(super) fn promised(&self) -> Duration {
+        let looks = self.queue.as_ref().map_or(0, |_| 1_000);
+        Duration::from_millis(100 + looks)
+    }
+
     /// Whether urgent jobs go first: a queue may have its own order.
     pub(super) fn urgent_go_first(&self) -> bool {
         let queue = self.queue.as_ref();

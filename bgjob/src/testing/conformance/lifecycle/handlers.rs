@@ -99,6 +99,8 @@ pub(super) struct Place {
 struct Start {
     job: JobId,
     early: bool,
+    /// How long it had been due.
+    late: Duration,
 }
 
 impl Place {
@@ -118,6 +120,7 @@ impl Place {
         let start = Start {
             job: ctx.id(),
             early: ctx.claimed_at() < ctx.due_at(),
+            late: ctx.claimed_at().since(ctx.due_at()),
         };
         place.starts.send_modify(|starts| starts.push(start));
         place
@@ -149,6 +152,12 @@ impl Place {
     pub(super) fn order(&self) -> Vec<JobId> {
         let starts = self.starts.borrow();
         starts.iter().map(|start| start.job).collect()
+    }
+
+    /// How long after its time the one began that waited least.
+    pub(super) fn least_late(&self) -> Option<Duration> {
+        let starts = self.starts.borrow();
+        starts.iter().map(|start| start.late).min()
     }
 
     /// Jobs of which an attempt began before they were due.

@@ -42,6 +42,24 @@ pub(super) async fn a_delayed_job_starts_at_its_time(bundle: &Bundle) {
     worker.end().await;
 }
 
+/// L4, the best of five, as the machine may be busy. The delay is longer than it takes any worker to
+/// hear of what another process has stored.
+pub(super) async fn a_delay_of_another_process_ends_within_its_promise(bundle: &Bundle) {
+    let worker = bundle.worker("a").await;
+    let mut jobs = Vec::new();
+    for n in 0..5 {
+        let delay = Duration::from_millis(2_500 + 200 * u64::from(n));
+        let job = bundle.new_job("echo", n).delay(delay).await;
+        jobs.push(job.expect("the store takes it"));
+    }
+    for job in jobs {
+        job.result().await.expect("it succeeds");
+    }
+    let late = worker.place.least_late().expect("all five began");
+    assert!(late <= bundle.promised(), "{late:?} late");
+    worker.end().await;
+}
+
 pub(super) async fn an_error_is_tried_again(bundle: &Bundle) {
     let worker = bundle.worker("a").await;
     let job = bundle
