@@ -54,6 +54,7 @@ fn new(retain: Duration) -> NewJob {
         id: JobId::new(),
         spec: Arc::new(spec),
         due: Due::Now,
+        aliases: &[],
     }
 }
 

@@ -142,6 +142,7 @@ pub(crate) fn new(name: &str, change: impl FnOnce(&mut JobSpec)) -> NewJob {
         id: JobId::new(),
         spec: Arc::new(spec),
         due: Due::Now,
+        aliases: &[],
     }
 }
 

@@ -43,8 +43,8 @@ async fn headers_tags_and_unique_keys_take_any_text() {
             let stored = odd_one.job().await.unwrap().spec;
             assert_eq!(stored.headers.get(*odd).map(String::as_str), Some(*odd));
             assert_eq!(
-                (&stored.tags[..], stored.unique_key.as_deref()),
-                (&[(*odd).to_owned()][..], Some(*odd))
+                (&stored.tags[..], stored.unique_key),
+                (&[(*odd).to_owned()][..], Some(format!("echo/{odd}")))
             );
             let found = jobs.list().tag(*odd).await.unwrap();
             assert_eq!(found.jobs.len(), 1, "{odd:?}");
@@ -113,7 +113,11 @@ async fn too_much_beside_the_metadata_is_refused_by_name() {
         &["unique_key", "this one has 257", "use a hash"],
     )
     .await;
-    refused(enqueue().unique_key(""), &["unique_key", "this one has 0"]).await;
+    refused(
+        enqueue().unique_key(""),
+        &["unique_key", "this one has 0", "leave it out"],
+    )
+    .await;
     assert_eq!(
         jobs.counts().await.unwrap()[0].total(),
         2,

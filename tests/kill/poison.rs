@@ -125,6 +125,7 @@ async fn plant(store: &dyn JobStore, evil: Evil, crashes: u32) -> bgjob::Result<
         id: JobId::new(),
         spec,
         due: Due::Now,
+        aliases: &[],
     });
     let jobs: Vec<_> = jobs.collect();
     store.create(&jobs).await?;

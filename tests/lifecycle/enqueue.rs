@@ -66,10 +66,112 @@ async fn an_id_of_ones_own_makes_an_enqueue_repeatable() {
     let again = echo::enqueue(&world.jobs, 1).id(id).await.unwrap();
     assert!(!first.existing() && again.existing());
     assert_eq!((first.id(), again.id()), (id, id));
-    let other = echo::enqueue(&world.jobs, 2).id(id).await.unwrap_err();
-    assert_eq!(other.kind(), ErrorKind::AlreadyExists);
-    assert_eq!(other.job_id(), Some(id));
+    // Maps have no order and types grow, so what it is called with is not compared.
+    let grown = echo::enqueue(&world.jobs, 2).id(id).await.unwrap();
+    assert_eq!((grown.id(), grown.existing()), (id, true));
+    assert_eq!(grown.job().await.unwrap().spec.metadata.as_str(), "1");
+    let bulk = echo::enqueue_all(&world.jobs, [3]).id_by(|_| id);
+    assert!(bulk.await.unwrap()[0].existing());
     assert_eq!(world.count(JobState::Ready).await, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_id_of_another_function_is_refused_by_its_name() {
+    let world = World::new();
+    let id = JobId::from_key("17");
+    echo::enqueue(&world.jobs, 1).id(id).await.unwrap();
+    let one = renamed::enqueue(&world.jobs, 1).id(id).await.unwrap_err();
+    let many = renamed::enqueue_all(&world.jobs, [1]).id_by(|_| id);
+    for error in [one, many.await.unwrap_err()] {
+        assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+        assert_eq!(error.job_id(), Some(id));
+        let text = error.to_string();
+        let says = [
+            "a job of `echo` has this id",
+            r#"JobId::from_key("renamed/17")"#,
+        ];
+        assert!(says.iter().all(|says| text.contains(says)), "{text}");
+    }
+}
+
+#[job(name = "renamed", aliases = ["first_name", "second_name"])]
+async fn renamed(n: u32) -> Outcome<u32> {
+    Outcome::Success(n)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_function_that_got_a_new_name_is_the_same_function() {
+    let world = World::new();
+    for old in ["first_name", "second_name"] {
+        let id = JobId::from_key(old);
+        world.jobs.enqueue_raw(old, 1).id(id).await.unwrap();
+        let again = renamed::enqueue(&world.jobs, 2).id(id).await.unwrap();
+        assert_eq!((again.id(), again.existing()), (id, true));
+    }
+    // What a program of before the change has stored.
+    let old = world.jobs.enqueue_raw("first_name", 1).unique_key("k");
+    let old = old.await.unwrap();
+    let again = renamed::enqueue(&world.jobs, 2)
+        .unique_key("k")
+        .await
+        .unwrap();
+    assert_eq!((again.id(), again.existing()), (old.id(), true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_unique_key_belongs_to_its_function() {
+    let world = World::new();
+    let echoes = echo::enqueue(&world.jobs, 1).unique_key("k").await.unwrap();
+    let other = renamed::enqueue(&world.jobs, 1)
+        .unique_key("k")
+        .await
+        .unwrap();
+    assert!(!other.existing() && other.id() != echoes.id());
+    // A shared key of the same text is another one.
+    let shared = echo::enqueue(&world.jobs, 1)
+        .shared_unique_key("k")
+        .await
+        .unwrap();
+    assert!(!shared.existing());
+    let again = echo::enqueue(&world.jobs, 2)
+        .shared_unique_key("k")
+        .await
+        .unwrap();
+    assert_eq!((again.id(), again.existing()), (shared.id(), true));
+    let refused = renamed::enqueue(&world.jobs, 1)
+        .shared_unique_key("k")
+        .await;
+    let refused = refused.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::AlreadyExists);
+    assert_eq!(refused.job_id(), Some(shared.id()));
+    let text = refused.to_string();
+    assert!(
+        text.contains("a live job of `echo` has this unique key"),
+        "{text}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn whether_there_is_a_result_to_wait_for_is_the_holders_to_say() {
+    let world = World::new();
+    let holder = echo::enqueue(&world.jobs, 1).unique_key("k").await.unwrap();
+    let existing = echo::enqueue(&world.jobs, 2)
+        .unique_key("k")
+        .retain(secs(0));
+    let existing = existing.await.unwrap();
+    let vanishing = echo::enqueue(&world.jobs, 1)
+        .unique_key("v")
+        .retain(secs(0));
+    let vanishing = vanishing.await.unwrap();
+    let unseen = echo::enqueue(&world.jobs, 2).unique_key("v").await.unwrap();
+    let by_id = world.jobs.handle::<Outcome<u32>>(vanishing.id());
+    for handle in [&vanishing, &unseen, &by_id] {
+        let error = handle.result().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+    }
+    let _running = world.start(registry(), &Probe::new()).await;
+    assert_eq!(existing.id(), holder.id());
+    assert_eq!(existing.result().await.unwrap(), 1);
 }
 
 #[tokio::test(start_paused = true)]

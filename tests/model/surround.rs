@@ -1,6 +1,9 @@
 //! What happens around workers: clients, hints, time, and what befalls the store.
 
-use bgjob::job::{NewJob, transition};
+use bgjob::{
+    JobSpec, Json,
+    job::{NewJob, transition},
+};
 
 use super::{
     action::Action,
@@ -46,11 +49,26 @@ impl Model {
         }
     }
 
+    /// A client that has heard nothing says it all anew: maps have no order, types grow, and its
+    /// next version may have another name for the function.
+    fn said_anew(&self, new: &NewJob) -> NewJob {
+        let mut spec = JobSpec::clone(&new.spec);
+        spec.metadata = Json::trusted("[\"grown\"]");
+        spec.version += 1;
+        spec.name = "renamed".into();
+        NewJob {
+            spec: spec.into(),
+            aliases: &["job"],
+            ..new.clone()
+        }
+    }
+
     fn create(&self, world: &mut World, j: usize, lost: bool, notes: &mut Notes) {
         let new = NewJob {
             id: projection::id(j),
             spec: self.specs[0].clone(),
             due: self.due,
+            aliases: &[],
         };
         let place = world.jobs[j].doc.place;
         let mut stored = true;
@@ -63,9 +81,14 @@ impl Model {
             }
         } else if let Some(job) = self.job(&world.jobs[j].doc, j) {
             assert!(
-                transition::is_repeat(&job, &new),
+                transition::is_repeat(&job, &self.said_anew(&new)),
                 "the same create, repeated"
             );
+            let other = NewJob {
+                aliases: &[],
+                ..self.said_anew(&new)
+            };
+            assert!(!transition::is_repeat(&job, &other), "another function's");
             notes.saw(Event::CreateRepeated);
         } else {
             notes.saw(Event::CreateRemembered);

@@ -124,6 +124,7 @@ fn job() -> NewJob {
         id: JobId::new(),
         spec: Arc::new(spec),
         due: Due::Now,
+        aliases: &[],
     }
 }
 

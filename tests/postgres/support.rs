@@ -92,6 +92,7 @@ pub(crate) fn new(key: Option<&str>) -> NewJob {
         id: JobId::new(),
         spec: Arc::new(spec),
         due: Due::Now,
+        aliases: &[],
     }
 }
 

@@ -42,6 +42,7 @@ fn job(odd: &str) -> NewJob {
         id: JobId::new(),
         spec: Arc::new(spec),
         due: Due::Now,
+        aliases: &[],
     }
 }
 
@@ -100,7 +101,13 @@ async fn live(store: &PostgresStore, job: &NewJob) {
         ..job.clone()
     };
     let answer = store.create(&[again]).await.expect("it answers").remove(0);
-    assert_eq!(answer, Created::KeyTaken(job.id));
+    let Created::KeyTaken(holder) = answer else {
+        panic!("{answer:?}");
+    };
+    assert_eq!(
+        (holder.id, holder.name),
+        (job.id, Some(job.spec.name.clone()))
+    );
 
     let failed = claim(store, job).await;
     assert_eq!(failed.spec, job.spec);

@@ -70,6 +70,7 @@ async fn it_is_stored_as_by_an_enqueue_of_its_own() {
         id: JobId::new(),
         spec: Arc::new(spec.clone()),
         due,
+        aliases: &[],
     };
     let (mine, plain) = (new(&spec), new(&plain));
     let created = jobs.store().create(std::slice::from_ref(&plain)).await;
@@ -102,6 +103,7 @@ fn new(id: JobId, name: &str, metadata: &str, key: Option<&str>) -> NewJob {
         id,
         spec: Arc::new(spec),
         due: Due::Now,
+        aliases: &[],
     }
 }
 
@@ -149,6 +151,7 @@ async fn a_repeat_after_the_end_stores_nothing() {
             id,
             spec: Arc::new(spec),
             due: Due::Now,
+            aliases: &[],
         };
         let batch = std::slice::from_ref(&job);
         assert_eq!(commit(&jobs, batch).await, r#"["created"]"#);

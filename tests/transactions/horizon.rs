@@ -22,6 +22,7 @@ fn new(due: Due) -> NewJob {
         id: JobId::new(),
         spec: Arc::new(spec),
         due,
+        aliases: &[],
     }
 }
 

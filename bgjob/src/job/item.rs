@@ -104,6 +104,15 @@ pub struct NewJob {
     pub spec: Arc<JobSpec>,
     /// When it is due.
     pub due: Due,
+    /// Other names that its function goes by: a job of one of them under this id is the same job.
+    pub aliases: &'static [&'static str],
+}
+
+impl NewJob {
+    /// Whether a job of this name is one of the same function.
+    pub fn is_named(&self, name: &str) -> bool {
+        *self.spec.name == *name || self.aliases.contains(&name)
+    }
 }
 
 /// When a job is due.

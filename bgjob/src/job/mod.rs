@@ -9,6 +9,7 @@ mod outcome;
 mod retry;
 mod state;
 pub mod transition;
+mod unique;
 
 pub use end::{Attempt, AttemptEnd, End, Failure, FailureKind, Retry};
 pub use id::{JobId, Owner, Token};
@@ -19,3 +20,4 @@ pub(crate) use options::{check_name, check_queue, check_span};
 pub use outcome::{IntoOutcome, JobError, Outcome};
 pub use retry::{Backoff, StoredBackoff};
 pub use state::{DeadReason, Ended, Hold, How, Phase, State};
+pub(crate) use unique::{UniqueKey, is_shared};

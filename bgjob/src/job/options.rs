@@ -27,6 +27,8 @@ pub mod limits {
     pub const QUEUE: usize = 64;
     /// A unique key, in bytes.
     pub const UNIQUE_KEY: usize = 256;
+    /// A unique key as it is stored, with the name it belongs to, in bytes.
+    pub(crate) const UNIQUE_KEY_STORED: usize = NAME + 1 + UNIQUE_KEY;
     /// An error's whole chain as it is kept, in bytes.
     pub const ERROR: usize = 16 * 1024;
     /// Errors kept of one chain.
@@ -116,7 +118,8 @@ pub struct JobSpec {
     /// Words to find it by.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
-    /// At most one live job has this key.
+    /// At most one live job has this key. It begins with what it belongs to: `resize/k` is the key
+    /// `k` of the job `resize` (of a job that was renamed: its oldest name), `*/k` a shared one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unique_key: Option<String>,
     /// Errors it may end in before it is Dead.
@@ -203,11 +206,11 @@ impl JobSpec {
             )));
         }
         if let Some(key) = &self.unique_key
-            && (key.is_empty() || key.len() > limits::UNIQUE_KEY)
+            && !(1..=limits::UNIQUE_KEY_STORED).contains(&key.len())
         {
             return Err(Error::invalid(format!(
-                "a unique_key has 1 to {} bytes; this one has {}: use a hash of it",
-                limits::UNIQUE_KEY,
+                "a stored unique_key has 1 to {} bytes; this one has {}",
+                limits::UNIQUE_KEY_STORED,
                 key.len()
             )));
         }

@@ -14,9 +14,9 @@ use serde::Serialize;
 use super::{JobHandle, JobManager};
 use crate::{
     Error, ErrorKind, JobId, JobSpec, Json, Priority, Result,
-    job::{Due, NewJob, limits},
+    job::{Due, NewJob, UniqueKey, is_shared, limits},
     registry::JobDescriptor,
-    store::Created,
+    store::{Created, Holder},
     transaction::Transaction,
 };
 
@@ -28,8 +28,8 @@ use super::within::{EnqueueStatement, Within};
 /// no error: the sweeper gives it later.
 ///
 /// # Errors
-/// `InvalidInput` where a limit is broken (nothing is stored), `AlreadyExists` where the id belongs
-/// to another job, else what the store says. After `Unavailable` or `Timeout` the job may or may
+/// `InvalidInput` where a limit is broken (nothing is stored), `AlreadyExists` where a job of another
+/// function has the id or the shared key (the error names it), else what the store says. After `Unavailable` or `Timeout` the job may or may
 /// not be stored: enqueue again with [`Error::job_id`] as [`id`](Self::id) and it can't be twice.
 ///
 /// # Cancel safety
@@ -40,7 +40,7 @@ pub struct Enqueue<M, R> {
     source: Source,
     metadata: M,
     id: Option<JobId>,
-    unique_key: Option<String>,
+    unique_key: Option<UniqueKey>,
     options: Options,
     result: PhantomData<fn() -> R>,
 }
@@ -79,6 +79,22 @@ impl Source {
         match self {
             Self::Described(job) => job.name(),
             Self::Named(name) => name,
+        }
+    }
+
+    /// The name that its unique keys belong to.
+    fn oldest_name(&self) -> &str {
+        match self {
+            Self::Described(job) => job.oldest_name(),
+            Self::Named(name) => name,
+        }
+    }
+
+    /// All names of its function that are known here.
+    fn family(&self) -> &'static [&'static str] {
+        match self {
+            Self::Described(job) => job.family(),
+            Self::Named(_) => &[],
         }
     }
 }
@@ -201,17 +217,98 @@ impl<M, R> Enqueue<M, R> {
 
     options!();
 
-    /// With this id. Enqueueing the same content under the same id again is a success and changes
-    /// nothing; see [`JobId::from_key`].
+    /// With this id, which makes the enqueue safe to repeat: while a job of the same function is
+    /// stored under it (however it stands), the handle is its handle,
+    /// [`existing`](JobHandle::existing) says so, and nothing changes. The metadata is not compared.
+    ///
+    /// A job is stored until it is purged: `retain` after it succeeded or was cancelled, 30 days
+    /// after it died. With `retain = "0s"` its id is remembered for five minutes. After that the
+    /// same id is a new job.
+    ///
+    /// ```
+    /// use bgjob::{JobId, prelude::*};
+    ///
+    /// #[job(name = "enqueue_id_bill")]
+    /// async fn bill(order: u64) {}
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> bgjob::Result<()> {
+    /// let jobs = JobManager::connect("memory:").await?;
+    /// let id = JobId::from_key("bill/17");
+    /// assert!(!bill::enqueue(&jobs, 17).id(id).await?.existing());
+    /// assert!(bill::enqueue(&jobs, 17).id(id).await?.existing());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// The enqueue is refused with `AlreadyExists` where a job of another function has the id; the
+    /// error names it. So let the key say whose it is: `bill/17`.
     pub fn id(mut self, id: JobId) -> Self {
         self.id = Some(id);
         self
     }
 
-    /// At most one live job has this key. If there is one, the handle is its handle, and
-    /// [`existing`](JobHandle::existing) says so. 1 to 256 bytes.
+    /// At most one live job of this function has this key. If there is one, the handle is its
+    /// handle, and [`existing`](JobHandle::existing) says so. A job is live until it succeeded,
+    /// died or was cancelled. 1 to 256 bytes.
+    ///
+    /// The key belongs to the function, whatever it is called: with `aliases` it goes with the
+    /// oldest name. (A program that enqueues by name and does not know the function takes the name
+    /// that it says.) For a key that several functions have in common see
+    /// [`shared_unique_key`](Self::shared_unique_key).
+    ///
+    /// ```
+    /// use bgjob::prelude::*;
+    ///
+    /// #[job(name = "unique_resize")]
+    /// async fn resize(image: u64) {}
+    /// #[job(name = "unique_mail")]
+    /// async fn mail(image: u64) {}
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> bgjob::Result<()> {
+    /// let jobs = JobManager::connect("memory:").await?;
+    /// let first = resize::enqueue(&jobs, 7).unique_key("image-7").await?;
+    /// let again = resize::enqueue(&jobs, 7).unique_key("image-7").await?;
+    /// assert_eq!((again.id(), again.existing()), (first.id(), true));
+    /// assert!(!mail::enqueue(&jobs, 7).unique_key("image-7").await?.existing());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn unique_key(mut self, key: impl Into<String>) -> Self {
-        self.unique_key = Some(key.into());
+        self.unique_key = Some(UniqueKey::OfJob(key.into()));
+        self
+    }
+
+    /// At most one live job of all that are enqueued with this shared key has it, of whatever
+    /// function. It is another key than the same text given to [`unique_key`](Self::unique_key).
+    /// 1 to 256 bytes.
+    ///
+    /// ```
+    /// use bgjob::{ErrorKind, prelude::*};
+    ///
+    /// #[job(name = "shared_import")]
+    /// async fn import(shop: u64) {}
+    /// #[job(name = "shared_export")]
+    /// async fn export(shop: u64) {}
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> bgjob::Result<()> {
+    /// let jobs = JobManager::connect("memory:").await?;
+    /// import::enqueue(&jobs, 7).shared_unique_key("shop-7").await?;
+    /// let refused = export::enqueue(&jobs, 7).shared_unique_key("shop-7").await;
+    /// assert_eq!(refused.unwrap_err().kind(), ErrorKind::AlreadyExists);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// The enqueue is refused with `AlreadyExists` where a live job of another function has the
+    /// key: the error names it, and [`Error::job_id`] is its id. Where the holder is a job of this
+    /// function, the handle is its handle.
+    pub fn shared_unique_key(mut self, key: impl Into<String>) -> Self {
+        self.unique_key = Some(UniqueKey::Shared(key.into()));
         self
     }
 }
@@ -267,18 +364,17 @@ impl<M: Serialize, R> Enqueue<M, R> {
             &self.options,
             &self.metadata,
             id,
-            self.unique_key,
+            self.unique_key.as_ref(),
         )
     }
 
     async fn enqueue(self) -> Result<JobHandle<R>> {
         let manager = self.manager.clone();
         let job = self.into_job()?;
-        let (id, kept) = (job.id, !job.spec.retain.is_zero());
-        let answer = manager.inner.creates.one(job).await?;
+        let answer = manager.inner.creates.one(job.clone()).await?;
         #[cfg(feature = "testing")]
-        manager.enqueued([id]).await;
-        handle(manager, answer, id, kept)
+        manager.enqueued([job.id]).await;
+        handle(&manager, &job, answer)
     }
 }
 
@@ -351,9 +447,7 @@ impl<M: Serialize, R> EnqueueAll<M, R> {
         manager.enqueued(jobs.iter().map(|job| job.id)).await;
         jobs.iter()
             .zip(answers)
-            .map(|(job, answer)| {
-                handle(manager.clone(), answer?, job.id, !job.spec.retain.is_zero())
-            })
+            .map(|(job, answer)| handle(&manager, job, answer?))
             .collect()
     }
 }
@@ -365,12 +459,13 @@ fn new_job<M: Serialize>(
     options: &Options,
     metadata: &M,
     id: JobId,
-    unique_key: Option<String>,
+    unique_key: Option<&UniqueKey>,
 ) -> Result<NewJob> {
     let mut spec = source.spec(Json::encode(metadata)?);
     options.apply(&mut spec);
-    spec.unique_key = unique_key;
     let refuse = |error: Error| error.with("name", source.name()).about(id);
+    let key = unique_key.map(|key| key.stored(source.oldest_name()));
+    spec.unique_key = key.transpose().map_err(refuse)?;
     spec.validate(manager.inner.max_metadata).map_err(refuse)?;
     if let Due::After(delay) = options.due
         && delay > limits::SPAN
@@ -385,25 +480,49 @@ fn new_job<M: Serialize>(
         id,
         spec: Arc::new(spec),
         due: options.due,
+        aliases: source.family(),
     })
 }
 
+/// The handle of a job that was to be stored, from what the store answered.
 pub(super) fn handle<R>(
-    manager: JobManager,
+    manager: &JobManager,
+    job: &NewJob,
     answer: Created,
-    id: JobId,
-    kept: bool,
 ) -> Result<JobHandle<R>> {
-    let refuse = |kind, message: &str| Err(Error::new(kind, message).about(id));
+    let existing = |id| Ok(JobHandle::existing_one(manager.clone(), id));
+    let refuse = |kind, message: String, id| Err(Error::new(kind, message).about(id));
     match answer {
-        Created::Created => Ok(JobHandle::new(manager, id, false, kept)),
-        Created::Exists => Ok(JobHandle::new(manager, id, true, kept)),
-        Created::KeyTaken(other) => Ok(JobHandle::new(manager, other, true, kept)),
-        Created::IdTaken => refuse(
+        Created::Created => Ok(JobHandle::new(manager.clone(), job)),
+        Created::Exists => existing(job.id),
+        Created::KeyTaken(holder) if is_of(job, &holder) => existing(holder.id),
+        Created::KeyTaken(Holder { id, name }) => refuse(
             ErrorKind::AlreadyExists,
-            "another job has this id: choose an id of its own",
+            format!(
+                "a live job of {} has this unique key",
+                name.map_or("another function".to_owned(), |name| format!("`{name}`"))
+            ),
+            id,
         ),
-        Created::Rejected(reason) => refuse(ErrorKind::InvalidInput, &reason),
+        Created::IdTaken(name) => refuse(
+            ErrorKind::AlreadyExists,
+            format!(
+                "a job of `{name}` has this id: an id is one job's, of whatever function, so let \
+                 its key say whose it is, as in `JobId::from_key(\"{}/17\")`",
+                job.spec.name
+            ),
+            job.id,
+        ),
+        Created::Rejected(reason) => refuse(ErrorKind::InvalidInput, reason, job.id),
+    }
+}
+
+/// Whether who has the job's unique key is a job of the same function. One that can't be read is,
+/// where the key belongs to the function.
+fn is_of(job: &NewJob, holder: &Holder) -> bool {
+    match &holder.name {
+        Some(name) => job.is_named(name),
+        None => !job.spec.unique_key.as_deref().is_some_and(is_shared),
     }
 }
 

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 use super::JobManager;
-use crate::{Error, ErrorKind, IntoOutcome, Job, JobId, JobState, Json, Result};
+use crate::{Error, ErrorKind, IntoOutcome, Job, JobId, JobState, Json, Result, job::NewJob};
 
 /// Looked at again after this long, should a wake-up get lost.
 const SAFETY: Duration = Duration::from_secs(5);
@@ -34,12 +34,24 @@ pub struct JobHandle<R> {
 }
 
 impl<R> JobHandle<R> {
-    pub(super) fn new(manager: JobManager, id: JobId, existing: bool, kept: bool) -> Self {
+    /// A job that has just been stored.
+    pub(super) fn new(manager: JobManager, job: &NewJob) -> Self {
+        Self {
+            manager,
+            id: job.id,
+            existing: false,
+            kept: !job.spec.retain.is_zero(),
+            result: PhantomData,
+        }
+    }
+
+    /// A job that was there already. Only the store knows whether it is kept.
+    pub(super) fn existing_one(manager: JobManager, id: JobId) -> Self {
         Self {
             manager,
             id,
-            existing,
-            kept,
+            existing: true,
+            kept: true,
             result: PhantomData,
         }
     }
@@ -95,6 +107,11 @@ impl<R> JobHandle<R> {
     /// # Cancel safety
     /// Safe: nothing is lost by dropping it.
     pub async fn ended(&self) -> Result<Job> {
+        self.ended_unless(|_| Ok(())).await
+    }
+
+    /// Waits until the job has ended, unless there is no point in waiting for what was seen.
+    async fn ended_unless(&self, pointless: impl Fn(&Job) -> Result<()>) -> Result<Job> {
         loop {
             let mut wait = pin!(self.manager.store().wait_ended(self.id));
             // The wait begins with its first poll; what ends after that wakes it.
@@ -103,6 +120,7 @@ impl<R> JobHandle<R> {
             if job.state().is_terminal() {
                 return Ok(job);
             }
+            pointless(&job)?;
             match begun {
                 Poll::Ready(answer) => answer?,
                 Poll::Pending => {
@@ -129,11 +147,13 @@ impl<R: IntoOutcome<Output: DeserializeOwned>> JobHandle<R> {
     /// Safe: nothing is lost by dropping it.
     pub async fn result(&self) -> Result<R::Output> {
         if !self.kept {
-            let message = "this job is deleted when it succeeds (`retain = \"0s\"`), so it has no \
-                           result to wait for: let it be retained";
-            return Err(Error::new(ErrorKind::Unsupported, message).about(self.id));
+            return Err(not_kept(self.id));
         }
-        let job = self.ended().await?;
+        let kept = |job: &Job| match job.spec.retain.is_zero() {
+            true => Err(not_kept(job.id)),
+            false => Ok(()),
+        };
+        let job = self.ended_unless(kept).await?;
         let json = success(&job)?;
         json.decode().map_err(|error| error.about(self.id))
     }
@@ -165,6 +185,12 @@ fn success(job: &Job) -> Result<&Json> {
         None => error,
     };
     Err(error.about(job.id))
+}
+
+fn not_kept(id: JobId) -> Error {
+    let message = "this job is deleted when it succeeds (`retain = \"0s\"`), so it has no result to \
+                   wait for: let it be retained";
+    Error::new(ErrorKind::Unsupported, message).about(id)
 }
 
 pub(super) fn gone(id: JobId) -> Error {

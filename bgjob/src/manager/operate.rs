@@ -27,7 +27,7 @@ impl JobManager {
     /// A handle for a job whose id was kept from elsewhere. `T` is the type of its result; nothing
     /// is looked up yet.
     pub fn handle<T>(&self, id: JobId) -> JobHandle<Outcome<T>> {
-        JobHandle::new(self.clone(), id, true, true)
+        JobHandle::existing_one(self.clone(), id)
     }
 
     /// How many jobs of which name each queue has, and what becomes of them; sorted by queue and

@@ -10,7 +10,7 @@ use super::{
     enqueue::{Enqueue, EnqueueAll, handle},
 };
 use crate::{
-    Error, ErrorKind, JobId, Result,
+    Error, ErrorKind, Result,
     job::{NewJob, limits},
     store,
     transaction::{self, Statement, Transaction},
@@ -55,37 +55,17 @@ async fn store_all<R>(
         let answer = transaction::run(within, &statement)
             .await
             .map_err(|error| error.about(batch[0].id))?;
-        let batch = batch.iter().map(Stored::of);
         handles.extend(self::handles(&manager, batch, &answer)?);
         rest = later;
     }
     Ok(handles)
 }
 
-/// What a handle has to know of a job.
-#[derive(Debug, Clone, Copy)]
-struct Stored {
-    id: JobId,
-    kept: bool,
-}
-
-impl Stored {
-    fn of(job: &NewJob) -> Self {
-        Self {
-            id: job.id,
-            kept: !job.spec.retain.is_zero(),
-        }
-    }
-}
-
-fn handles<R>(
-    manager: &JobManager,
-    jobs: impl ExactSizeIterator<Item = Stored>,
-    answer: &str,
-) -> Result<Vec<JobHandle<R>>> {
+fn handles<R>(manager: &JobManager, jobs: &[NewJob], answer: &str) -> Result<Vec<JobHandle<R>>> {
     let answers = store::created(answer, jobs.len())?;
-    jobs.zip(answers)
-        .map(|(job, answer)| handle(manager.clone(), answer, job.id, job.kept))
+    let handles = jobs.iter().zip(answers);
+    handles
+        .map(|(job, answer)| handle(manager, job, answer))
         .collect()
 }
 
@@ -110,7 +90,7 @@ fn handles<R>(
 pub struct EnqueueStatement<R> {
     manager: JobManager,
     statement: Statement,
-    jobs: Vec<Stored>,
+    jobs: Vec<NewJob>,
     result: PhantomData<fn() -> R>,
 }
 
@@ -126,7 +106,7 @@ impl<R> EnqueueStatement<R> {
         }
         Ok(Self {
             statement: manager.inner.store.create_within(&jobs).await?,
-            jobs: jobs.iter().map(Stored::of).collect(),
+            jobs,
             manager,
             result: PhantomData,
         })
@@ -145,7 +125,7 @@ impl<R> EnqueueStatement<R> {
     /// The handle of the only job, or the first, from what the statement answered.
     ///
     /// # Errors
-    /// `AlreadyExists` where its id belongs to another job, `Internal` where this is not the
+    /// `AlreadyExists` where a job of another function has its id or its shared key, `Internal` where this is not the
     /// statement's answer.
     pub fn handle(&self, answer: &str) -> Result<JobHandle<R>> {
         let first = self.handles(answer)?.into_iter().next();
@@ -157,7 +137,7 @@ impl<R> EnqueueStatement<R> {
     /// # Errors
     /// As for [`handle`](Self::handle), for the first job that has one.
     pub fn handles(&self, answer: &str) -> Result<Vec<JobHandle<R>>> {
-        handles(&self.manager, self.jobs.iter().copied(), answer)
+        handles(&self.manager, &self.jobs, answer)
     }
 }
 

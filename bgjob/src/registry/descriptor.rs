@@ -54,6 +54,8 @@ pub struct JobDescriptor {
     location: &'static Location<'static>,
     /// Name and queue as jobs carry them: made once, so that an enqueue only counts references.
     shared: OnceLock<(Arc<str>, Arc<str>)>,
+    /// All its names, where it has more than one.
+    family: OnceLock<Vec<&'static str>>,
 }
 
 impl JobDescriptor {
@@ -82,10 +84,11 @@ impl JobDescriptor {
             needs: |_| {},
             location: Location::caller(),
             shared: OnceLock::new(),
+            family: OnceLock::new(),
         }
     }
 
-    /// Names it had before; jobs stored under them still run.
+    /// Names it had before, the oldest first; jobs stored under them still run.
     #[must_use]
     pub const fn with_aliases(mut self, aliases: &'static [&'static str]) -> Self {
         self.aliases = aliases;
@@ -183,7 +186,7 @@ impl JobDescriptor {
         self.name
     }
 
-    /// Names it had before.
+    /// Names it had before, the oldest first.
     pub const fn aliases(&self) -> &'static [&'static str] {
         self.aliases
     }
@@ -191,6 +194,19 @@ impl JobDescriptor {
     /// Its name and its aliases.
     pub fn names(&self) -> impl Iterator<Item = &'static str> {
         std::iter::once(self.name).chain(self.aliases.iter().copied())
+    }
+
+    /// Its name and its aliases, where it has more than one name: what a new job carries.
+    pub(crate) fn family(&'static self) -> &'static [&'static str] {
+        if self.aliases.is_empty() {
+            return &[];
+        }
+        self.family.get_or_init(|| self.names().collect())
+    }
+
+    /// Its oldest name, which its unique keys belong to.
+    pub(crate) fn oldest_name(&self) -> &'static str {
+        self.aliases.first().copied().unwrap_or(self.name)
     }
 
     /// The queue it waits in unless the enqueue says otherwise.

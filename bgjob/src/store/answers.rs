@@ -1,8 +1,10 @@
 //! What [statements](crate::transaction::Statement) answer.
 
+use std::sync::Arc;
+
 use serde::Deserialize;
 
-use super::{Created, Finished};
+use super::{Created, Finished, Holder};
 use crate::{
     Error, ErrorKind, Result,
     job::{JobId, State},
@@ -14,6 +16,9 @@ use crate::{
 enum Answer {
     Created,
     Exists,
+    IdTakenBy(Arc<str>),
+    KeyTakenBy(Holder),
+    /// What functions of earlier versions say.
     IdTaken,
     KeyTaken(JobId),
     Succeeded,
@@ -34,8 +39,10 @@ pub(crate) fn created(text: &str, jobs: usize) -> Result<Vec<Created>> {
     let answers = answers(text)?.into_iter().map(|answer| match answer {
         Answer::Created => Ok(Created::Created),
         Answer::Exists => Ok(Created::Exists),
-        Answer::IdTaken => Ok(Created::IdTaken),
-        Answer::KeyTaken(holder) => Ok(Created::KeyTaken(holder)),
+        Answer::IdTakenBy(name) => Ok(Created::IdTaken(name)),
+        Answer::KeyTakenBy(holder) => Ok(Created::KeyTaken(holder)),
+        Answer::IdTaken => Ok(Created::IdTaken("?".into())),
+        Answer::KeyTaken(id) => Ok(Created::KeyTaken(Holder { id, name: None })),
         Answer::Succeeded | Answer::Lost => Err(unreadable()),
     });
     let answers = answers.collect::<Result<Vec<_>>>()?;
@@ -62,12 +69,18 @@ mod tests {
     #[test]
     fn answers_are_read() {
         let holder = JobId::new();
-        let text = format!(r#"["created","exists","id_taken",{{"key_taken":"{holder}"}}]"#);
+        let text = format!(
+            r#"["created","exists",{{"id_taken_by":"pay"}},
+                {{"key_taken_by":{{"id":"{holder}","name":"mail"}}}}]"#
+        );
         let expected = [
             Created::Created,
             Created::Exists,
-            Created::IdTaken,
-            Created::KeyTaken(holder),
+            Created::IdTaken("pay".into()),
+            Created::KeyTaken(Holder {
+                id: holder,
+                name: Some("mail".into()),
+            }),
         ];
         assert_eq!(created(&text, 4).expect("they are answers"), expected);
         let applied = Finished::Applied(State::Succeeded);

@@ -112,8 +112,9 @@ pub trait JobStore: Send + Sync + fmt::Debug {
     /// T1 as a statement for a transaction of the caller's, at most [`limits::BATCH`] jobs. Only
     /// where `transactions` is declared.
     ///
-    /// It answers JSON, an element a job: `"created"`, `"exists"`, `"id_taken"` or
-    /// `{"key_taken": "<id of the holder>"}`.
+    /// It answers JSON, an element a job: `"created"`, `"exists"`,
+    /// `{"id_taken_by": "<name of the job that is there>"}` or
+    /// `{"key_taken_by": {"id": "<id of the holder>", "name": "<its name>"}}`.
     ///
     /// Provided: `Unsupported`.
     ///
@@ -277,12 +278,31 @@ pub enum Created {
     Created,
     /// It was stored before, by an earlier try: a success.
     Exists,
-    /// The id belongs to another job.
-    IdTaken,
+    /// The id belongs to a job of another function, of this name.
+    IdTaken(Arc<str>),
     /// This live job has its unique key.
-    KeyTaken(JobId),
+    KeyTaken(Holder),
     /// The store can't take it, ever, for this reason.
     Rejected(String),
+}
+
+/// The live job that has a unique key.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
+pub struct Holder {
+    /// Its id.
+    pub id: JobId,
+    /// Its name; `None` where the job can't be read.
+    pub name: Option<Arc<str>>,
+}
+
+impl Holder {
+    /// This job.
+    pub fn of(job: &Job) -> Self {
+        Self {
+            id: job.id,
+            name: Some(Arc::clone(&job.spec.name)),
+        }
+    }
 }
 
 /// The answer to one claim by id.

@@ -25,8 +25,8 @@ pub use documents::{
     Version,
 };
 pub use jobs::{
-    Claim, Claimed, ClockSource, Created, Durability, Ending, Finished, Held, JobStore, Renewed,
-    StoreCapabilities, Want,
+    Claim, Claimed, ClockSource, Created, Durability, Ending, Finished, Held, Holder, JobStore,
+    Renewed, StoreCapabilities, Want,
 };
 pub use look::{Filter, Listed, Order, Period, QueueCounts, Slice};
 pub use swept::{Swept, SweptJob};

@@ -12,15 +12,15 @@ use super::{
 };
 use crate::{
     Enqueue, Job, JobId, JobItem, JobManager, JobState, Json, Metadata, Priority, Timestamp,
-    registry::JobDescriptor, store::Filter,
+    job::UniqueKey, registry::JobDescriptor, store::Filter,
 };
 
 /// Jobs shown of those that do not fit.
 const SHOWN: usize = 5;
 
 /// Asserts that a job waits: its function, then what is known of it, and any of `queue`,
-/// `priority`, `tag`, `header`, `unique_key`, `max_attempts`, `delay`, `at`, `id`, and `count` (so
-/// many fit, no more). Answers the jobs that fit, by id. For async tests: it awaits the store.
+/// `priority`, `tag`, `header`, `unique_key`, `shared_unique_key`, `max_attempts`, `delay`, `at`,
+/// `id`, and `count` (so many fit, no more). Answers the jobs that fit, by id. For async tests: it awaits the store.
 ///
 /// `at` is the time given to `.at(…)`. `delay` counts from the enqueue by the store's clock, which
 /// in a [`TestJobs`](crate::testing::TestJobs) is a minute ahead of the host's.
@@ -175,12 +175,12 @@ impl<'a, M: Metadata> Enqueued<'a, M> {
     }
 
     pub fn unique_key(self, key: &str) -> Self {
-        let (key, asked) = (key.to_owned(), format!("unique_key {key:?}"));
-        self.check(asked, move |job| match &job.spec.unique_key {
-            Some(has) if *has == key => None,
-            Some(has) => Some(format!("unique_key is {has:?}, not {key:?}")),
-            None => Some("unique_key is missing".to_owned()),
-        })
+        let name = self.job.oldest_name();
+        self.key("unique_key", name, UniqueKey::OfJob(key.to_owned()))
+    }
+
+    pub fn shared_unique_key(self, key: &str) -> Self {
+        self.key("shared_unique_key", "*", UniqueKey::Shared(key.to_owned()))
     }
 
     pub fn id(self, id: JobId) -> Self {
@@ -232,6 +232,21 @@ impl<'a, M: Metadata> Enqueued<'a, M> {
         self.check(asked, move |job| {
             let is = of(job);
             (is != wanted).then(|| format!("{name} is {is:?}, not {wanted:?}"))
+        })
+    }
+
+    /// A key that belongs to this name.
+    fn key(self, word: &'static str, name: &'static str, key: UniqueKey) -> Self {
+        let stored = key.stored(name).unwrap_or_else(|error| panic!("{error}"));
+        let key = format!("{:?}", &stored[name.len() + 1..]);
+        self.check(format!("{word} {key}"), move |job| {
+            let has = job.spec.unique_key.as_deref();
+            match has.map(|has| has.split_once('/').unwrap_or(("", has))) {
+                Some((owner, _)) if owner != name => Some(format!("{word} is missing")),
+                Some((_, has)) if *has == stored[name.len() + 1..] => None,
+                Some((_, has)) => Some(format!("{word} is {has:?}, not {key}")),
+                None => Some(format!("{word} is missing")),
+            }
         })
     }
 

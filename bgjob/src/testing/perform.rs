@@ -266,6 +266,7 @@ impl<M: Serialize, R> Perform<M, R> {
             id: self.id,
             spec: Arc::new(spec),
             due: Due::Now,
+            aliases: &[],
         };
         let mut job = transition::create(&new, now);
         job.errors = self.attempt - 1;

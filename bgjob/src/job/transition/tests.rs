@@ -47,6 +47,7 @@ fn new(change: impl FnOnce(&mut JobSpec)) -> NewJob {
         id: crate::JobId::from_key("a"),
         spec: Arc::new(spec),
         due: Due::Now,
+        aliases: &[],
     }
 }
 

@@ -19,7 +19,9 @@ use crate::{
         NewJob, Phase, State, limits,
         transition::{self, Operated, Operation},
     },
-    store::{Created, Ending, Filter, Finished, Held, Listed, Order, QueueCounts, Renewed, Slice},
+    store::{
+        Created, Ending, Filter, Finished, Held, Holder, Listed, Order, QueueCounts, Renewed, Slice,
+    },
 };
 
 impl Table {
@@ -35,14 +37,15 @@ impl Table {
                 return if transition::is_repeat(stored, new) {
                     Created::Exists
                 } else {
-                    Created::IdTaken
+                    Created::IdTaken(Arc::clone(&stored.spec.name))
                 };
             }
         };
         if let Some(key) = &new.spec.unique_key
             && let Some(holder) = self.keys.get(key)
         {
-            return Created::KeyTaken(*holder);
+            let slot = self.ids[holder];
+            return Created::KeyTaken(Holder::of(&self.slab.at(slot).job));
         }
         if let Some(reason) = self.live.refuses(new) {
             return Created::Rejected(reason);

@@ -42,6 +42,7 @@ fn new(due: Due, retain: Duration) -> NewJob {
         id: JobId::new(),
         spec: Arc::new(spec),
         due,
+        aliases: &[],
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    sync::Arc,
     time::Duration,
 };
 
@@ -15,7 +16,7 @@ use crate::{
         transition::{self, SweepPolicy},
     },
     providers::columns::{extra, nanos},
-    store::Created,
+    store::{Created, Holder},
 };
 
 use super::{
@@ -140,6 +141,12 @@ impl Db {
         let there: HashMap<JobId, _> = self.load(&asked).await?.1;
         let remembered = self.remembered(&asked).await?;
         let holders = self.key_holders(left.iter().map(|n| &jobs[*n])).await?;
+        let live: Vec<JobId> = holders.values().copied().collect();
+        let live = if live.is_empty() {
+            HashMap::new()
+        } else {
+            self.load(&live).await?.1
+        };
         for n in left {
             let job = &jobs[*n];
             let key = job
@@ -150,15 +157,15 @@ impl Db {
                 .as_bytes();
             answers[*n] = match there.get(&job.id) {
                 Some(stored) if transition::is_repeat(&stored.job, job) => Some(Created::Exists),
-                Some(_) => Some(Created::IdTaken),
+                Some(stored) => Some(Created::IdTaken(Arc::clone(&stored.job.spec.name))),
                 // Its content is gone, so the id has to do as proof of a repeat.
                 None if remembered.contains(&job.id) => Some(Created::Exists),
                 // Its own holder it is where it was stored since it was looked for.
                 None => holders
                     .get(key)
                     .filter(|holder| **holder != job.id)
-                    .copied()
-                    .map(Created::KeyTaken),
+                    .and_then(|holder| live.get(holder))
+                    .map(|holder| Created::KeyTaken(Holder::of(&holder.job))),
             };
         }
         Ok(())

@@ -20,6 +20,9 @@ struct Row<'a> {
     id: JobId,
     queue: &'a str,
     name: &'a str,
+    /// Names of the same function: a job of one of them under this id is a repeat.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    aliases: &'static [&'static str],
     version: u32,
     rank: u8,
     due: i64,
@@ -47,6 +50,7 @@ impl<'a> Row<'a> {
             id: job.id,
             queue: &spec.queue,
             name: &spec.name,
+            aliases: job.aliases,
             version: spec.version,
             rank: spec.priority.rank(),
             due: due(job),

@@ -1,6 +1,6 @@
 //! The calls that change jobs, but for claims.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use rusqlite::{CachedStatement, OptionalExtension, Result, params};
 
@@ -11,7 +11,7 @@ use crate::{
         transition::{self, Operated, Operation, REMEMBERED, SweepPolicy},
     },
     queue::Hint,
-    store::{Created, Ending, Finished, Held, Renewed, Swept},
+    store::{Created, Ending, Finished, Held, Holder, Renewed, Swept},
 };
 
 use crate::providers::columns::encode;
@@ -57,13 +57,13 @@ impl Tx<'_> {
             return Ok(if repeat {
                 Created::Exists
             } else {
-                Created::IdTaken
+                Created::IdTaken(Arc::clone(&existing.spec.name))
             });
         }
         let holder = self.key_holder(new.spec.unique_key.as_deref())?;
-        Ok(Created::KeyTaken(
-            holder.expect("only the id and the key of a job can be taken"),
-        ))
+        let id = holder.expect("only the id and the key of a job can be taken");
+        let job = self.load(id)?.expect("a holder is there");
+        Ok(Created::KeyTaken(Holder::of(&job)))
     }
 
     /// The live job with this unique key.

@@ -57,6 +57,7 @@ fn new(metadata: &str, retain: u64) -> NewJob {
         id: JobId::new(),
         spec: Arc::new(spec),
         due: Due::Now,
+        aliases: &[],
     }
 }
 

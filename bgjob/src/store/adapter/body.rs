@@ -118,6 +118,7 @@ mod tests {
                 id,
                 spec,
                 due: Due::Now,
+                aliases: &[],
             },
             at,
         );

@@ -1,5 +1,7 @@
 //! T1.
 
+use std::sync::Arc;
+
 use super::{Documents, body::Body, guard::Taken};
 use crate::{
     JobId, Result, Timestamp,
@@ -93,7 +95,10 @@ impl<D: DocumentStore> Documents<D> {
             Some(Body::Job(job)) if transition::is_repeat(&job, new) => {
                 Found::Answer(Created::Exists)
             }
-            Some(_) => Found::Answer(Created::IdTaken),
+            Some(Body::Job(job)) => Found::Answer(Created::IdTaken(Arc::clone(&job.spec.name))),
+            Some(_) => Found::Answer(Created::Rejected(
+                "the id is that of a unique key's document: choose another".to_owned(),
+            )),
             None => Found::Answer(self.rejects(new.id)),
         })
     }

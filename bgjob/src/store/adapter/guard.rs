@@ -24,8 +24,8 @@ use uuid::Uuid;
 
 use super::{Documents, body::Body};
 use crate::{
-    JobId, Result, Timestamp,
-    store::{DocumentStore, Version},
+    Job, JobId, Result, Timestamp,
+    store::{DocumentStore, Holder, Version},
 };
 
 /// Namespace of the guards' ids, fixed for ever, so that no job's own key leads to one.
@@ -37,7 +37,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(3600);
 /// What became of a job that is to lose its key.
 #[derive(Debug, PartialEq, Eq)]
 enum Displaced {
-    Lives,
+    Lives(Holder),
     Done,
     /// Its document changed meanwhile: look again.
     Changed,
@@ -48,7 +48,7 @@ enum Displaced {
 pub(super) enum Taken {
     Ours,
     /// This live job has the key.
-    By(JobId),
+    By(Holder),
     /// The guard, which this is the id of, can't be read.
     Unreadable(JobId),
 }
@@ -74,7 +74,7 @@ impl<D: DocumentStore> Documents<D> {
                         && holder != job
                     {
                         match self.displace(holder, id).await? {
-                            Displaced::Lives => return Ok(Taken::By(holder)),
+                            Displaced::Lives(holder) => return Ok(Taken::By(holder)),
                             Displaced::Done => {}
                             Displaced::Changed => continue,
                         }
@@ -94,17 +94,20 @@ impl<D: DocumentStore> Documents<D> {
         let Some(document) = self.document(job).await? else {
             return Ok(Displaced::Done);
         };
-        let lives = match Body::read(&document) {
-            Some(Body::Job(job)) => {
-                !job.state().is_terminal()
-                    && job.spec.unique_key.as_deref().map(guard_of) == Some(guard)
-            }
-            Some(_) => false,
-            // Nobody knows, and two live jobs of one key would be worse than none.
-            None => true,
+        let has_it = |job: &Job| {
+            !job.state().is_terminal()
+                && job.spec.unique_key.as_deref().map(guard_of) == Some(guard)
         };
-        if lives {
-            return Ok(Displaced::Lives);
+        match Body::read(&document) {
+            Some(Body::Job(job)) if has_it(&job) => return Ok(Displaced::Lives(Holder::of(&job))),
+            Some(_) => {}
+            // Nobody knows, and two live jobs of one key would be worse than none.
+            None => {
+                return Ok(Displaced::Lives(Holder {
+                    id: job,
+                    name: None,
+                }));
+            }
         }
         let done = self.replace_one(document).await?;
         Ok(if done {

@@ -208,6 +208,7 @@ mod tests {
             id: JobId::new(),
             spec: spec.into(),
             due: Due::At(Timestamp::MAX),
+            aliases: &[],
         };
         let job = transition::create(&new, Timestamp::MIN);
         for key in of_job(&job) {

@@ -28,7 +28,7 @@ impl<D: DocumentStore> Documents<D> {
                     Taken::Ours => {}
                     // An answer only if the job was still there when the holder was seen.
                     Taken::By(holder) if self.is_at(id, &version).await? => {
-                        return Ok(Operated::KeyTaken(holder));
+                        return Ok(Operated::KeyTaken(holder.id));
                     }
                     Taken::By(_) => continue,
                     Taken::Unreadable(guard) => return Err(self.unreadable(guard).about(id)),

@@ -33,6 +33,7 @@ fn keyed(id: JobId) -> NewJob {
         id,
         spec: spec.into(),
         due: Due::Now,
+        aliases: &[],
     }
 }
 
@@ -163,6 +164,7 @@ fn plain(name: &str) -> NewJob {
         id: JobId::from_key(name),
         spec: JobSpec::new("job", Json::null()).into(),
         due: Due::Now,
+        aliases: &[],
     }
 }
 

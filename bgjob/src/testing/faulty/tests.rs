@@ -24,6 +24,7 @@ fn new() -> NewJob {
         id: JobId::new(),
         spec: Arc::new(JobSpec::new("job", Json::null())),
         due: Due::Now,
+        aliases: &[],
     }
 }
 

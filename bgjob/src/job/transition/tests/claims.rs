@@ -30,26 +30,17 @@ fn a_new_job_waits_for_its_time() {
 }
 
 #[test]
-fn a_repeated_create_is_known_by_its_content() {
+fn a_repeated_create_is_known_by_its_function() {
     let existing = ready(|_| {});
-    assert!(is_repeat(&existing, &new(|_| {})));
-    assert!(!is_repeat(&existing, &new(|s| s.name = "other".into())));
-    assert!(!is_repeat(
-        &existing,
-        &new(|s| s.metadata = Json::trusted("1"))
-    ));
-    let mut edited = existing;
-    let edit = Operation::Edit {
-        metadata: Json::trusted("2"),
-        version: 0,
-        ver: 0,
+    let grown = new(|s| (s.metadata, s.version) = (Json::trusted("1"), 1));
+    assert!(is_repeat(&existing, &new(|_| {})) && is_repeat(&existing, &grown));
+    let other = |aliases| NewJob {
+        aliases,
+        ..new(|s| s.name = "other".into())
     };
-    operate(&mut edited, &edit, T0);
-    assert!(
-        is_repeat(&edited, &new(|_| {})),
-        "whoever created it can't know of the edit"
-    );
-    assert!(!is_repeat(&edited, &new(|s| s.name = "other".into())));
+    assert!(!is_repeat(&existing, &other(&[])));
+    assert!(!is_repeat(&existing, &other(&["another"])));
+    assert!(is_repeat(&existing, &other(&["another", "job"])));
 }
 
 #[test]

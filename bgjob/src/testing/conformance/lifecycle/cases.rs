@@ -15,6 +15,7 @@ macro_rules! __lifecycle_cases {
             }
             unique [Unique] {
                 of_one_key_one_job_lives,
+                a_key_belongs_to_its_function,
             }
             cancel [] {
                 a_waiting_job_never_starts,

@@ -203,6 +203,7 @@ fn create(nth: u8, change: impl FnOnce(&mut JobSpec)) -> Op {
         id: id(nth),
         spec: Arc::new(spec),
         due: Due::Now,
+        aliases: &[],
     }])
 }
 

@@ -164,6 +164,7 @@ fn create(jobs: &[(u8, crate::JobSpec, crate::job::Due)]) -> Op {
             id,
             spec: Arc::new(spec.clone()),
             due: *due,
+            aliases: &[],
         }));
     }
     Op::Create(news)

@@ -67,6 +67,7 @@ pub(super) fn due(due: Due, change: impl FnOnce(&mut JobSpec)) -> NewJob {
         id: JobId::new(),
         spec: Arc::new(spec(change)),
         due,
+        aliases: &[],
     }
 }
 

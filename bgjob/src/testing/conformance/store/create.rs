@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::bundle::{
-    Bundle, DAY, OTHER_NAME, QUEUE, To, between, due, ids, new, plain, secs, spec,
+    Bundle, DAY, NAME, OTHER_NAME, QUEUE, To, between, due, ids, new, plain, secs, spec,
 };
 use crate::{
     Backoff, JobSpec, Json, Priority, Timestamp,
@@ -108,14 +108,23 @@ pub(super) async fn a_repeat_answers_exists(t: &Bundle) {
     assert_eq!(t.job(stored.id).await, stored, "a repeat changes nothing");
 }
 
-pub(super) async fn a_repeat_is_known_by_name_and_metadata(t: &Bundle) {
+pub(super) async fn a_repeat_is_known_by_its_id_and_name(t: &Bundle) {
     let job = new(|_| {});
     t.add_all(std::slice::from_ref(&job)).await;
     let repeat = NewJob {
         id: job.id,
-        ..due(Due::After(secs(60)), |spec| spec.priority = Priority::High)
+        ..due(Due::After(secs(60)), |spec| {
+            spec.priority = Priority::High;
+            // A map has no order, and a type grows.
+            spec.metadata = Json::trusted(r#"{"picture":8}"#);
+            spec.version = 1;
+        })
     };
-    assert_eq!(t.create(&[repeat]).await, [Created::Exists]);
+    assert_eq!(
+        t.create(&[repeat]).await,
+        [Created::Exists],
+        "whatever else is said anew"
+    );
     assert_eq!(
         t.job(job.id).await.spec,
         job.spec,
@@ -158,25 +167,29 @@ pub(super) async fn a_repeat_after_the_end_starts_nothing(t: &Bundle) {
     }
 }
 
-pub(super) async fn an_id_with_other_metadata_is_taken(t: &Bundle) {
+pub(super) async fn a_repeat_under_a_new_name_answers_exists(t: &Bundle) {
     let first = new(|_| {});
     t.add_all(std::slice::from_ref(&first)).await;
-    let other = NewJob {
-        spec: Arc::new(spec(|spec| {
-            spec.metadata = Json::trusted(r#"{"picture":8}"#);
-        })),
+    let renamed = |aliases| NewJob {
+        spec: Arc::new(spec(|spec| spec.name = OTHER_NAME.into())),
+        aliases,
         ..first.clone()
     };
+    let known = renamed(&["older", NAME]);
+    let answers = t.create(&[known.clone(), renamed(&["older"])]).await;
     assert_eq!(
-        t.create(&[other]).await,
-        [Created::IdTaken],
-        "another job may not hide behind it"
+        answers,
+        [Created::Exists, Created::IdTaken(NAME.into())],
+        "only a name the function had is its own"
     );
     assert_eq!(
         t.job(first.id).await.spec,
         first.spec,
         "the first one stays"
     );
+    t.claim(first.id).await;
+    let answers = t.create(&[known]).await;
+    assert_eq!(answers, [Created::Exists], "while it runs, too");
 }
 
 pub(super) async fn an_id_with_another_name_is_taken(t: &Bundle) {
@@ -186,7 +199,11 @@ pub(super) async fn an_id_with_another_name_is_taken(t: &Bundle) {
         spec: Arc::new(spec(|spec| spec.name = OTHER_NAME.into())),
         ..first
     };
-    assert_eq!(t.create(&[other]).await, [Created::IdTaken]);
+    assert_eq!(
+        t.create(&[other]).await,
+        [Created::IdTaken(NAME.into())],
+        "another job may not hide behind it; the answer names the one that is there"
+    );
 }
 
 pub(super) async fn a_repeat_after_an_edit_answers_exists(t: &Bundle) {
@@ -223,7 +240,7 @@ pub(super) async fn one_bad_element_hurts_no_neighbour(t: &Bundle) {
     t.add_all(std::slice::from_ref(&jobs[2])).await;
     jobs[2].spec = Arc::new(spec(|spec| spec.name = OTHER_NAME.into()));
     let answers = t.create(&jobs).await;
-    assert_eq!(answers[2], Created::IdTaken);
+    assert_eq!(answers[2], Created::IdTaken(NAME.into()));
     for nth in [0, 1, 3, 4] {
         assert_eq!(answers[nth], Created::Created, "element {nth} is fine");
         assert_eq!(
@@ -248,7 +265,7 @@ pub(super) async fn two_jobs_of_one_id_in_a_batch_are_one_job(t: &Bundle) {
         ..first.clone()
     };
     let answers = t.create(&[first.clone(), other]).await;
-    assert_eq!(answers, [Created::Created, Created::IdTaken]);
+    assert_eq!(answers, [Created::Created, Created::IdTaken(NAME.into())]);
     assert_eq!(t.job(first.id).await.spec, first.spec);
 }
 

@@ -7,19 +7,22 @@ use crate::{
         Due, End, NewJob, State,
         transition::{Operated, Operation},
     },
-    store::Created,
+    store::{Created, Holder},
 };
 
 fn keyed(spec: &mut JobSpec) {
     spec.unique_key = Some("invoice 7".into());
 }
 
+fn taken_by(id: crate::JobId) -> Created {
+    Created::KeyTaken(Holder {
+        id,
+        name: Some(NAME.into()),
+    })
+}
+
 async fn is_taken_by(t: &Bundle, holder: crate::JobId, why: &str) {
-    assert_eq!(
-        t.create(&[new(keyed)]).await,
-        [Created::KeyTaken(holder)],
-        "{why}"
-    );
+    assert_eq!(t.create(&[new(keyed)]).await, [taken_by(holder)], "{why}");
 }
 
 async fn is_free(t: &Bundle, why: &str) {
@@ -50,8 +53,8 @@ pub(super) async fn a_key_spans_names_and_queues(t: &Bundle) {
     });
     assert_eq!(
         t.create(&[other]).await,
-        [Created::KeyTaken(id)],
-        "one key, one job"
+        [taken_by(id)],
+        "one key, one job; the answer names the function that has it"
     );
 }
 
@@ -91,8 +94,8 @@ pub(super) async fn the_holders_repeat_answers_exists(t: &Bundle) {
 pub(super) async fn of_two_in_one_batch_the_first_gets_it(t: &Bundle) {
     let jobs = [new(|_| {}), new(keyed), new(keyed), new(|_| {})];
     let answers = t.create(&jobs).await;
-    use Created::{Created as New, KeyTaken};
-    assert_eq!(answers, [New, New, KeyTaken(jobs[1].id), New]);
+    use Created::Created as New;
+    assert_eq!(answers, [New, New, taken_by(jobs[1].id), New]);
 }
 
 pub(super) async fn a_running_or_retrying_job_keeps_its_key(t: &Bundle) {

@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
-use super::bundle::{Bundle, new};
-use crate::{store::Created, testing::conformance::together::at_once};
+use super::bundle::{Bundle, NAME, new};
+use crate::{
+    store::{Created, Holder},
+    testing::conformance::together::at_once,
+};
 
 pub(super) async fn of_many_creates_of_one_key_one_wins(t: &Bundle) {
     for round in 0..20 {
@@ -23,7 +26,10 @@ pub(super) async fn of_many_creates_of_one_key_one_wins(t: &Bundle) {
         for (id, answer) in answers.iter().filter(|(id, _)| *id != winners[0]) {
             assert_eq!(
                 *answer,
-                Created::KeyTaken(winners[0]),
+                Created::KeyTaken(Holder {
+                    id: winners[0],
+                    name: Some(NAME.into()),
+                }),
                 "{id} hears who has it"
             );
         }

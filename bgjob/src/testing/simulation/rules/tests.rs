@@ -25,6 +25,7 @@ fn ready(change: impl FnOnce(&mut JobSpec)) -> Job {
         id: JobId::from_key("a"),
         spec: Arc::new(spec),
         due: Due::Now,
+        aliases: &[],
     };
     transition::create(&new, T0)
 }

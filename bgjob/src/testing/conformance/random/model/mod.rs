@@ -19,7 +19,7 @@ use crate::{
         End, NewJob, State, Token,
         transition::{self, Operated, Operation, REMEMBERED},
     },
-    store::{Created, Ending, Finished, Held, Renewed},
+    store::{Created, Ending, Finished, Held, Holder, Renewed},
 };
 
 /// Why an answer is wrong.
@@ -109,15 +109,15 @@ impl Model {
             .is_some_and(|until| *until > self.now)
         {
             // Its content is gone, so a store can't tell a repeat from another job.
-            let fine = matches!(got, Created::Exists | Created::IdTaken);
+            let fine = matches!(got, Created::Exists | Created::IdTaken(_));
             return ensure(fine, || format!("the id is remembered, not {got:?}"));
         }
         self.gone.remove(&new.id);
         let expected = match self.jobs.get(&new.id) {
             Some(job) if transition::is_repeat(job, new) => Created::Exists,
-            Some(_) => Created::IdTaken,
+            Some(job) => Created::IdTaken(job.spec.name.clone()),
             None => match self.key_holder(new.spec.unique_key.as_deref()) {
-                Some(holder) => Created::KeyTaken(holder),
+                Some(holder) => Created::KeyTaken(Holder::of(&self.jobs[&holder])),
                 None => {
                     self.jobs.insert(new.id, transition::create(new, self.now));
                     Created::Created

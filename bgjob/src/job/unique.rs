@@ -1,0 +1,77 @@
+//! [`UniqueKey`]: a unique key as an enqueue says it, and as it is stored.
+
+use super::limits;
+use crate::Error;
+
+/// Between a key and the name that it belongs to. No name of a job has it.
+const BETWEEN: char = '/';
+/// In a name's place, where the key is shared. No job has this name.
+const ANY: &str = "*";
+
+/// A unique key as an enqueue says it.
+///
+/// A store knows one text for each live job that has a key, and compares it byte by byte. So a key
+/// is stored with the name that it belongs to: `image-7` of the job `resize` is `resize/image-7`,
+/// and one that is shared `*/image-7`. Of a job that has got a new name it is the oldest one: what
+/// programs of before and after the change agree on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum UniqueKey {
+    /// It belongs to the job's function.
+    OfJob(String),
+    /// All functions have it in common.
+    Shared(String),
+}
+
+impl UniqueKey {
+    /// The text that is stored; `name` is the oldest one of the job.
+    ///
+    /// # Errors
+    /// `InvalidInput` where it is empty or too long.
+    pub(crate) fn stored(&self, name: &str) -> Result<String, Error> {
+        let (name, key) = match self {
+            Self::OfJob(key) => (name, key),
+            Self::Shared(key) => (ANY, key),
+        };
+        if (1..=limits::UNIQUE_KEY).contains(&key.len()) {
+            return Ok(format!("{name}{BETWEEN}{key}"));
+        }
+        let (max, size) = (limits::UNIQUE_KEY, key.len());
+        Err(Error::invalid(if size == 0 {
+            format!("a unique_key has 1 to {max} bytes; this one has 0: leave it out")
+        } else {
+            format!("a unique_key has 1 to {max} bytes; this one has {size}: use a hash of it")
+        }))
+    }
+}
+
+/// Whether a stored key is one that all functions have in common.
+pub(crate) fn is_shared(stored: &str) -> bool {
+    stored.starts_with(ANY)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_stored_with_the_name_it_belongs_to() {
+        let stored = |key: UniqueKey| key.stored("resize").expect("it is a key");
+        let own = stored(UniqueKey::OfJob("a/b".into()));
+        let shared = stored(UniqueKey::Shared("a/b".into()));
+        assert_eq!((&*own, &*shared), ("resize/a/b", "*/a/b"));
+        assert!(is_shared(&shared) && !is_shared(&own));
+    }
+
+    #[test]
+    fn an_empty_or_long_key_is_refused() {
+        for (key, says) in [
+            (String::new(), "leave it out"),
+            ("k".repeat(257), "this one has 257"),
+        ] {
+            for key in [UniqueKey::OfJob(key.clone()), UniqueKey::Shared(key)] {
+                let error = key.stored("resize").expect_err(says);
+                assert!(error.to_string().contains(says), "{error}");
+            }
+        }
+    }
+}
