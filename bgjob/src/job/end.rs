@@ -4,7 +4,7 @@ use std::{error::Error as StdError, fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Json, Owner, limits};
+use super::{Json, Owner, limits, outcome::is_verdict};
 use crate::Timestamp;
 
 /// What a holder tells the store about the end of an attempt.
@@ -107,6 +107,7 @@ impl Failure {
         let mut left = limits::ERROR;
         let chain = std::iter::successors(Some(error), |&e| e.source());
         let messages = chain
+            .filter(|e| !is_verdict(*e))
             .take(limits::ERROR_CHAIN)
             .map(|e| clean(e.to_string(), &mut left))
             .filter(|text| !text.is_empty())

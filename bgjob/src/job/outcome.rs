@@ -41,7 +41,8 @@ pub enum Outcome<T = ()> {
 }
 
 /// The handler's word to the dispatcher about an error. Return it as the `E` of a `Result`, or
-/// as the cause of one: it is found anywhere in the chain.
+/// wrap it as you like: it is found anywhere in the chain of causes, also behind `anyhow`, `eyre`,
+/// `thiserror`, [`std::io::Error::other`] and boxes. Of several the outermost counts.
 ///
 /// ```
 /// use bgjob::JobError;
@@ -56,7 +57,26 @@ pub enum Outcome<T = ()> {
 /// }
 /// # drop(charge("ok"));
 /// ```
-pub struct JobError {
+///
+/// Where a handler meets errors of many kinds, [`BoxError`] is the `E` that `?` turns all of them
+/// into, this one too (`anyhow::Error` and `eyre::Report` are as good):
+///
+/// ```
+/// use bgjob::{BoxError, JobError};
+///
+/// async fn parse(text: &str) -> Result<u32, BoxError> {
+///     if text.is_empty() {
+///         return Err(JobError::abort("there is no text").into());
+///     }
+///     Ok(text.parse()?)
+/// }
+/// # drop(parse("7"));
+/// ```
+pub struct JobError(Said);
+
+/// What a [`JobError`] says, and the link of the chain that it is found by: a wrapper may show the
+/// causes of what it wraps and not that itself, as if it were what it wraps.
+struct Said {
     verdict: Verdict,
     error: BoxError,
 }
@@ -71,65 +91,126 @@ enum Verdict {
 impl JobError {
     /// Try again after the job's backoff: what any other error means too.
     pub fn retry(error: impl Into<BoxError>) -> Self {
-        Self {
-            verdict: Verdict::Retry(None),
-            error: error.into(),
-        }
+        Self::new(Verdict::Retry(None), error)
     }
 
     /// Try again after this time instead of the job's backoff.
     pub fn retry_in(after: Duration, error: impl Into<BoxError>) -> Self {
-        Self {
-            verdict: Verdict::Retry(Some(after)),
-            error: error.into(),
-        }
+        Self::new(Verdict::Retry(Some(after)), error)
     }
 
     /// Don't try again: Dead at once.
     pub fn abort(error: impl Into<BoxError>) -> Self {
-        Self {
-            verdict: Verdict::Abort,
-            error: error.into(),
-        }
+        Self::new(Verdict::Abort, error)
     }
 
     /// Not an error: run it again after this time. No attempt is spent.
     pub fn snooze(after: Duration) -> Self {
-        Self {
-            verdict: Verdict::Snooze(after),
-            error: "snoozed".into(),
-        }
+        Self::new(Verdict::Snooze(after), "snoozed")
     }
+
+    fn new(verdict: Verdict, error: impl Into<BoxError>) -> Self {
+        let error = error.into();
+        Self(Said { verdict, error })
+    }
+
+    /// An error that `?` has turned into this one says what it said before.
+    fn of(error: impl Into<BoxError>) -> Self {
+        let error = error.into();
+        let verdict = Verdict::of(error.as_ref());
+        Self::new(verdict.unwrap_or(Verdict::Retry(None)), error)
+    }
+}
+
+impl Verdict {
+    /// Links of a chain that are looked at: an error may be its own cause.
+    const DEEP: usize = 1000;
+
+    /// What the outermost [`JobError`] of a chain says.
+    fn of(error: &(dyn StdError + 'static)) -> Option<Self> {
+        let chain = std::iter::successors(Some(error), |&e| e.source());
+        chain.take(Self::DEEP).find_map(|e| {
+            let said = e.downcast_ref::<Said>();
+            let said = said.or_else(|| e.downcast_ref().map(|JobError(said)| said));
+            said.map(|said| said.verdict)
+        })
+    }
+}
+
+/// Whether this link of a chain has nothing to say but a verdict.
+pub(super) fn is_verdict(error: &(dyn StdError + 'static)) -> bool {
+    error.is::<Said>()
 }
 
 impl fmt::Display for JobError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.error.fmt(f)
+        self.0.error.fmt(f)
     }
 }
 
 impl fmt::Debug for JobError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}: {}", self.verdict, self.error)
+        write!(f, "{:?}: {}", self.0.verdict, self.0.error)
     }
 }
 
 impl StdError for JobError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(&self.0)
+    }
+}
+
+/// What somebody reads who prints a whole chain; what is stored leaves it out.
+impl fmt::Display for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.verdict {
+            Verdict::Retry(None) => f.write_str("the job is to be tried again"),
+            Verdict::Retry(Some(after)) => write!(f, "the job is to be tried again in {after:?}"),
+            Verdict::Abort => f.write_str("the job is not to be tried again"),
+            Verdict::Snooze(after) => write!(f, "the job is to be run again in {after:?}"),
+        }
+    }
+}
+
+impl fmt::Debug for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl StdError for Said {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.error.source()
     }
 }
 
-impl From<crate::Error> for JobError {
-    fn from(error: crate::Error) -> Self {
-        Self::retry(error)
-    }
+/// Errors that `?` turns into a [`JobError`]: what they say of the job (where one wraps another
+/// `JobError`) goes on, and else they are tried again.
+macro_rules! from {
+    ($($error:ty,)*) => {$(
+        impl From<$error> for JobError {
+            fn from(error: $error) -> Self {
+                Self::of(error)
+            }
+        }
+    )*};
 }
 
-impl From<std::io::Error> for JobError {
-    fn from(error: std::io::Error) -> Self {
-        Self::retry(error)
-    }
+from! {
+    BoxError,
+    crate::Error,
+    std::io::Error,
+    std::fmt::Error,
+    std::num::ParseIntError,
+    std::num::ParseFloatError,
+    std::num::TryFromIntError,
+    std::str::Utf8Error,
+    std::string::FromUtf8Error,
+    std::time::SystemTimeError,
+    std::env::VarError,
+    serde_json::Error,
+    tokio::task::JoinError,
+    tokio::time::error::Elapsed,
 }
 
 /// What a `#[job]` function may return: `()`, [`Outcome<T>`], or `Result<T, E>` with a `T` that
@@ -179,12 +260,7 @@ impl<T> Outcome<T> {
     /// What an error means: its [`JobError`] says, else try again.
     pub fn from_error(error: &(dyn StdError + 'static)) -> Self {
         let failure = Failure::from_error(FailureKind::Error, error);
-        let mut chain =
-            std::iter::successors(Some(error), |&e| e.source()).take(limits::ERROR_CHAIN);
-        match chain
-            .find_map(|e| e.downcast_ref::<JobError>())
-            .map(|e| e.verdict)
-        {
+        match Verdict::of(error) {
             None | Some(Verdict::Retry(None)) => Self::Retry {
                 failure,
                 after: None,
