@@ -254,6 +254,7 @@ fn descriptor(job: &Job) -> TokenStream {
     let Job {
         krate,
         name,
+        metadata,
         options,
         arguments,
         ..
@@ -304,7 +305,9 @@ fn descriptor(job: &Job) -> TokenStream {
     }
     quote! {
         static __JOB: #krate::registry::JobDescriptor =
-            #krate::registry::JobDescriptor::new(#name, __run) #with;
+            #krate::registry::JobDescriptor::new(#name, __run)
+                .with_read_back(#krate::__private::read_back!(#metadata))
+                #with;
     }
 }
 

@@ -51,17 +51,26 @@ impl Timestamp {
 
     /// What the host's clock says; within a simulation, the simulated host's.
     pub fn now() -> Self {
+        Self::simulated().unwrap_or_else(|| host().into())
+    }
+
+    /// Within a simulation, what the simulated host's clock says.
+    pub(crate) fn simulated() -> Option<Self> {
         #[cfg(feature = "testing")]
-        if let Some(now) = simulated::now() {
-            return now;
-        }
-        SystemTime::now().into()
+        return simulated::now();
+        #[cfg(not(feature = "testing"))]
+        None
     }
 
     /// The time from `earlier` to `self`; zero if `earlier` is later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0 - earlier.0).unwrap_or(0))
     }
+}
+
+/// What the host's clock says, also within a simulation.
+pub(crate) fn host() -> SystemTime {
+    SystemTime::now()
 }
 
 impl std::ops::Add<Duration> for Timestamp {

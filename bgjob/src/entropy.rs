@@ -1,15 +1,69 @@
 //! All randomness bgjob uses, from one place.
 
-use std::cell::RefCell;
-
-/// Bytes asked from the operating system at a time: one system call a few hundred ids.
-const POOL: usize = 4096;
+use std::{
+    cell::RefCell,
+    time::{Duration, SystemTime},
+};
 
 thread_local! {
     /// Where randomness is to be the same each time: a simulated process.
     #[cfg(feature = "testing")]
     static SEEDED: RefCell<Option<fastrand::Rng>> = const { RefCell::new(None) };
-    static BYTES: RefCell<(Vec<u8>, usize)> = const { RefCell::new((Vec::new(), 0)) };
+    static POOL: RefCell<Pool> = const { RefCell::new(Pool::new()) };
+}
+
+/// Random bytes that were asked for and not yet given out.
+#[derive(Debug, Clone)]
+struct Pool {
+    bytes: Vec<u8>,
+    at: usize,
+    /// Whose bytes they are: a forked child goes on with a copy, and must not give the same out.
+    process: u32,
+    /// When it was looked last whose they are.
+    looked: Option<SystemTime>,
+}
+
+impl Pool {
+    /// Bytes asked from the operating system at a time: one system call a few hundred ids.
+    const SIZE: usize = 4096;
+    /// A fork takes longer than this: whoever looked so lately is still the same process.
+    const FORK: Duration = Duration::from_micros(20);
+
+    const fn new() -> Self {
+        Self {
+            bytes: Vec::new(),
+            at: 0,
+            process: 0,
+            looked: None,
+        }
+    }
+
+    /// Bytes nobody else gets, in this process.
+    fn draw<const N: usize>(&mut self, process: u32) -> [u8; N] {
+        if self.at + N > self.bytes.len() || self.process != process {
+            self.bytes.resize(Self::SIZE, 0);
+            getrandom::fill(&mut self.bytes).expect("the operating system has random bytes");
+            (self.at, self.process) = (0, process);
+        }
+        let drawn = &mut self.bytes[self.at..self.at + N];
+        let mut out = [0; N];
+        out.copy_from_slice(drawn);
+        drawn.fill(0);
+        self.at += N;
+        out
+    }
+
+    /// The same; to ask for the process is a system call, so that is not done at each of many.
+    fn draw_at<const N: usize>(&mut self, now: SystemTime, process: impl Fn() -> u32) -> [u8; N] {
+        let since = self
+            .looked
+            .and_then(|looked| now.duration_since(looked).ok());
+        if since.is_some_and(|since| since < Self::FORK) {
+            return self.draw(self.process);
+        }
+        self.looked = Some(now);
+        self.draw(process())
+    }
 }
 
 /// `N` random bytes, fit for tokens.
@@ -18,18 +72,25 @@ pub(crate) fn bytes<const N: usize>() -> [u8; N] {
     if let Some(bytes) = seeded_bytes() {
         return bytes;
     }
-    BYTES.with_borrow_mut(|(pool, at)| {
-        if *at + N > pool.len() {
-            pool.resize(POOL, 0);
-            getrandom::fill(pool).expect("the operating system has random bytes");
-            *at = 0;
-        }
-        let mut out = [0; N];
-        out.copy_from_slice(&pool[*at..*at + N]);
-        pool[*at..*at + N].fill(0);
-        *at += N;
-        out
-    })
+    POOL.with_borrow_mut(|pool| pool.draw(process()))
+}
+
+/// The same where many are drawn: `now` is the host's time.
+pub(crate) fn bytes_at<const N: usize>(now: SystemTime) -> [u8; N] {
+    #[cfg(feature = "testing")]
+    if let Some(bytes) = seeded_bytes() {
+        return bytes;
+    }
+    POOL.with_borrow_mut(|pool| pool.draw_at(now, process))
+}
+
+/// Which process this is, where there are some.
+fn process() -> u32 {
+    if cfg!(target_family = "wasm") {
+        0
+    } else {
+        std::process::id()
+    }
 }
 
 /// A random number in `0.0..1.0`, for jitter.
@@ -59,4 +120,34 @@ pub(crate) fn is_seeded() -> bool {
     return SEEDED.with_borrow(Option::is_some);
     #[cfg(not(feature = "testing"))]
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a fork makes: the same memory, and another process.
+    #[test]
+    fn forked_children_draw_other_bytes() {
+        let mut parent = Pool::new();
+        parent.draw::<8>(1);
+        let (mut one, mut other) = (parent.clone(), parent.clone());
+        let drawn = [parent.draw::<16>(1), one.draw(2), other.draw(3)];
+        assert!(drawn[0] != drawn[1] && drawn[1] != drawn[2] && drawn[0] != drawn[2]);
+    }
+
+    #[test]
+    fn it_is_looked_who_draws_before_a_fork_can_have_been() {
+        let now = crate::clock::host();
+        let mut parent = Pool::new();
+        parent.draw_at::<8>(now, || 1);
+        let mut child = parent.clone();
+        // Nobody has forked since: the system is not asked.
+        parent.draw_at::<8>(now + Pool::FORK / 2, || unreachable!());
+        let later = now + Pool::FORK;
+        assert_ne!(parent.draw_at::<8>(later, || 1), child.draw_at(later, || 2));
+        // Clocks go back, too.
+        let mut child = parent.clone();
+        assert_ne!(parent.draw_at::<8>(now, || 1), child.draw_at(now, || 2));
+    }
 }

@@ -13,10 +13,11 @@ use serde_json::Value;
     reason = "empty where jobs are not collected by the linker"
 )]
 pub use crate::registry::linked::section::*;
-pub use crate::{__perform as perform, __register as register};
+pub use crate::{__perform as perform, __read_back as read_back, __register as register};
 use crate::{
-    BoxError, IntoOutcome, JobContext, Json, Metadata, Outcome, extract, job::FailureKind,
-    registry::JobDescriptor,
+    BoxError, IntoOutcome, JobContext, Json, Metadata, Outcome, extract,
+    job::FailureKind,
+    registry::{JobDescriptor, ReadBack},
 };
 
 /// `send_welcome::perform`, where bgjob is built for tests.
@@ -38,6 +39,36 @@ macro_rules! __perform {
 #[macro_export]
 macro_rules! __perform {
     ($($not:tt)*) => {};
+}
+
+/// What checks that metadata of a type can be read back; nothing where the type is none of
+/// metadata, which is told elsewhere.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __read_back {
+    ($metadata:ty) => {{
+        #[allow(unused_imports)]
+        use $crate::__private::NotReadBack as _;
+        $crate::__private::ReadBackOf::<$metadata>::CHECK
+    }};
+}
+
+#[doc(hidden)]
+#[allow(missing_debug_implementations)]
+pub struct ReadBackOf<M>(std::marker::PhantomData<M>);
+
+#[doc(hidden)]
+#[allow(missing_docs)]
+pub trait NotReadBack {
+    const CHECK: Option<ReadBack> = None;
+}
+
+impl<M> NotReadBack for ReadBackOf<M> {}
+
+#[doc(hidden)]
+#[allow(missing_docs)]
+impl<M: Metadata> ReadBackOf<M> {
+    pub const CHECK: Option<ReadBack> = Some(|json| json.decode::<M>().map(drop));
 }
 
 /// The first argument.

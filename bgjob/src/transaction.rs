@@ -1,17 +1,30 @@
 //! Transactions of the user's own: what a store can do in one, as a [`Statement`].
 
+use std::fmt;
+
 use async_trait::async_trait;
 
 use crate::{BoxError, Error, ErrorKind, Result};
 
 /// What a call of a [`JobStore`](crate::JobStore) would do, as a statement for a transaction of the
 /// caller's own: it happens when that commits, and not at all when it rolls back.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Statement {
     /// The statement. It has one parameter, and answers one row of one column.
     pub sql: String,
-    /// The parameter, a text. It holds metadata, so it is not for logs.
+    /// The parameter, a text. It holds metadata, or a token and a result, so it is not for logs:
+    /// `Debug` leaves it out. A driver may log it all the same: tokio-postgres and sqlx do at the
+    /// level `debug`.
     pub parameter: String,
+}
+
+impl fmt::Debug for Statement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Statement")
+            .field("sql", &self.sql)
+            .field("parameter", &format_args!("{} bytes", self.parameter.len()))
+            .finish()
+    }
 }
 
 /// A transaction of the user's own that statements of bgjob can be part of.

@@ -107,15 +107,8 @@ async fn the_largest_metadata_runs_on_every_store() {
         let _running = dispatch(&jobs, registry(), &Told::default()).await;
         let large = string(limits::METADATA_HARD);
         // What it returns is refused, as it is larger than a result may be.
-        let error = soon(
-            text::enqueue(&jobs, large)
-                .max_attempts(1)
-                .await
-                .unwrap()
-                .result(),
-        )
-        .await;
-        says(&error.unwrap_err(), ErrorKind::JobDead, &["errors"]);
+        let error = soon(text::enqueue(&jobs, large).await.unwrap().result()).await;
+        says(&error.unwrap_err(), ErrorKind::JobDead, &["aborted"]);
     }
 }
 
@@ -183,12 +176,7 @@ async fn odd_json_runs_or_is_dead_with_its_reason_and_its_metadata() {
 async fn json_is_as_deep_as_can_be_read() {
     let jobs = memory();
     let _running = dispatch(&jobs, registry(), &Told::default()).await;
-    for (depth, ends) in [
-        (127, JobState::Succeeded),
-        (128, JobState::Dead),
-        (10_000, JobState::Dead),
-        (100_000, JobState::Dead),
-    ] {
+    for depth in [127, 128, 10_000, 100_000] {
         for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
             let inner = if open == "[" { "" } else { "1" };
             let raw = format!("{}{inner}{}", open.repeat(depth), close.repeat(depth));
@@ -196,16 +184,24 @@ async fn json_is_as_deep_as_can_be_read() {
             if raw.len() > limits::METADATA {
                 continue;
             }
-            let deep = jobs
-                .enqueue_raw("any", Json::parse(raw).unwrap())
-                .await
-                .unwrap();
-            let ended = deep.ended().await.unwrap();
-            assert_eq!(ended.state(), ends, "{depth}");
-            if ends == JobState::Dead {
-                let text = ended.last_error().unwrap().message().to_owned();
-                assert!(text.contains("recursion limit exceeded"), "{text}");
+            let raw = Json::parse(raw).unwrap();
+            let deep = jobs.enqueue_raw("any", raw.clone()).await;
+            if depth == 127 {
+                let ended = deep.unwrap().ended().await.unwrap();
+                assert_eq!(ended.state(), JobState::Succeeded);
+                continue;
             }
+            let error = deep.unwrap_err();
+            says(&error, ErrorKind::InvalidInput, &["nested too deep", "127"]);
+            // What others have stored is Dead when it is to run.
+            let new = crate::support::new("any", |spec| spec.metadata = raw);
+            let id = new.id;
+            jobs.store().create(&[new]).await.unwrap();
+            let deep = jobs.handle::<bool>(id);
+            let ended = deep.ended().await.unwrap();
+            assert_eq!(ended.state(), JobState::Dead, "{depth}");
+            let text = ended.last_error().unwrap().message().to_owned();
+            assert!(text.contains("recursion limit exceeded"), "{text}");
         }
     }
     check_others(&jobs).await;
@@ -240,4 +236,113 @@ async fn what_is_no_json_is_refused_before_it_is_stored() {
         &["can't be written as JSON"],
     );
     assert!(jobs.counts().await.unwrap().is_empty());
+}
+
+#[job(name = "sum")]
+async fn sum(numbers: Vec<f64>) -> Outcome<f64> {
+    Outcome::Success(numbers.into_iter().reduce(|a, b| a + b).unwrap_or(0.0))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn numbers_come_as_they_went_on_every_store() {
+    let folder = Folder::new();
+    let clock = std::sync::Arc::new(bgjob::SystemClock);
+    let registry = registry().with::<sum>();
+    for store in crate::support::stores(&folder, clock).await {
+        let jobs = manager(store);
+        let _running = dispatch(&jobs, registry.clone(), &Told::default()).await;
+        for odd in [
+            394_301.338_356_336_75,
+            f64::MIN_POSITIVE / 3.0,
+            -0.0,
+            f64::MAX,
+        ] {
+            let summed = soon(sum::enqueue(&jobs, vec![odd]).await.unwrap().result());
+            assert_eq!(summed.await.unwrap().to_bits(), odd.to_bits(), "{odd:e}");
+        }
+        let error = sum::enqueue(&jobs, vec![1.0, f64::NAN]).await.unwrap_err();
+        says(
+            &error,
+            ErrorKind::InvalidInput,
+            &["NaN or infinite", "at: [1]", "name: sum"],
+        );
+        // A result that is none ends the job: another try would only have the same effects again.
+        let infinite = sum::enqueue(&jobs, vec![f64::MAX; 2]).await.unwrap();
+        let ended = soon(infinite.ended()).await.unwrap();
+        assert_eq!((ended.state(), ended.errors), (JobState::Dead, 1));
+        let failure = ended.last_error().unwrap();
+        assert_eq!(failure.kind, bgjob::job::FailureKind::Result);
+        assert!(failure.message().contains("NaN or infinite"), "{failure}");
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Amount {
+    Exact(u128),
+    About(f64),
+}
+
+#[derive(Serialize, Deserialize)]
+struct Forgetful {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    name: String,
+}
+
+#[job(name = "amount")]
+async fn amount(_: Amount) {}
+
+#[job(name = "forgetful")]
+async fn forgetful(_: Forgetful) {}
+
+#[job(name = "double")]
+async fn double(_: Vec<Option<Option<u8>>>) {}
+
+#[tokio::test(start_paused = true)]
+async fn what_would_not_be_read_back_is_refused_before_it_is_stored() {
+    let jobs = memory();
+    let says = |error: bgjob::Error, texts: &[&str]| {
+        says(&error, ErrorKind::InvalidInput, texts);
+        assert!(!error.to_string().contains("7890"), "{error}");
+    };
+    let unread = "can't be read back as it is written";
+    let error = amount::enqueue(&jobs, Amount::Exact(u128::MAX / 7890)).await;
+    says(error.unwrap_err(), &[unread, "name: amount"]);
+    let name = String::new();
+    let error = forgetful::enqueue(&jobs, Forgetful { name })
+        .await
+        .unwrap_err();
+    says(error, &[unread, "name: forgetful"]);
+    let error = double::enqueue_all(&jobs, [vec![None, Some(None)]])
+        .await
+        .unwrap_err();
+    says(error, &["read back as `None`", "at: [1]"]);
+    assert!(jobs.counts().await.unwrap().is_empty());
+    let name = "Ada".to_owned();
+    forgetful::enqueue(&jobs, Forgetful { name }).await.unwrap();
+    double::enqueue(&jobs, vec![None, Some(Some(1))])
+        .await
+        .unwrap();
+}
+
+#[job(name = "grown", version = 1, upgrade = wrap)]
+async fn grown(amounts: Vec<u128>) -> Outcome<String> {
+    Outcome::Success(format!("{amounts:?}"))
+}
+
+/// Version 0 had one amount.
+fn wrap(old: serde_json::Value, _: u32) -> Result<serde_json::Value, bgjob::BoxError> {
+    Ok(serde_json::json!([old, 5]))
+}
+
+#[tokio::test(start_paused = true)]
+async fn integers_of_128_bits_survive_an_upgrade() {
+    let jobs = memory();
+    let registry = Registry::new().with::<grown>();
+    let _running = dispatch(&jobs, registry, &Told::default()).await;
+    for amount in [7, u128::MAX] {
+        let job = jobs.enqueue_raw("grown", amount).version(0).await.unwrap();
+        let ended = jobs.handle::<String>(job.id()).result().await.unwrap();
+        assert_eq!(ended, format!("[{amount}, 5]"));
+    }
 }

@@ -8,6 +8,7 @@ mod guards;
 mod handlers;
 mod json;
 mod paths;
+mod secrets;
 mod sqlite;
 mod support;
 mod texts;

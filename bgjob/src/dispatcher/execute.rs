@@ -224,7 +224,7 @@ fn to_end(core: &Core, ran: Ran, held: &Held, job: &JobDescriptor) -> Option<End
         // Somebody else may have the job by now.
         (_, Some(CancelReason::LeaseLost)) => None,
         // Done is done, whoever asked for an end meanwhile.
-        (Ran::Returned(Outcome::Success(result)), _) => Some(End::Success(result)),
+        (Ran::Returned(Outcome::Success(result)), _) => Some(End::success(result)),
         (Ran::Returned(Outcome::Snooze(delay)), _) => Some(End::Snooze(delay.min(limits::SPAN))),
         (Ran::Panicked(message), _) => failed(Failure::new(FailureKind::Panic, message)),
         (Ran::Returned(Outcome::Abort { failure, reason }), _) => Some(End::Error {

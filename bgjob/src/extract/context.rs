@@ -362,7 +362,7 @@ impl JobContext {
             .progress
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        *latest = Some(progress);
+        *latest = Some(progress.bounded());
     }
 
     /// Makes the success of this attempt part of a transaction: where the handler returns one, it

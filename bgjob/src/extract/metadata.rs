@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::JobContext;
 use crate::{
     BoxError, Error, ErrorKind, Json, Outcome,
-    job::{DeadReason, Failure, FailureKind},
+    job::{DeadReason, Failure, FailureKind, Wide},
 };
 
 /// What a job can be told: any type that serde reads and writes and that owns all it has.
@@ -24,6 +24,9 @@ pub trait Metadata: Serialize + DeserializeOwned + Send + 'static {}
 impl<T: Serialize + DeserializeOwned + Send + 'static> Metadata for T {}
 
 /// What turns metadata of an older version (the number) into the current one.
+///
+/// An integer beyond 64 bits, which a [`Value`] can't hold, is a text in it that begins with `int:`.
+/// Put where it belongs it is an integer again.
 pub type Upgrade = fn(Value, u32) -> Result<Value, BoxError>;
 
 /// Decodes a job's metadata, upgraded first where it is older than `version`.
@@ -47,9 +50,9 @@ pub(crate) fn decode<M: Metadata>(
 }
 
 fn upgraded<M: Metadata>(stored: &Json, version: u32, upgrade: Upgrade) -> Result<M, BoxError> {
-    let value = upgrade(stored.decode()?, version)?;
-    // serde_json's own text may quote the value, and values are never logged.
-    serde_json::from_value(value).map_err(|_| {
+    let wide = Wide::of(stored)?;
+    let value = upgrade(wide.value.clone(), version)?;
+    wide.json(&value)?.decode().map_err(|_| {
         let text = "the upgraded metadata does not fit the type";
         Error::new(ErrorKind::InvalidInput, text)
             .with("version", version)

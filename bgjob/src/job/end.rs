@@ -4,7 +4,10 @@ use std::{error::Error as StdError, fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Json, Owner, limits, outcome::is_verdict};
+use super::{
+    DeadReason, Json, Owner, limits,
+    outcome::{is_verdict, too_large},
+};
 use crate::Timestamp;
 
 /// What a holder tells the store about the end of an attempt.
@@ -23,6 +26,20 @@ pub enum End {
     Release,
     /// It asked to be run again later: nothing counted.
     Snooze(Duration),
+}
+
+impl End {
+    /// A success with this result. One that is too large to be stored is an error: whoever made it
+    /// (a middleware, say) may not have looked.
+    pub(crate) fn success(result: Json) -> Self {
+        match too_large(&result) {
+            None => Self::Success(result),
+            Some(failure) => Self::Error {
+                failure,
+                retry: Retry::Never(DeadReason::Aborted),
+            },
+        }
+    }
 }
 
 /// Whether and when to try again after an error.
@@ -49,7 +66,7 @@ pub enum FailureKind {
     Decode,
     /// An extractor failed.
     Extract,
-    /// The result was refused: too large, or not JSON.
+    /// The result was refused: too large, or not JSON (NaN, say). The job is Dead at once.
     Result,
 }
 
@@ -75,6 +92,9 @@ impl fmt::Display for FailureKind {
 
 /// What went wrong, bounded: the error's own text first, then its causes.
 ///
+/// It is kept in the job's history (30 days, if the job is dead) and shown to whoever looks at the
+/// job, in the handler's own words: what an error or a panic says of a card number is stored too.
+///
 /// ```
 /// use bgjob::job::{Failure, FailureKind};
 ///
@@ -94,11 +114,22 @@ pub struct Failure {
 impl Failure {
     /// From one sentence.
     pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
+        let messages = vec![message.into()];
+        Self { kind, messages }.bounded()
+    }
+
+    /// The same within the limits of what is stored: a long chain is cut to
+    /// [`limits::ERROR_CHAIN`] texts, these to [`limits::ERROR`] bytes in all, and control
+    /// characters but line feeds are replaced by `�`. What is stored goes through this, however
+    /// it was made.
+    #[must_use]
+    pub fn bounded(mut self) -> Self {
+        self.messages.truncate(limits::ERROR_CHAIN);
         let mut left = limits::ERROR;
-        Self {
-            kind,
-            messages: vec![clean(message.into(), &mut left)],
+        for message in &mut self.messages {
+            *message = clean(std::mem::take(message), &mut left);
         }
+        self
     }
 
     /// From an error and its causes. Long chains and texts are cut
@@ -128,8 +159,8 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Escapes control characters and cuts the text to what is `left` of the budget.
-fn clean(text: String, left: &mut usize) -> String {
+/// Replaces control characters and cuts the text to what is `left` of the budget.
+pub(super) fn clean(text: String, left: &mut usize) -> String {
     let mut text = if text.chars().any(|c| c.is_control() && c != '\n') {
         let escape = |c: char| {
             if c.is_control() && c != '\n' {

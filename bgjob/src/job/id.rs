@@ -6,10 +6,10 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use uuid::Uuid;
 
-use crate::{Error, Timestamp, entropy};
+use crate::{Error, Timestamp, clock, entropy};
 
 /// The name of one job: a UUID, version 7 unless it is the user's own.
 ///
@@ -38,14 +38,16 @@ impl JobId {
         reason = "a default should not differ at each call"
     )]
     pub fn new() -> Self {
-        let now = (Timestamp::now().as_millis() as u64) << 12;
+        let host = clock::host();
+        let now = Timestamp::simulated().unwrap_or_else(|| host.into());
+        let now = (now.as_millis() as u64) << 12;
         let stamp = if entropy::is_seeded() {
             // What is simulated must not depend on what this process did before.
             now | u64::from(u16::from_le_bytes(entropy::bytes()) & 0xfff)
         } else {
             Self::later_than_all(now)
         };
-        let random = u64::from_le_bytes(entropy::bytes());
+        let random = u64::from_le_bytes(entropy::bytes_at(host));
         Self(Uuid::from_u64_pair(
             (stamp >> 12) << 16 | 0x7000 | (stamp & 0xfff),
             0x8000_0000_0000_0000 | random >> 2,
@@ -116,7 +118,11 @@ impl fmt::Debug for JobId {
 /// Proof of holding a grant: 128 random bits, made by the claimer for each claim call.
 ///
 /// Whoever shows the token a job is held by may renew and finish it; nobody else.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+///
+/// `Debug` and `Serialize` give its head only, so that a job that is shown to somebody, or answered
+/// by a web server, does not hand out the right to end it. A store keeps
+/// [`as_bytes`](Self::as_bytes).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
 #[serde(transparent)]
 pub struct Token(Uuid);
 
@@ -135,13 +141,23 @@ impl Token {
     pub const fn as_bytes(&self) -> &[u8; 16] {
         self.0.as_bytes()
     }
+
+    fn head(&self) -> String {
+        format!("{:08x}…", self.0.as_fields().0)
+    }
 }
 
 impl fmt::Debug for Token {
     /// Only its head: whoever has it all could finish the job.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let head = self.0.as_fields().0;
-        write!(f, "Token({head:08x}…)")
+        write!(f, "Token({})", self.head())
+    }
+}
+
+impl Serialize for Token {
+    /// Only its head.
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&self.head())
     }
 }
 

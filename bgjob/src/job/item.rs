@@ -6,11 +6,14 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Attempt, AttemptEnd, DeadReason, Ended, Failure, How, JobId, JobSpec, Json, Owner, Phase,
-    State, Token,
+    State, Token, end::clean,
 };
 use crate::Timestamp;
 
 /// A job as a store keeps it.
+///
+/// `Serialize` gives all of it, metadata and result included, but for the token of who holds it: of
+/// that the head. `Debug` gives neither metadata nor result.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Job {
     /// Its name among all jobs.
@@ -230,9 +233,17 @@ impl Progress {
     /// With a few words.
     #[must_use]
     pub fn note(mut self, note: impl Into<String>) -> Self {
-        let mut note = note.into();
-        note.truncate(note.floor_char_boundary(super::limits::NOTE.min(note.len())));
-        self.note = Some(note);
+        self.note = Some(note.into());
+        self.bounded()
+    }
+
+    /// The same within the limits of what is stored: the note is cut to
+    /// [`limits::NOTE`](super::limits::NOTE) bytes, and control characters in it but line feeds are
+    /// replaced by `�`. What is stored goes through this, however it was made.
+    #[must_use]
+    pub fn bounded(mut self) -> Self {
+        let mut left = super::limits::NOTE;
+        self.note = self.note.map(|note| clean(note, &mut left));
         self
     }
 }

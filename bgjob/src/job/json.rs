@@ -9,6 +9,7 @@ use std::{
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
 use serde_json::{error::Category, value::RawValue};
 
+use super::strict::{self, Refused, What};
 use crate::Error;
 
 /// The largest buffer that is kept for the next value, in bytes.
@@ -36,7 +37,9 @@ impl Json {
     /// Encodes a value.
     ///
     /// # Errors
-    /// `InvalidInput` where the value can't be JSON (a map with keys that are no strings, say).
+    /// `InvalidInput` where the value can't be JSON: it has a number that is NaN or infinite, a map
+    /// with keys that are no strings, or lists and maps more than 127 deep. The error names the
+    /// place, never a value.
     pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Self, Error> {
         // Written into a buffer that is kept: one allocation a value, and of the right size.
         let mut buffer = BUFFER.take();
@@ -54,8 +57,36 @@ impl Json {
             BUFFER.set(buffer);
         }
         match written {
-            Ok(()) => Ok(json),
-            Err(e) => Err(Error::invalid("the value can't be written as JSON").because(e)),
+            Ok(()) => json.holds(value),
+            Err(_) => Err(unwritable(value)),
+        }
+    }
+
+    /// Checks that it holds what the value does, and can be read.
+    fn holds<T: Serialize + ?Sized>(self, value: &T) -> Result<Self, Error> {
+        if is_too_deep(self.0.as_bytes()) {
+            let text = "the value is nested too deep for JSON";
+            return Err(Error::invalid(text).with("most", DEEPEST));
+        }
+        if self.0.contains("null")
+            && let Err(found) = strict::find(value, false)
+            && found.what == What::NotFinite
+        {
+            return Err(refused(&found));
+        }
+        Ok(self)
+    }
+
+    /// Checks that a value, which this is the JSON of, would not be read back as another one.
+    ///
+    /// # Errors
+    /// `InvalidInput` where it has an option in an option that would be read as `None`.
+    pub(crate) fn tells_apart<T: Serialize + ?Sized>(&self, value: &T) -> Result<(), Error> {
+        match strict::find(value, true) {
+            Err(found) if found.what == What::LikeNone && self.0.contains("null") => {
+                Err(refused(&found))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -112,6 +143,55 @@ impl Json {
     }
 }
 
+/// Why a value could not be written. What serde says may quote it, so that is dropped.
+fn unwritable<T: Serialize + ?Sized>(value: &T) -> Error {
+    match strict::find(value, false) {
+        Err(found) => refused(&found),
+        Ok(()) => Error::invalid(
+            "the value can't be written as JSON, where the keys of a map are strings, numbers or \
+             `bool`",
+        ),
+    }
+}
+
+fn refused(found: &Refused) -> Error {
+    let error = Error::invalid(match found.what {
+        What::NotFinite => "a number that is NaN or infinite can't be written as JSON",
+        What::LikeNone => {
+            "a `Some` in the value would be read back as `None`: in JSON both are `null`"
+        }
+        What::Other => "the value can't be written as JSON: its type refuses it",
+    });
+    match found.path() {
+        path if path.is_empty() => error,
+        path => error.with("at", path),
+    }
+}
+
+/// Lists and maps within one another that serde_json reads.
+const DEEPEST: usize = 127;
+
+/// Whether a JSON is nested deeper than it can be read.
+fn is_too_deep(json: &[u8]) -> bool {
+    let opens = |b: &&u8| matches!(**b, b'[' | b'{');
+    // Nearly all have fewer than that at all.
+    if json.iter().filter(opens).count() <= DEEPEST {
+        return false;
+    }
+    let (mut depth, mut in_text, mut escaped) = (0_usize, false, false);
+    json.iter().any(|b| {
+        match b {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = in_text,
+            b'"' => in_text = !in_text,
+            b'[' | b'{' if !in_text => depth += 1,
+            b']' | b'}' if !in_text => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        depth > DEEPEST
+    })
+}
+
 impl fmt::Debug for Json {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Json({} bytes)", self.len())
@@ -131,3 +211,6 @@ impl<'de> Deserialize<'de> for Json {
         Ok(Self(Box::<str>::from(raw).into()))
     }
 }
+
+#[cfg(test)]
+mod tests;

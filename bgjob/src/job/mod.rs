@@ -8,8 +8,10 @@ mod options;
 mod outcome;
 mod retry;
 mod state;
+mod strict;
 pub mod transition;
 mod unique;
+mod wide;
 
 pub use end::{Attempt, AttemptEnd, End, Failure, FailureKind, Retry};
 pub use id::{JobId, Owner, Token};
@@ -21,3 +23,4 @@ pub use outcome::{IntoOutcome, JobError, Outcome};
 pub use retry::{Backoff, StoredBackoff};
 pub use state::{DeadReason, Ended, Hold, How, Phase, State};
 pub(crate) use unique::{UniqueKey, is_shared};
+pub(crate) use wide::Wide;

@@ -211,6 +211,8 @@ from! {
     serde_json::Error,
     tokio::task::JoinError,
     tokio::time::error::Elapsed,
+    String,
+    &'static str,
 }
 
 /// What a `#[job]` function may return: `()`, [`Outcome<T>`], or `Result<T, E>` with a `T` that
@@ -276,22 +278,16 @@ impl<T> Outcome<T> {
 }
 
 impl<T: Serialize> Outcome<T> {
-    /// The same with the result encoded. A result that can't be stored is an error.
+    /// The same with the result encoded. A result that can't be stored ends the job: another try
+    /// would only have the same effects again.
     pub fn encode(self) -> Outcome<Json> {
-        let refused = |text: String| Outcome::Retry {
-            failure: Failure::new(FailureKind::Result, text),
-            after: None,
-        };
         match self {
             Self::Success(value) => match Json::encode(&value) {
-                Ok(json) if json.len() <= limits::RESULT => Outcome::Success(json),
-                Ok(json) => refused(format!(
-                    "the result is {} bytes, more than the {} allowed: store it elsewhere and \
-                     return its key",
-                    json.len(),
-                    limits::RESULT
-                )),
-                Err(error) => refused(error.to_string()),
+                Ok(json) => match too_large(&json) {
+                    None => Outcome::Success(json),
+                    Some(failure) => not_stored(failure),
+                },
+                Err(error) => not_stored(Failure::from_error(FailureKind::Result, &error)),
             },
             Self::Retry { failure, after } => Outcome::Retry { failure, after },
             Self::Abort { failure, reason } => Outcome::Abort { failure, reason },
@@ -299,3 +295,25 @@ impl<T: Serialize> Outcome<T> {
         }
     }
 }
+
+fn not_stored(failure: Failure) -> Outcome<Json> {
+    Outcome::Abort {
+        failure,
+        reason: DeadReason::Aborted,
+    }
+}
+
+/// What to say of a result that is larger than any that is stored.
+pub(super) fn too_large(result: &Json) -> Option<Failure> {
+    let (size, max) = (result.len(), limits::RESULT);
+    (size > max).then(|| {
+        let text = format!(
+            "the result is {size} bytes, more than the {max} allowed: store it elsewhere and return \
+             its key"
+        );
+        Failure::new(FailureKind::Result, text)
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -119,7 +119,7 @@ pub enum DeadReason {
     Errors,
     /// As many crashes of its process as `max_crashes` allows.
     Crashes,
-    /// The handler said that trying again is of no use.
+    /// The handler said that trying again is of no use, or its result can't be stored.
     Aborted,
     /// Its metadata could not be decoded or upgraded.
     Decode,

@@ -183,7 +183,7 @@ pub fn renew(
     }
     hold.lease_until = hold.lease_until.max(now + lease);
     if let Some(progress) = progress {
-        job.progress = Some(progress.clone());
+        job.progress = Some(progress.clone().bounded());
     }
     Some(hold.cancel)
 }
@@ -204,7 +204,8 @@ pub fn finish(job: &mut Job, token: Token, end: &End, now: Timestamp) -> Option<
         End::Success(result) => conclude(job, How::Succeeded(result.clone()), now),
         End::Error { failure, retry } => {
             job.errors += 1;
-            remember(job, &hold, AttemptEnd::Failed(failure.clone()), now);
+            let failure = failure.clone().bounded();
+            remember(job, &hold, AttemptEnd::Failed(failure), now);
             match (hold.cancel, after_error(job, *retry, now)) {
                 (true, _) => conclude(job, How::Cancelled, now),
                 (false, Ok(due_at)) => wait(job, due_at, now),

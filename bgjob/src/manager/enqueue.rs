@@ -14,13 +14,16 @@ use serde::Serialize;
 use super::{JobHandle, JobManager};
 use crate::{
     Error, ErrorKind, JobId, JobSpec, Json, Priority, Result,
-    job::{Due, NewJob, UniqueKey, is_shared, limits},
+    job::{Due, NewJob, UniqueKey, limits},
     registry::JobDescriptor,
-    store::{Created, Holder},
     transaction::Transaction,
 };
 
-use super::within::{EnqueueStatement, Within};
+use super::{
+    answer::handle,
+    source::Source,
+    within::{EnqueueStatement, Within},
+};
 
 /// One job about to be enqueued; await it.
 ///
@@ -58,45 +61,6 @@ pub struct EnqueueAll<M, R> {
     jobs: Vec<(M, Option<JobId>)>,
     options: Options,
     result: PhantomData<fn() -> R>,
-}
-
-/// Where the job's settings come from.
-#[derive(Clone)]
-enum Source {
-    Described(&'static JobDescriptor),
-    Named(Arc<str>),
-}
-
-impl Source {
-    fn spec(&self, metadata: Json) -> JobSpec {
-        match self {
-            Self::Described(job) => job.spec(metadata),
-            Self::Named(name) => JobSpec::new(Arc::clone(name), metadata),
-        }
-    }
-
-    fn name(&self) -> &str {
-        match self {
-            Self::Described(job) => job.name(),
-            Self::Named(name) => name,
-        }
-    }
-
-    /// The name that its unique keys belong to.
-    fn oldest_name(&self) -> &str {
-        match self {
-            Self::Described(job) => job.oldest_name(),
-            Self::Named(name) => name,
-        }
-    }
-
-    /// All names of its function that are known here.
-    fn family(&self) -> &'static [&'static str] {
-        match self {
-            Self::Described(job) => job.family(),
-            Self::Named(_) => &[],
-        }
-    }
 }
 
 /// What an enqueue says otherwise than the job's attribute.
@@ -409,7 +373,11 @@ impl<M, R> EnqueueAll<M, R> {
 }
 
 impl<M: Serialize, R> EnqueueAll<M, R> {
-    /// In a transaction of your own, all or none; see [`Enqueue::within`].
+    /// In a transaction of your own; see [`Enqueue::within`].
+    ///
+    /// All or none, if you roll back where it fails: then none is there. An error that is not the
+    /// database's (`AlreadyExists`, say, for one of the jobs) leaves the transaction open with the
+    /// others in it, so a commit after it would store those.
     pub fn within<T: Transaction + ?Sized>(self, transaction: &mut T) -> Within<'_, Self, T> {
         Within::new(self, transaction)
     }
@@ -461,9 +429,10 @@ fn new_job<M: Serialize>(
     id: JobId,
     unique_key: Option<&UniqueKey>,
 ) -> Result<NewJob> {
-    let mut spec = source.spec(Json::encode(metadata)?);
-    options.apply(&mut spec);
     let refuse = |error: Error| error.with("name", source.name()).about(id);
+    let mut spec = source.spec(Json::encode(metadata).map_err(refuse)?);
+    options.apply(&mut spec);
+    source.check(&spec, metadata).map_err(refuse)?;
     let key = unique_key.map(|key| key.stored(source.oldest_name()));
     spec.unique_key = key.transpose().map_err(refuse)?;
     spec.validate(manager.inner.max_metadata).map_err(refuse)?;
@@ -482,48 +451,6 @@ fn new_job<M: Serialize>(
         due: options.due,
         aliases: source.family(),
     })
-}
-
-/// The handle of a job that was to be stored, from what the store answered.
-pub(super) fn handle<R>(
-    manager: &JobManager,
-    job: &NewJob,
-    answer: Created,
-) -> Result<JobHandle<R>> {
-    let existing = |id| Ok(JobHandle::existing_one(manager.clone(), id));
-    let refuse = |kind, message: String, id| Err(Error::new(kind, message).about(id));
-    match answer {
-        Created::Created => Ok(JobHandle::new(manager.clone(), job)),
-        Created::Exists => existing(job.id),
-        Created::KeyTaken(holder) if is_of(job, &holder) => existing(holder.id),
-        Created::KeyTaken(Holder { id, name }) => refuse(
-            ErrorKind::AlreadyExists,
-            format!(
-                "a live job of {} has this unique key",
-                name.map_or("another function".to_owned(), |name| format!("`{name}`"))
-            ),
-            id,
-        ),
-        Created::IdTaken(name) => refuse(
-            ErrorKind::AlreadyExists,
-            format!(
-                "a job of `{name}` has this id: an id is one job's, of whatever function, so let \
-                 its key say whose it is, as in `JobId::from_key(\"{}/17\")`",
-                job.spec.name
-            ),
-            job.id,
-        ),
-        Created::Rejected(reason) => refuse(ErrorKind::InvalidInput, reason, job.id),
-    }
-}
-
-/// Whether who has the job's unique key is a job of the same function. One that can't be read is,
-/// where the key belongs to the function.
-fn is_of(job: &NewJob, holder: &Holder) -> bool {
-    match &holder.name {
-        Some(name) => job.is_named(name),
-        None => !job.spec.unique_key.as_deref().is_some_and(is_shared),
-    }
 }
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = Result<T>> + Send>>;

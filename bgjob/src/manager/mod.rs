@@ -1,5 +1,6 @@
 //! The producing side: [`JobManager`] stores jobs, hints at them, and finds them again.
 
+mod answer;
 mod batch;
 mod builder;
 mod bulk;
@@ -7,6 +8,7 @@ mod enqueue;
 mod handle;
 mod list;
 mod operate;
+mod source;
 mod within;
 
 use std::sync::Arc;

@@ -6,8 +6,9 @@ use serde::Serialize;
 
 use super::{
     JobHandle, JobManager,
+    answer::handle,
     batch::fitting,
-    enqueue::{Enqueue, EnqueueAll, handle},
+    enqueue::{Enqueue, EnqueueAll},
 };
 use crate::{
     Error, ErrorKind, Result,

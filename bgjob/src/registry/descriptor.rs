@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    Backoff, JobContext, JobSpec, Json, Outcome, Priority,
+    Backoff, JobContext, JobSpec, Json, Outcome, Priority, Result,
     extract::{Needs, Upgrade},
 };
 
@@ -19,6 +19,9 @@ pub type HandlerFuture = Pin<Box<dyn Future<Output = Outcome<Json>> + Send>>;
 
 /// What runs one attempt.
 pub type Handler = fn(JobContext) -> HandlerFuture;
+
+/// Whether metadata can be read back as what the function takes.
+pub type ReadBack = fn(&Json) -> Result<()>;
 
 /// What is known of a job before any is enqueued. `#[job]` makes one, a `static`, for each
 /// function.
@@ -50,6 +53,7 @@ pub struct JobDescriptor {
     upgrade: Option<Upgrade>,
     blocking: bool,
     handler: Handler,
+    read_back: Option<ReadBack>,
     needs: fn(&mut Needs),
     location: &'static Location<'static>,
     /// Name and queue as jobs carry them: made once, so that an enqueue only counts references.
@@ -81,6 +85,7 @@ impl JobDescriptor {
             upgrade: None,
             blocking: false,
             handler,
+            read_back: None,
             needs: |_| {},
             location: Location::caller(),
             shared: OnceLock::new(),
@@ -171,6 +176,13 @@ impl JobDescriptor {
     #[must_use]
     pub const fn with_blocking(mut self, blocking: bool) -> Self {
         self.blocking = blocking;
+        self
+    }
+
+    /// What checks that metadata can be read back. Typed enqueues do that in debug builds.
+    #[must_use]
+    pub const fn with_read_back(mut self, check: Option<ReadBack>) -> Self {
+        self.read_back = check;
         self
     }
 
@@ -272,6 +284,11 @@ impl JobDescriptor {
     /// What runs one attempt.
     pub const fn handler(&self) -> Handler {
         self.handler
+    }
+
+    /// What checks that metadata can be read back.
+    pub const fn read_back(&self) -> Option<ReadBack> {
+        self.read_back
     }
 
     /// What its handler asks a dispatcher for.

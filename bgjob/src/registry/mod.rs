@@ -8,7 +8,7 @@ pub(crate) mod linked;
 mod suggest;
 mod table;
 
-pub use descriptor::{Handler, HandlerFuture, JobDescriptor};
+pub use descriptor::{Handler, HandlerFuture, JobDescriptor, ReadBack};
 pub use table::Registry;
 
 /// A job, as a type: what `#[job]` makes of a function beside the function.

@@ -12,7 +12,9 @@ use super::{
 };
 use crate::{
     Enqueue, Job, JobId, JobItem, JobManager, JobState, Json, Metadata, Priority, Timestamp,
-    job::UniqueKey, registry::JobDescriptor, store::Filter,
+    job::{UniqueKey, Wide},
+    registry::JobDescriptor,
+    store::Filter,
 };
 
 /// Jobs shown of those that do not fit.
@@ -391,6 +393,8 @@ fn more(text: &mut String, n: usize) {
 
 fn value(json: &Json) -> Value {
     // What a store kept may be no JSON: shown as a text it is seen for what it is.
-    json.decode()
-        .unwrap_or_else(|_| Value::String(json.as_str().to_owned()))
+    Wide::of(json).map_or_else(
+        |_| Value::String(json.as_str().to_owned()),
+        |wide| wide.value,
+    )
 }

@@ -50,6 +50,10 @@ impl From<io::Error> for Failed {
 
 /// An error of the file system as one of ours.
 pub(super) fn translate(error: io::Error) -> Error {
+    if error.kind() == io::ErrorKind::FileTooLarge {
+        let text = "a document is larger than any that is read";
+        return Error::new(ErrorKind::InvalidInput, text).because(error);
+    }
     let message = match error.kind() {
         _ if is_out_of_files(&error) => {
             "too many files are open: raise the limit of the process (`ulimit -n`)"
@@ -143,6 +147,13 @@ pub(super) fn private() -> OpenOptions {
 
 /// Writes a file, through to the disk by a later [`sync`].
 pub(super) fn write(path: &Path, bytes: &[u8]) -> io::Result<File> {
+    if bytes.len() as u64 > LARGEST {
+        let text = format!(
+            "{} bytes are more than the {LARGEST} that are read",
+            bytes.len()
+        );
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
+    }
     let mut create = private();
     create.write(true).create_new(true);
     // What is there is half a file of a process that died, or leads out of the store: it is

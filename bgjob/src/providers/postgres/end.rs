@@ -135,7 +135,7 @@ impl Db {
         for held in held {
             let latest = news.entry(pair(held)).or_default();
             if let Some(progress) = &held.progress {
-                *latest = Some(encode(progress));
+                *latest = Some(encode(&progress.clone().bounded()));
             }
         }
         let renew = call(&self.sql.renew)

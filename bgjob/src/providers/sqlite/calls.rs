@@ -143,7 +143,7 @@ impl Tx<'_> {
             if let (Some(_), Some(progress)) = (cancel, &job.progress) {
                 self.db
                     .prepare_cached("UPDATE bgjob_jobs SET progress = ?2 WHERE id = ?1")?
-                    .execute((job.id, encode(progress)))?;
+                    .execute((job.id, encode(&progress.clone().bounded())))?;
             }
             answers.push(cancel.map_or(Renewed::Lost, |cancel| Renewed::Renewed { cancel }));
         }

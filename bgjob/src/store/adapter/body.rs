@@ -11,13 +11,13 @@ use crate::{
     store::{Document, Key, Version},
 };
 
-use super::keys;
+use super::{keys, stored};
 
 /// What a document says.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Body {
-    Job(Box<Job>),
+    Job(#[serde(serialize_with = "stored::job")] Box<Job>),
     /// A job was deleted at its end. Until then a create under its id is a repeat.
     Gone {
         until: Timestamp,

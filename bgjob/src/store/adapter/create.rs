@@ -6,7 +6,7 @@ use super::{Documents, body::Body, guard::Taken};
 use crate::{
     JobId, Result, Timestamp,
     job::{
-        NewJob,
+        NewJob, limits,
         transition::{self, REMEMBERED},
     },
     store::{Created, Document, DocumentStore, Inserted, Replaced, Version},
@@ -127,8 +127,14 @@ impl<D: DocumentStore> Documents<D> {
     fn refuses(&self, new: &NewJob) -> Option<String> {
         let size = new.spec.metadata.len();
         let max = self.store.capabilities().max_metadata;
-        (size > max)
-            .then(|| format!("metadata is {size} bytes, more than the {max} a job can have"))
+        if size > max {
+            return Some(format!(
+                "metadata is {size} bytes, more than the {max} a job can have"
+            ));
+        }
+        // Nobody could read it.
+        let valid = new.spec.validate(limits::METADATA_HARD);
+        valid.err().map(|error| error.to_string())
     }
 
     pub(super) async fn document(&self, id: JobId) -> Result<Option<Document>> {

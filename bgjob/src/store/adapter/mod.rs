@@ -8,6 +8,7 @@ mod guard;
 mod keys;
 mod look;
 mod operate;
+mod stored;
 mod sweep;
 mod waits;
 

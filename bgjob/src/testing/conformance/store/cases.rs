@@ -308,6 +308,8 @@ macro_rules! __store_cases {
                 the_largest_failure_is_kept,
                 every_kind_of_failure_comes_back,
                 the_longest_note_is_kept,
+                a_note_that_is_too_long_is_cut,
+                a_failure_that_is_too_large_is_cut,
                 the_largest_budgets_and_spans_are_kept,
                 the_longest_waits_are_kept,
                 spans_shorter_than_a_millisecond_are_not_lost,

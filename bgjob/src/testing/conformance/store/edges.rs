@@ -133,6 +133,63 @@ pub(super) async fn the_longest_note_is_kept(t: &Bundle) {
     assert_eq!(t.job(held.id).await.progress, progress);
 }
 
+pub(super) async fn a_note_that_is_too_long_is_cut(t: &Bundle) {
+    let held = t.running(|_| {}).await;
+    // Written by hand, as its fields are public: nobody has looked at it.
+    let progress = Some(Progress {
+        done: 1,
+        total: None,
+        note: Some("\u{1b}ä".repeat(3 << 20)),
+    });
+    t.renew(&[Held {
+        id: held.id,
+        token: held.token,
+        progress: progress.clone(),
+    }])
+    .await;
+    let stored = t.job(held.id).await.progress;
+    assert_eq!(
+        stored,
+        progress.map(Progress::bounded),
+        "it is cut, and still a text"
+    );
+    let note = stored
+        .and_then(|progress| progress.note)
+        .unwrap_or_default();
+    assert!((1..=limits::NOTE).contains(&note.len()) && !note.contains(char::is_control));
+    t.crash(&held).await;
+    t.job(held.id).await;
+}
+
+pub(super) async fn a_failure_that_is_too_large_is_cut(t: &Bundle) {
+    let (failures, wait) = (2 * limits::HISTORY, secs(1));
+    let attempts = u32::try_from(failures).unwrap_or(u32::MAX) + 1;
+    let id = t.add(|spec| spec.max_attempts = attempts).await;
+    for _ in 0..failures {
+        let held = t.claim(id).await;
+        let failure = Failure {
+            kind: FailureKind::Error,
+            messages: vec!["ä\u{7}".repeat(300_000); 2 * limits::ERROR_CHAIN],
+        };
+        let retry = Retry::After(wait);
+        t.finish(&held, End::Error { failure, retry }).await;
+        t.advance(wait).await;
+    }
+    let job = t.job(id).await;
+    assert_eq!(job.history.len(), limits::HISTORY);
+    for attempt in &job.history {
+        let AttemptEnd::Failed(failure) = &attempt.end else {
+            panic!("{attempt:?}");
+        };
+        let bytes: usize = failure.messages.iter().map(String::len).sum();
+        assert!((1..=limits::ERROR).contains(&bytes), "{bytes} bytes");
+        assert!(failure.messages.len() <= limits::ERROR_CHAIN);
+        assert!(!failure.message().contains(char::is_control));
+    }
+    // And the job is one that goes on.
+    t.claim(id).await;
+}
+
 pub(super) async fn the_largest_budgets_and_spans_are_kept(t: &Bundle) {
     let id = t
         .add(|spec| {

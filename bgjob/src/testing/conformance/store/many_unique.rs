@@ -84,5 +84,9 @@ pub(super) async fn keys_of_many_come_back(t: &Bundle) {
     assert_eq!(answers, vec![Operated::Done(State::Ready); 50]);
     let again = new(|spec| spec.unique_key = Some(key(7)));
     let answer = t.create(std::slice::from_ref(&again)).await.remove(0);
-    assert_eq!(answer, crate::store::Created::KeyTaken(ids[7]));
+    let holder = crate::store::Holder {
+        id: ids[7],
+        name: Some(again.spec.name.clone()),
+    };
+    assert_eq!(answer, crate::store::Created::KeyTaken(holder));
 }

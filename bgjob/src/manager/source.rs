@@ -1,0 +1,66 @@
+//! [`Source`]: what an enqueue knows of the job beside its options.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::{Error, JobSpec, Json, Result, registry::JobDescriptor};
+
+/// Where the job's settings come from.
+#[derive(Clone)]
+pub(super) enum Source {
+    Described(&'static JobDescriptor),
+    Named(Arc<str>),
+}
+
+impl Source {
+    pub(super) fn spec(&self, metadata: Json) -> JobSpec {
+        match self {
+            Self::Described(job) => job.spec(metadata),
+            Self::Named(name) => JobSpec::new(Arc::clone(name), metadata),
+        }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Described(job) => job.name(),
+            Self::Named(name) => name,
+        }
+    }
+
+    /// The name that its unique keys belong to.
+    pub(super) fn oldest_name(&self) -> &str {
+        match self {
+            Self::Described(job) => job.oldest_name(),
+            Self::Named(name) => name,
+        }
+    }
+
+    /// All names of its function that are known here.
+    pub(super) fn family(&self) -> &'static [&'static str] {
+        match self {
+            Self::Described(job) => job.family(),
+            Self::Named(_) => &[],
+        }
+    }
+
+    /// In debug builds and in tests: whether the metadata can be read back as what it was. What
+    /// serde writes it does not always read.
+    pub(super) fn check<M: Serialize>(&self, spec: &JobSpec, metadata: &M) -> Result<()> {
+        let Self::Described(job) = self else {
+            return Ok(());
+        };
+        if !cfg!(any(debug_assertions, feature = "testing")) || spec.version != job.version() {
+            return Ok(());
+        }
+        spec.metadata.tells_apart(metadata)?;
+        let Some(read_back) = job.read_back() else {
+            return Ok(());
+        };
+        read_back(&spec.metadata).map_err(|error| {
+            let text = "the metadata can't be read back as it is written, so the job would be dead \
+                        (`decode`) at its first start: mend the type's `Serialize` or `Deserialize`";
+            Error::invalid(text).with("reading", error)
+        })
+    }
+}
