@@ -43,9 +43,9 @@ pub enum ErrorKind {
 /// What went wrong, what can be done about it, and what it was about.
 ///
 /// `Display` is one line; [`source`](StdError::source) has the cause. What bgjob says itself never
-/// carries metadata, results or secrets. What others say may: the error or panic of a handler, which
-/// is kept with its job and is the source of [`JobDead`](ErrorKind::JobDead), and the error of a
-/// database driver.
+/// carries metadata, results or secrets. What others say may: the error or panic of a handler,
+/// which is kept with its job and is the source of [`JobDead`](ErrorKind::JobDead), and the error
+/// of a database driver.
 ///
 /// ```
 /// use bgjob::{Error, ErrorKind};

@@ -25,8 +25,8 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Metadata for T {}
 
 /// What turns metadata of an older version (the number) into the current one.
 ///
-/// An integer beyond 64 bits, which a [`Value`] can't hold, is a text in it that begins with `int:`.
-/// Put where it belongs it is an integer again.
+/// An integer beyond 64 bits, which a [`Value`] can't hold, is a text in it that begins with
+/// `int:`. Put where it belongs it is an integer again.
 pub type Upgrade = fn(Value, u32) -> Result<Value, BoxError>;
 
 /// Decodes a job's metadata, upgraded first where it is older than `version`.

@@ -308,8 +308,8 @@ pub(super) fn too_large(result: &Json) -> Option<Failure> {
     let (size, max) = (result.len(), limits::RESULT);
     (size > max).then(|| {
         let text = format!(
-            "the result is {size} bytes, more than the {max} allowed: store it elsewhere and return \
-             its key"
+            "the result is {size} bytes, more than the {max} allowed: store it elsewhere and \
+             return its key"
         );
         Failure::new(FailureKind::Result, text)
     })

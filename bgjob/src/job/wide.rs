@@ -12,7 +12,7 @@ use crate::Error;
 /// more of `_` before it, where the JSON has such texts of its own.
 const MARK: &str = "int:";
 
-/// A JSON as a [`Value`]; an integer beyond 64 bits is a text in it, as `"int:18446744073709551616"`.
+/// A JSON as a [`Value`]; an integer beyond 64 bits is a text in it: `"int:18446744073709551616"`.
 #[derive(Debug)]
 pub(crate) struct Wide {
     pub(crate) value: Value,

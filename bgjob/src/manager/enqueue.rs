@@ -31,9 +31,10 @@ use super::{
 /// no error: the sweeper gives it later.
 ///
 /// # Errors
-/// `InvalidInput` where a limit is broken (nothing is stored), `AlreadyExists` where a job of another
-/// function has the id or the shared key (the error names it), else what the store says. After `Unavailable` or `Timeout` the job may or may
-/// not be stored: enqueue again with [`Error::job_id`] as [`id`](Self::id) and it can't be twice.
+/// `InvalidInput` where a limit is broken (nothing is stored), `AlreadyExists` where a job of
+/// another function has the id or the shared key (the error names it), else what the store says.
+/// After `Unavailable` or `Timeout` the job may or may not be stored: enqueue again with
+/// [`Error::job_id`] as [`id`](Self::id) and it can't be twice.
 ///
 /// # Cancel safety
 /// Dropping the future leaves the job stored or not; with an [`id`](Self::id) it can be repeated.
@@ -183,7 +184,7 @@ impl<M, R> Enqueue<M, R> {
 
     /// With this id, which makes the enqueue safe to repeat: while a job of the same function is
     /// stored under it (however it stands), the handle is its handle,
-    /// [`existing`](JobHandle::existing) says so, and nothing changes. The metadata is not compared.
+    /// [`existing`](JobHandle::existing) says so, and nothing changes. Metadata is not compared.
     ///
     /// A job is stored until it is purged: `retain` after it succeeded or was cancelled, 30 days
     /// after it died. With `retain = "0s"` its id is remembered for five minutes. After that the

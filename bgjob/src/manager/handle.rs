@@ -188,8 +188,8 @@ fn success(job: &Job) -> Result<&Json> {
 }
 
 fn not_kept(id: JobId) -> Error {
-    let message = "this job is deleted when it succeeds (`retain = \"0s\"`), so it has no result to \
-                   wait for: let it be retained";
+    let message = "this job is deleted when it succeeds (`retain = \"0s\"`), so it has no result \
+                   to wait for: let it be retained";
     Error::new(ErrorKind::Unsupported, message).about(id)
 }
 

@@ -59,7 +59,7 @@ impl Source {
         };
         read_back(&spec.metadata).map_err(|error| {
             let text = "the metadata can't be read back as it is written, so the job would be dead \
-                        (`decode`) at its first start: mend the type's `Serialize` or `Deserialize`";
+                        (`decode`) at its first start: mend how its type is written";
             Error::invalid(text).with("reading", error)
         })
     }

@@ -126,8 +126,8 @@ impl<R> EnqueueStatement<R> {
     /// The handle of the only job, or the first, from what the statement answered.
     ///
     /// # Errors
-    /// `AlreadyExists` where a job of another function has its id or its shared key, `Internal` where this is not the
-    /// statement's answer.
+    /// `AlreadyExists` where a job of another function has its id or its shared key, `Internal`
+    /// where this is not the statement's answer.
     pub fn handle(&self, answer: &str) -> Result<JobHandle<R>> {
         let first = self.handles(answer)?.into_iter().next();
         first.ok_or_else(|| Error::new(ErrorKind::Internal, "a statement has a job"))

@@ -22,7 +22,8 @@ const SHOWN: usize = 5;
 
 /// Asserts that a job waits: its function, then what is known of it, and any of `queue`,
 /// `priority`, `tag`, `header`, `unique_key`, `shared_unique_key`, `max_attempts`, `delay`, `at`,
-/// `id`, and `count` (so many fit, no more). Answers the jobs that fit, by id. For async tests: it awaits the store.
+/// `id`, and `count` (so many fit, no more). Answers the jobs that fit, by id. For async tests: it
+/// awaits the store.
 ///
 /// `at` is the time given to `.at(…)`. `delay` counts from the enqueue by the store's clock, which
 /// in a [`TestJobs`](crate::testing::TestJobs) is a minute ahead of the host's.

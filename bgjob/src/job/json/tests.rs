@@ -121,8 +121,8 @@ fn what_a_type_says_of_its_value_is_not_handed_on() {
     let text = "the value can't be written as JSON: its type refuses it";
     refused(Talks, text);
     refused([[Talks]], &format!("{text} (at: [0][0])"));
-    let keys = "the value can't be written as JSON, where the keys of a map are strings, numbers or \
-                `bool`";
+    let keys = "the value can't be written as JSON, where the keys of a map are strings, numbers \
+                or `bool`";
     refused(BTreeMap::from([((1, 2), 3)]), keys);
 }
 
