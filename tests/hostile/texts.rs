@@ -43,7 +43,7 @@ async fn headers_tags_and_unique_keys_take_any_text() {
             let stored = odd_one.job().await.unwrap().spec;
             assert_eq!(stored.headers.get(*odd).map(String::as_str), Some(*odd));
             assert_eq!(
-                (&stored.tags[..], stored.unique_key),
+                (&stored.tags[..], stored.unique_key.clone()),
                 (&[(*odd).to_owned()][..], Some(format!("echo/{odd}")))
             );
             let found = jobs.list().tag(*odd).await.unwrap();
