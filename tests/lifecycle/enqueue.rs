@@ -164,7 +164,7 @@ async fn whether_there_is_a_result_to_wait_for_is_the_holders_to_say() {
         .retain(secs(0));
     let vanishing = vanishing.await.unwrap();
     let unseen = echo::enqueue(&world.jobs, 2).unique_key("v").await.unwrap();
-    let by_id = world.jobs.handle::<Outcome<u32>>(vanishing.id());
+    let by_id = world.jobs.handle::<u32>(vanishing.id());
     for handle in [&vanishing, &unseen, &by_id] {
         let error = handle.result().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported);
