@@ -65,6 +65,7 @@ async fn metadata_of_a_newer_version_is_told() {
         id: bgjob::JobId::new(),
         spec: spec.into(),
         due: bgjob::job::Due::Now,
+        aliases: &[],
     };
     newer(world.store.inner(), &[job]).await.unwrap();
     let told = told(&world, 30).await;
