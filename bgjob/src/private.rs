@@ -3,9 +3,10 @@
 //! Everything here is generic and small: each job's own code is a few calls, so that hundreds of
 //! jobs compile fast.
 
-use std::panic::resume_unwind;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use serde_json::Value;
+use tokio::{runtime::Handle, sync::oneshot};
 
 #[allow(
     unused_imports,
@@ -15,9 +16,12 @@ use serde_json::Value;
 pub use crate::registry::linked::section::*;
 pub use crate::{__perform as perform, __read_back as read_back, __register as register};
 use crate::{
-    BoxError, IntoOutcome, JobContext, Json, Metadata, Outcome, extract,
+    BoxError, IntoOutcome, JobContext, Json, Metadata, Outcome,
+    events::Place,
+    extract::{self, current},
     job::FailureKind,
     registry::{JobDescriptor, ReadBack},
+    task,
 };
 
 /// `send_welcome::perform`, where bgjob is built for tests.
@@ -103,16 +107,27 @@ pub fn outcome<R: IntoOutcome>(returned: R) -> Outcome<Json> {
     returned.into_outcome().encode()
 }
 
-/// Runs a function off the async threads. Its panic goes on here.
+/// Runs a function off the async threads, as part of the same runtime, span and job. Its panic goes
+/// on here. Nobody waits for its thread, neither the runtime's end nor that of the process.
 #[doc(hidden)]
 pub async fn blocking<R: Send + 'static>(run: impl FnOnce() -> R + Send + 'static) -> R {
-    match tokio::task::spawn_blocking(run).await {
-        Ok(returned) => returned,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => resume_unwind(panic),
-            // The runtime shuts down and never ran it: nobody waits for an answer any more.
-            Err(_) => std::future::pending().await,
-        },
+    let (answer, answered) = oneshot::channel();
+    let (runtime, place, mut job) = (Handle::try_current(), Place::here(), current::job());
+    let work = move || {
+        let _inside = runtime.as_ref().map(Handle::enter);
+        let run = || current::within(&mut job, run);
+        let returned = catch_unwind(AssertUnwindSafe(|| place.run(run)));
+        // It may be that nobody waits for it any more.
+        let _ = answer.send(returned);
+    };
+    if let Err(error) = task::on_thread(work) {
+        panic!("there is no thread for blocking code: {error}");
+    }
+    let _time = task::hold_time();
+    match answered.await {
+        Ok(Ok(returned)) => returned,
+        Ok(Err(panic)) => resume_unwind(panic),
+        Err(_) => unreachable!("whatever becomes of the function is sent"),
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod support;
 
+mod blocking;
 mod cancel;
 mod deaths;
 mod delays;
@@ -26,3 +27,4 @@ mod stores;
 mod suspects;
 mod timeouts;
 mod unserved;
+mod waits;

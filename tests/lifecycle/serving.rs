@@ -148,6 +148,8 @@ async fn wrong_settings_are_refused_at_the_start() {
     check(builder().slots("Bad", 1), "queue names are").await;
     check(builder().lease(secs(1)), "`lease`").await;
     check(builder().sweep_every(secs(5)), "`sweep_every`").await;
+    let nanosecond = std::time::Duration::from_nanos(1);
+    check(builder().sweep_every(nanosecond), "10 ms to 4 s").await;
     check(builder().drain(secs(u64::MAX)), "`drain`").await;
     check(builder().expect_jobs(["ecko"]), "did you mean `echo`?").await;
     check(builder().serve_jobs(["nothing_like_it"]), "nothing_like_it").await;

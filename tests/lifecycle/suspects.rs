@@ -1,5 +1,5 @@
-//! Jobs that a process died with: claimed one at a time, into free slots, and convicted at the
-//! third crash.
+//! Jobs that a process died with: they never wait in hand; with one chance left they are claimed
+//! one at a time, into free slots, and convicted at the third crash.
 
 use bgjob::{
     JobId, JobQueue as _, JobState,
@@ -7,7 +7,7 @@ use bgjob::{
     queue::Hint,
 };
 
-use crate::support::{Call, Probe, World, jobs::*, millis, pass, secs, slow};
+use crate::support::{Call, Probe, What, World, jobs::*, millis, pass, secs, slow};
 
 /// Lets a process die with these jobs, and waits until they are ready again.
 async fn crash(world: &World, ids: &[JobId], name: &str) {
@@ -22,15 +22,73 @@ async fn crash(world: &World, ids: &[JobId], name: &str) {
     }
 }
 
+/// Lets processes die with these jobs twice, so that they have one chance left, and are due.
+async fn suspect(world: &World, ids: &[JobId], name: &str) {
+    crash(world, ids, name).await;
+    pass(secs(5)).await;
+    world.claim_and_die(ids, &[name]).await;
+    let other = bgjob::Registry::new().with::<echo>();
+    let running = world.start(other, &Probe::new()).await;
+    pass(secs(36 + 60)).await;
+    running.shutdown().await;
+    for id in ids {
+        assert_eq!(world.job(*id).await.crashes, 2);
+    }
+}
+
+/// What a crash of the machine interrupted is soon done: a thousand jobs of a second.
+#[tokio::test(start_paused = true)]
+async fn what_crashed_once_runs_again_at_full_width() {
+    let world = World::new();
+    let jobs = takes::enqueue_all(&world.jobs, vec![1_000; 1_000]);
+    let jobs = jobs.await.unwrap();
+    let ids: Vec<_> = jobs.iter().map(|job| job.id()).collect();
+    world.claim_and_die(&ids, &["takes"]).await;
+    let died = tokio::time::Instant::now();
+    let probe = Probe::new();
+    let builder = world.dispatcher(registry()).state(probe.clone());
+    let _running = builder.slots("default", 100).start().await.unwrap();
+    for job in &jobs {
+        job.result().await.unwrap();
+    }
+    let lease = secs(30);
+    assert!(died.elapsed() <= lease + secs(30), "{:?}", died.elapsed());
+    assert_eq!(probe.most(), 100);
+}
+
+/// Jobs were so short that a thousand are taken ahead: of those that crashed none waits in hand.
+#[tokio::test(start_paused = true)]
+async fn what_crashed_once_never_waits_in_hand() {
+    let world = World::new();
+    let jobs = takes::enqueue_all(&world.jobs, vec![10_000; 20]);
+    let jobs = jobs.await.unwrap();
+    let ids: Vec<_> = jobs.iter().map(|job| job.id()).collect();
+    crash(&world, &ids, "takes").await;
+    let builder = world.dispatcher(registry()).state(Probe::new());
+    let running = builder.slots("default", 2).start().await.unwrap();
+    let short = echo::enqueue_all(&world.jobs, 0..500).await.unwrap();
+    for job in &short {
+        job.result().await.unwrap();
+    }
+    pass(secs(6)).await;
+    while world.count(JobState::Succeeded).await < 520 {
+        assert!(world.count(JobState::Running).await <= 2);
+        assert_eq!(running.health().waiting, 0);
+        pass(millis(100)).await;
+    }
+    // Nor is it taken and given back all the time.
+    let given_back = world.log.count(|what| matches!(what, What::Recorded(..))) - 520;
+    assert!(given_back <= 20, "{given_back}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn suspects_run_one_at_a_time_while_others_fill_the_slots() {
     let world = World::new();
     let suspects = takes::enqueue_all(&world.jobs, [10_000; 4]).await.unwrap();
     let ids: Vec<_> = suspects.iter().map(|job| job.id()).collect();
-    crash(&world, &ids, "takes").await;
+    suspect(&world, &ids, "takes").await;
     let probe = Probe::new();
     let _running = world.start(registry(), &probe).await;
-    pass(secs(10)).await;
     let begun = tokio::time::Instant::now();
     let innocent = takes::enqueue_all(&world.jobs, [60_000; 3]).await.unwrap();
     for job in &suspects {
@@ -56,7 +114,7 @@ async fn the_innocent_of_a_large_batch_are_soon_through() {
     let world = World::new();
     let jobs = takes::enqueue_all(&world.jobs, vec![1; 300]).await.unwrap();
     let ids: Vec<_> = jobs.iter().map(|job| job.id()).collect();
-    crash(&world, &ids, "takes").await;
+    suspect(&world, &ids, "takes").await;
     let _running = world.start(registry(), &Probe::new()).await;
     let begun = tokio::time::Instant::now();
     for job in &jobs {
@@ -69,7 +127,7 @@ async fn the_innocent_of_a_large_batch_are_soon_through() {
 async fn a_suspect_waits_for_a_free_slot() {
     let world = World::new();
     let suspect = takes::enqueue(&world.jobs, 1).await.unwrap();
-    crash(&world, &[suspect.id()], "takes").await;
+    self::suspect(&world, &[suspect.id()], "takes").await;
     // So short jobs that much is taken ahead, then long ones in all slots.
     let probe = Probe::new();
     let builder = world
@@ -100,7 +158,6 @@ async fn a_killer_is_convicted_at_its_third_crash_with_its_history() {
     for (crashes, backoff) in [(1, 5), (2, 60), (3, 0)] {
         world.claim_and_die(&[killer.id()], &["takes"]).await;
         let died = tokio::time::Instant::now();
-        use crate::support::What;
         let id = killer.id();
         let revoked = |what: &What| matches!(what, What::Revoked(job, _) if *job == id);
         world.log.nth(crashes, revoked).await;
@@ -132,7 +189,7 @@ async fn there_is_one_suspect_at_a_time_with_a_queue_too() {
     let world = World::with_queue();
     let suspects = takes::enqueue_all(&world.jobs, [3_000; 20]).await.unwrap();
     let ids: Vec<_> = suspects.iter().map(|job| job.id()).collect();
-    crash(&world, &ids, "takes").await;
+    suspect(&world, &ids, "takes").await;
     let claims = &[Call::Claim, Call::ClaimReady, Call::FinishAndClaim];
     world.store.faults().always(claims, slow(millis(400)));
     let probe = Probe::new();

@@ -10,6 +10,7 @@ mod enabled;
 mod explore;
 mod judge;
 mod key;
+mod killer;
 mod maintain;
 mod mutant;
 mod projection;
@@ -22,6 +23,7 @@ use std::time::Duration;
 use config::Model;
 use explore::Until;
 use judge::{Event, Rule};
+use killer::{Habit, Wrong};
 use mutant::Mutant;
 use world::Budgets;
 
@@ -207,6 +209,24 @@ fn a_store_that_loses_its_last_commits() {
     };
     let model = long(Model::new(1, 2, budgets).without_queue());
     holds("one job, the store rolls back", &model, &[Event::Zombie]);
+}
+
+/// It is Dead after as many deaths of processes as it may cause, and nobody with it.
+#[test]
+fn a_killer_among_innocents() {
+    for crashes in [2, 3, 4] {
+        let worlds = killer::explore(crashes, Habit::Careful);
+        println!("a killer of {crashes} processes: {worlds:?} worlds");
+        assert!(worlds.is_ok_and(|worlds| worlds > 1_000), "{crashes}");
+    }
+}
+
+#[test]
+fn a_killer_that_meets_suspects_is_caught() {
+    for habit in [Habit::Hoards, Habit::Mixes] {
+        let found = killer::explore(3, habit);
+        assert_eq!(found, Err(Wrong::InnocentDies), "{habit:?}");
+    }
 }
 
 #[test]

@@ -104,7 +104,7 @@ impl Model {
             let claimed = self.claim(world, j, hand, suspect, notes);
             if claimed {
                 got += 1;
-                suspect &= doc.crashes == 0;
+                suspect &= !self.job(&doc, j).is_some_and(|job| job.is_suspect());
                 if again {
                     notes.saw(Event::ClaimRepeated);
                 }

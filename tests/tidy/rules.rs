@@ -67,6 +67,7 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
             "store",
             "queue",
             "events",
+            "extract", // who waits for a job may be a job's handler itself
             "registry",
             "task",
             "transaction",

@@ -38,6 +38,9 @@ use crate::{
 /// Most slots one queue can have.
 const SLOTS_MAX: usize = 10_000;
 
+/// Sweeping more often than that is all a dispatcher would do.
+const SWEEP_LEAST: Duration = Duration::from_millis(10);
+
 /// Middleware, and the queue it is for, if not for all.
 type Wrap = (Option<Arc<str>>, Arc<dyn Middleware>);
 
@@ -262,7 +265,7 @@ impl DispatcherBuilder {
     }
 
     /// How often what others left behind is looked for: every 4 s unless told otherwise, which is
-    /// also the most. Tests want it shorter.
+    /// also the most; 10 ms is the least. Tests want it shorter.
     pub fn sweep_every(mut self, sweep: Duration) -> Self {
         self.config.sweep = sweep;
         self
@@ -289,7 +292,9 @@ impl DispatcherBuilder {
         self
     }
 
-    /// Starts it, in the background.
+    /// Starts it, in the background, as tasks of this runtime. It ends with it: what has ended is
+    /// recorded then, what waited or was dropped is given back, and blocking code that is still at
+    /// work starts again elsewhere when its lease has ended, as after a crash.
     ///
     /// # Errors
     /// `InvalidInput` where a setting is out of range, a job is registered twice, an expected one
@@ -345,22 +350,39 @@ impl DispatcherBuilder {
     }
 
     /// Starts it and runs until a SIGTERM or Ctrl-C, then drains. A second signal hurries. The
-    /// process is not exited: what comes after is the program's.
+    /// process is not exited: what comes after is the program's. It ends when `main` does, also
+    /// with blocking code still at work, which was given back then.
+    ///
+    /// As soon as nothing of bgjob listens any more, SIGTERM and Ctrl-C end the process at once, as
+    /// they do by default, even where something else of the program listens to them through tokio.
+    /// A program that goes on after its dispatcher and wants to be asked to end in its own way uses
+    /// [`run_until`](Self::run_until) or [`start`](Self::start), which listen to no signal. On
+    /// Windows, Ctrl-C, Ctrl-Break and the end of the console are heard, and go on being ignored.
     ///
     /// # Errors
-    /// As for [`start`](Self::start).
+    /// As for [`start`](Self::start), and `Internal` where signals can't be listened to.
+    ///
+    /// # Cancel safety
+    /// This future is the dispatcher: dropping it begins the shutdown, in the background and for as
+    /// long as the runtime lives.
     pub async fn run(self) -> Result<Drained> {
         // Before the first claim: a signal that ends the process would cost what it holds a crash.
         let signals = Signals::listen()?;
-        self.start().await?.until(signals).await
+        let running = self.start().await?;
+        let _ends = running.ends_with();
+        running.until(signals).await
     }
 
     /// Starts it and runs until the future is ready, then drains.
     ///
     /// # Errors
     /// As for [`start`](Self::start).
+    ///
+    /// # Cancel safety
+    /// As for [`run`](Self::run).
     pub async fn run_until(self, end: impl Future) -> Result<Drained> {
         let running = self.start().await?;
+        let _ends = running.ends_with();
         end.await;
         Ok(running.shutdown().await)
     }
@@ -460,9 +482,9 @@ impl DispatcherBuilder {
                 "`lease` is {lease:?}: it takes 5 s to an hour"
             )));
         }
-        if sweep.is_zero() || sweep > Duration::from_secs(4) {
+        if sweep < SWEEP_LEAST || sweep > Duration::from_secs(4) {
             return Err(Error::invalid(format!(
-                "`sweep_every` is {sweep:?}: it takes up to 4 s"
+                "`sweep_every` is {sweep:?}: it takes 10 ms to 4 s"
             )));
         }
         check_span("drain", Some(drain))?;

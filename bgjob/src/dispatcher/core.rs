@@ -15,8 +15,8 @@ use std::{
 use tokio::{sync::Notify, time::Instant};
 
 use super::{
-    deaths::Deaths, ends::Ends, grants::Grants, hand::Hand, middleware::Middleware,
-    unreadable::Unreadable,
+    clocks::Renewals, deaths::Deaths, ends::Ends, grants::Grants, hand::Hand,
+    middleware::Middleware, unreadable::Unreadable,
 };
 use crate::{
     Error, ErrorKind, JobManager, JobQueue, JobStore, Owner, Registry, Result,
@@ -123,6 +123,7 @@ pub(super) struct Core {
     pub(super) beats: Beats,
     /// Claims on their way, or in doubt: what they give is held.
     open_claims: AtomicUsize,
+    pub(super) renewals: Renewals,
     /// The fetch loop is to look into the store at once.
     pub(super) look: AtomicBool,
     /// A loop has asked for a suspect and was not answered yet.
@@ -238,6 +239,7 @@ impl Core {
             unreadable: Unreadable::default(),
             beats: Beats::new(),
             open_claims: AtomicUsize::new(0),
+            renewals: Renewals::default(),
             look: AtomicBool::new(false),
             suspect_asked: AtomicBool::new(false),
             last_suspect: Mutex::new(None),
@@ -387,10 +389,15 @@ impl Core {
     /// Holds a job no more. After a suspect it is the next one's turn, so the store is looked into.
     pub(super) fn release(&self, held: &Held) {
         self.grants.release(held);
-        if held.job.crashes > 0 {
-            self.look.store(true, Relaxed);
-            self.wake.notify_one();
+        if held.job.is_suspect() {
+            self.look_again();
         }
+    }
+
+    /// Has the fetch loop look into the store, whatever is known of it.
+    pub(super) fn look_again(&self) {
+        self.look.store(true, Relaxed);
+        self.wake.notify_one();
     }
 
     /// Gives jobs back that were not started.

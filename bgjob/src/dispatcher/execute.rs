@@ -18,12 +18,13 @@ use super::{
     core::{Config, Core, Phase},
     lease::ask,
     middleware::{Middleware, Next},
+    waits,
 };
 use crate::{
     CancelReason, Error, ErrorKind, JobContext, Json, Outcome,
     error::panic_text,
     events::{Event, Events, Span},
-    extract::{Commit, Held},
+    extract::{Commit, Held, current},
     job::{End, Failure, FailureKind, Retry, limits},
     registry::JobDescriptor,
     store::{self, Finished},
@@ -183,18 +184,25 @@ async fn outlast(
 
 /// Waits for a handler that did not end at once, and ends it if it has to be.
 async fn supervise(core: &Core, running: &mut Running<'_>, held: &Held, limit: Instant) -> Ran {
-    let reason = tokio::select! {
-        biased;
-        ran = poll_fn(|cx| running.poll(cx)) => return ran,
-        () = held.token().cancelled() => held.reason().unwrap_or(CancelReason::Shutdown),
-        () = core.reached(Phase::Cancelling) => {
-            ask(core, held, CancelReason::Shutdown);
-            held.reason().unwrap_or(CancelReason::Shutdown)
+    let mut look_at = Instant::now() + waits::LOOK;
+    let reason = loop {
+        tokio::select! {
+            biased;
+            ran = poll_fn(|cx| running.poll(cx)) => return ran,
+            () = held.token().cancelled() => {
+                break held.reason().unwrap_or(CancelReason::Shutdown);
+            }
+            () = core.reached(Phase::Cancelling) => {
+                ask(core, held, CancelReason::Shutdown);
+                break held.reason().unwrap_or(CancelReason::Shutdown);
+            }
+            () = sleep_until(look_at.min(limit)) => waits::look(core, held).await,
         }
-        () = sleep_until(limit) => {
+        if Instant::now() >= limit {
             ask(core, held, CancelReason::Timeout);
-            held.reason().unwrap_or(CancelReason::Timeout)
+            break held.reason().unwrap_or(CancelReason::Timeout);
         }
+        look_at += waits::LOOK;
     };
     let grace = match reason {
         CancelReason::LeaseLost => Duration::ZERO,
@@ -250,16 +258,19 @@ pub(super) fn timed_out(held: &Held, job: &JobDescriptor) -> Failure {
     } else {
         "timeout"
     };
-    Failure::new(
-        FailureKind::Timeout,
-        format!("not done within its {what} ({limit:?})"),
-    )
+    let mut text = format!("not done within its {what} ({limit:?})");
+    if let Some(on) = held.blocked_on.get() {
+        text = format!("{text}: it waited for the job {on}, which found no free slot");
+    }
+    Failure::new(FailureKind::Timeout, text)
 }
 
 /// A handler at work. Its panics, also those of its start and its drop, stay inside.
 struct Running<'a> {
     future: Option<Pin<Box<dyn Future<Output = Outcome<Json>> + Send + 'a>>>,
     span: &'a Span,
+    /// The job, while none of its handler's code runs: then the thread has it.
+    current: Option<Arc<Held>>,
     /// The message of a panic before the first poll.
     stillborn: Option<String>,
 }
@@ -272,18 +283,18 @@ impl<'a> Running<'a> {
         span: &'a Span,
     ) -> Self {
         let context = JobContext::new(Arc::clone(held));
+        let mut current = Some(Arc::clone(held));
         let start = || span.in_scope(|| Next::new(wrap, job.handler()).run(context));
-        match catch_unwind(AssertUnwindSafe(start)) {
-            Ok(future) => Self {
-                future: Some(future),
-                span,
-                stillborn: None,
-            },
-            Err(panic) => Self {
-                future: None,
-                span,
-                stillborn: Some(panic_text(&*panic)),
-            },
+        let start = || current::within(&mut current, start);
+        let (future, stillborn) = match catch_unwind(AssertUnwindSafe(start)) {
+            Ok(future) => (Some(future), None),
+            Err(panic) => (None, Some(panic_text(&*panic))),
+        };
+        Self {
+            future,
+            span,
+            current,
+            stillborn,
         }
     }
 
@@ -295,7 +306,9 @@ impl<'a> Running<'a> {
             .future
             .as_mut()
             .expect("a handler is not polled after its end");
-        let poll = || self.span.in_scope(|| future.as_mut().poll(cx));
+        let span = self.span;
+        let poll = || span.in_scope(|| future.as_mut().poll(cx));
+        let poll = || current::within(&mut self.current, poll);
         match catch_unwind(AssertUnwindSafe(poll)) {
             Ok(Poll::Pending) => Poll::Pending,
             Ok(Poll::Ready(outcome)) => Poll::Ready(Ran::Returned(outcome)),
@@ -306,7 +319,9 @@ impl<'a> Running<'a> {
     /// Drops the handler; the message of a panic in that, if there is one.
     fn drop_quietly(mut self) -> Option<String> {
         let future = self.future.take();
-        let drop = || self.span.in_scope(|| drop(future));
+        let span = self.span;
+        let drop = || span.in_scope(|| drop(future));
+        let drop = || current::within(&mut self.current, drop);
         catch_unwind(AssertUnwindSafe(drop))
             .err()
             .map(|panic| panic_text(&*panic))

@@ -28,7 +28,7 @@ use crate::{
     calls::contained,
     entropy,
     events::{Part, Via},
-    job::{End, Failure, FailureKind, Grant, Retry, Serves, limits},
+    job::{ClaimedJob, End, Failure, FailureKind, Grant, Retry, Serves, limits},
     store::{Claimed, Ending, Finished, Want},
 };
 
@@ -364,15 +364,16 @@ impl Fetch {
     /// Takes in what was claimed, and notes which queues gave less than was wanted.
     fn take_in(&mut self, claimed: Claimed, want: &[Want], sent: Instant) {
         let (mut dry, mut more) = (false, false);
-        // After a suspect the answer says nothing of the rest: another suspect may be in the way.
-        let suspect = claimed.jobs.iter().any(|job| job.crashes > 0);
+        // After one that has crashed the answer says nothing of the rest: a store may give them out
+        // one by one.
+        let crashed = claimed.jobs.iter().any(ClaimedJob::has_crashed);
         for want in want {
             let got = claimed
                 .jobs
                 .iter()
                 .filter(|job| job.spec.queue == want.queue)
                 .count();
-            let few = got < want.max && !suspect;
+            let few = got < want.max && !crashed;
             (dry, more) = (dry | few, more | !few);
             if let Some(hand) = self.core.hand(&want.queue) {
                 hand.dry.store(few, Relaxed);

@@ -45,7 +45,7 @@ impl Grants {
         services: &Arc<Services>,
         claimed: Instant,
     ) -> Vec<Arc<Held>> {
-        let suspects = jobs.iter().filter(|job| job.crashes > 0).count();
+        let suspects = jobs.iter().filter(|job| job.is_suspect()).count();
         self.held.fetch_add(jobs.len(), SeqCst);
         self.suspects.fetch_add(suspects, SeqCst);
         let jobs: Vec<_> = jobs
@@ -69,7 +69,7 @@ impl Grants {
     pub(super) fn release(&self, held: &Held) {
         if held.settle() {
             self.held.fetch_sub(1, SeqCst);
-            if held.job.crashes > 0 {
+            if held.job.is_suspect() {
                 self.suspects.fetch_sub(1, SeqCst);
             }
         }

@@ -33,6 +33,8 @@ pub(super) struct Hand {
     pub(super) dry: AtomicBool,
     /// All slots were busy at some time since `spare` last looked.
     full: AtomicBool,
+    /// The last jobs had crashed ones among them: no more are asked for than slots are free.
+    careful: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -41,6 +43,14 @@ struct Line {
     closed: bool,
     /// A slot has taken a job since `stuck` last looked.
     moved: bool,
+}
+
+impl Line {
+    /// How many stand in front that have crashed.
+    fn crashed(&self) -> usize {
+        let crashed = self.jobs.iter().take_while(|job| job.job.has_crashed());
+        crashed.count()
+    }
 }
 
 impl Hand {
@@ -55,6 +65,7 @@ impl Hand {
             low: AtomicUsize::new(1),
             dry: AtomicBool::new(false),
             full: AtomicBool::new(false),
+            careful: AtomicBool::new(false),
         }
     }
 
@@ -62,27 +73,42 @@ impl Hand {
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes jobs in. A suspect goes first: it was claimed for a slot that is free.
-    /// Answers what came too late, because the hand has closed.
+    /// Takes jobs in. Those that have crashed go first, and into free slots only: none of them is
+    /// to wait behind others and go down with what kills the process. A suspect was asked for.
+    /// Answers what it does not take: crashed ones beyond the free slots, all where it has closed.
     pub(super) fn add(&self, jobs: Vec<Arc<Held>>) -> Vec<Arc<Held>> {
         let n = jobs.len();
+        let mut back = Vec::new();
         {
             let mut line = self.line();
             if line.closed {
                 return jobs;
             }
+            let mut ahead = line.crashed();
+            let mut careful = false;
             for job in jobs {
-                if job.job.crashes > 0 {
-                    line.jobs.push_front(job);
-                } else {
-                    line.jobs.push_back(job);
+                match (job.job.has_crashed(), job.job.is_suspect()) {
+                    (false, _) => line.jobs.push_back(job),
+                    (true, true) => {
+                        line.jobs.push_front(job);
+                        ahead += 1;
+                    }
+                    (true, false) if ahead < self.free() => {
+                        line.jobs.insert(ahead, job);
+                        (ahead, careful) = (ahead + 1, true);
+                    }
+                    (true, false) => {
+                        back.push(job);
+                        careful = true;
+                    }
                 }
             }
+            self.careful.store(careful, Relaxed);
         }
         for _ in 0..n.min(self.free()) {
             self.filled.notify_one();
         }
-        Vec::new()
+        back
     }
 
     /// The next job for a slot, and whether more should be fetched. Waits; `None` when the hand
@@ -203,7 +229,7 @@ impl Hand {
         /// A batch can't be expected sooner than this, so short jobs are fetched some ahead.
         const SOONEST: Duration = Duration::from_micros(200);
         let run = self.run.load(Relaxed);
-        if run == u64::MAX {
+        if run == u64::MAX || self.careful.load(Relaxed) {
             return 0;
         }
         let trip = 2 * round_trip.max(SOONEST).as_nanos().min(u64::MAX as u128 / 4) as u64;

@@ -1,6 +1,8 @@
 //! The lease loop: renews what this process holds, from a thread and runtime of its own, so that
 //! a job that blocks the others' threads does not cost them their leases.
 //!
+//! The thread ends with the dispatcher, also where that ends because its runtime does.
+//!
 //! It also fences: without a good renewal a job is given up before its lease can end. And it ends
 //! what its slot can't, because the handler blocks.
 
@@ -12,13 +14,14 @@ use std::{
 };
 
 use tokio::{
-    sync::watch,
+    sync::{oneshot, watch},
     time::{Instant, sleep, timeout},
 };
 
 use super::{
     core::{Config, Core, Phase},
     execute::{time_limit, timed_out},
+    gone::let_go,
     record::finish,
 };
 use crate::{
@@ -41,15 +44,17 @@ struct Tracked {
 /// Runs until the dispatcher has stopped; on a thread of its own unless time is simulated.
 /// The future returns when the loop has ended.
 pub(super) async fn run(core: Arc<Core>) {
+    // Dropped with this future, and so when the runtime ends that runs it.
+    let (alive, gone) = oneshot::channel::<()>();
     if !core.config.lease_thread {
-        return looped(core).await;
+        return looped(core, gone).await;
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
-        Err(_) => return looped(core).await,
+        Err(_) => return looped(core, gone).await,
     };
     let (ended, mut over) = watch::channel(());
     let thread = std::thread::Builder::new()
@@ -59,20 +64,22 @@ pub(super) async fn run(core: Arc<Core>) {
             move || {
                 // Dropped when the thread ends, however it ends.
                 let _ended = ended;
-                runtime.block_on(looped(core));
+                runtime.block_on(looped(core, gone));
             }
         });
     let Ok(thread) = thread else {
-        return looped(core).await;
+        let (_alive, gone) = oneshot::channel();
+        return looped(core, gone).await;
     };
     while over.changed().await.is_ok() {}
+    drop(alive);
     // It is over, so this does not block.
     if let Err(panic) = thread.join() {
         resume_unwind(panic);
     }
 }
 
-async fn looped(core: Arc<Core>) {
+async fn looped(core: Arc<Core>, mut gone: oneshot::Receiver<()>) {
     let mut tracked: Vec<Tracked> = Vec::new();
     let mut cancels = core.manager.inner.cancels.subscribe();
     let tick = (core.config.lease / 30).clamp(Duration::from_millis(50), Duration::from_secs(1));
@@ -82,12 +89,20 @@ async fn looped(core: Arc<Core>) {
         tokio::select! {
             biased;
             () = core.reached(Phase::Stopped) => return,
+            _ = &mut gone => {
+                let mut held = core.grants.take_older(Duration::ZERO);
+                held.extend(tracked.into_iter().map(|job| job.held));
+                return let_go(&core, &held).await;
+            }
             changed = cancels.changed(), if !looks.asked => looks.asked = changed.is_ok(),
+            () = core.renewals.wanted() => {}
             () = sleep(pause) => {}
         };
         core.beats.beat(&core.beats.lease);
+        let round = core.renewals.open();
         // A cancel is looked for soon, in young jobs too.
-        let age = if looks.is_due() && hear_cancels(&core, &tracked).await {
+        let cancelled = looks.is_due() && hear_cancels(&core, &tracked).await;
+        let age = if cancelled || round.is_some() {
             Duration::ZERO
         } else {
             core.config.renew_at()
@@ -99,7 +114,10 @@ async fn looped(core: Arc<Core>) {
         }));
         tracked.retain(|job| !job.held.is_settled());
         check_pulse(&core);
-        renew(&core, &mut tracked, age).await;
+        let good = renew(&core, &mut tracked, age).await;
+        if let Some(round) = round.filter(|_| good) {
+            core.renewals.made(round);
+        }
         for job in &mut tracked {
             fence(&core, job);
             end_stuck(&core, job).await;
@@ -161,8 +179,10 @@ async fn hear_cancels(core: &Core, tracked: &[Tracked]) -> bool {
     false
 }
 
-/// Renews what is due, a batch at a time. A call that fails is repeated at the next tick.
-async fn renew(core: &Core, tracked: &mut [Tracked], age: Duration) {
+/// Renews what is due, a batch at a time. A call that fails is repeated at the next tick. Answers
+/// whether all were answered.
+async fn renew(core: &Core, tracked: &mut [Tracked], age: Duration) -> bool {
+    let mut good = true;
     let mut due: Vec<_> = tracked
         .iter_mut()
         .filter(|job| !job.given_up && job.held.good().elapsed() >= age && !job.held.is_settled())
@@ -187,6 +207,7 @@ async fn renew(core: &Core, tracked: &mut [Tracked], age: Duration) {
                 }
             }
             failed => {
+                good = false;
                 for (job, renewal) in batch.iter().zip(renewals) {
                     if let Some(progress) = renewal.progress {
                         job.held.give_back_progress(progress);
@@ -194,11 +215,12 @@ async fn renew(core: &Core, tracked: &mut [Tracked], age: Duration) {
                 }
                 // A store that hangs would hang for each further batch, and fencing must not wait.
                 if failed.is_err() {
-                    return;
+                    return false;
                 }
             }
         }
     }
+    good
 }
 
 /// How long a renewal may take: not much beyond the time when the first of them is given up.

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::sleep;
 
 use super::{
+    clocks::Clocks,
     core::{Core, Phase},
     unserved::Lookout,
 };
@@ -30,12 +31,12 @@ pub(super) async fn run(core: Arc<Core>) {
         touch: core.queue.as_ref().map(|_| SweepPolicy::TOUCH),
         ..SweepPolicy::default()
     };
-    let mut lookout = Lookout::new();
+    let (mut lookout, mut clocks) = (Lookout::new(), Clocks::default());
     while core.phase() == Phase::Running {
         core.beats.beat(&core.beats.maintain);
         lookout.look(&core).await;
         // One step that fails stops no other, and only a store that fails at all of them is down.
-        let pause = match (sweep(&core, &policy).await, purge(&core).await) {
+        let pause = match (sweep(&core, &policy, &mut clocks).await, purge(&core).await) {
             (Err(error), Err(_)) => core.store_state.failed(&error),
             (swept, purged) => {
                 // Perhaps nobody else asks the store for anything just now.
@@ -63,7 +64,10 @@ fn tell_failed(core: &Core, step: &'static str, done: Result<()>) {
     }
 }
 
-async fn sweep(core: &Core, policy: &SweepPolicy) -> Result<()> {
+async fn sweep(core: &Core, policy: &SweepPolicy, clocks: &mut Clocks) -> Result<()> {
+    if !clocks.agree(core).await? {
+        return Ok(());
+    }
     for _ in 0..BATCHES {
         let swept = core
             .store_call(|| core.store.sweep(limits::BATCH, policy))

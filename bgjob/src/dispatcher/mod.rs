@@ -10,8 +10,11 @@
 //! | `slots` | run one job after the other; `execute` is one attempt |
 //! | `cancels` | hears that somebody has cancelled a running job |
 //! | `lease` | renews from a thread of its own, fences itself, ends what is stuck |
-//! | `maintain` | sweeps, purges, feels the runtime's pulse; `unserved` looks for jobs that nobody runs |
+//! | `gone` | what the lease thread does last where the runtime of all the others is gone |
+//! | `maintain` | sweeps, purges, feels the runtime's pulse |
+//! | `clocks`, `unserved` | see time jump, and jobs that nobody runs, for `maintain` |
 //! | `told`, `deaths` | what is said of an attempt's end; who is told of deaths |
+//! | `waits` | handlers that wait for a slot they have themselves, or for their dispatcher's end |
 //! | `shutdown` | draining, giving back; `signals` are what asks for it |
 //!
 //! `by_hand` is a dispatcher without loops, for tests.
@@ -20,11 +23,13 @@ mod builder;
 #[cfg(feature = "testing")]
 mod by_hand;
 mod cancels;
+mod clocks;
 mod core;
 mod deaths;
 mod ends;
 mod execute;
 mod fetch;
+mod gone;
 mod grants;
 mod hand;
 mod lease;
@@ -39,6 +44,7 @@ mod slots;
 mod told;
 mod unreadable;
 mod unserved;
+mod waits;
 mod worker;
 
 pub use builder::DispatcherBuilder;

@@ -157,6 +157,10 @@ impl Core {
         self.tell_death(held, end, answer);
         if matches!(end, End::Release) {
             self.tally.released.fetch_add(1, Relaxed);
+            // It found no slot, and may be all there is for the next one that is free.
+            if held.job.has_crashed() {
+                self.look_again();
+            }
         } else if self.phase() >= Phase::Draining {
             self.tally.drained.fetch_add(1, Relaxed);
         }

@@ -14,8 +14,8 @@ use super::{
     signals::Signals,
 };
 
-/// A dispatcher at work. Dropping it lets the dispatcher go on; [`shutdown`](Self::shutdown) ends
-/// it.
+/// A dispatcher at work. Dropping it lets the dispatcher go on, until the runtime ends that it was
+/// started in; [`shutdown`](Self::shutdown) ends it.
 ///
 /// Clones are handles of the same dispatcher: one is waited for, another answers a health check.
 ///
@@ -54,6 +54,12 @@ impl Running {
 
     /// Ends it: claims no more, lets end what runs (20 s unless told otherwise), asks the rest to
     /// end (3 s), gives back what is left, at no cost to the jobs.
+    ///
+    /// A handler that this dispatcher runs can't wait for that, as it would wait for itself: there
+    /// it begins, the answer tells what has ended so far, and [`Event::WaitsForItself`] is told.
+    /// [`begin_shutdown`](Self::begin_shutdown) is what such a handler means.
+    ///
+    /// [`Event::WaitsForItself`]: crate::Event::WaitsForItself
     pub async fn shutdown(self) -> Drained {
         self.core.enter(Phase::Draining);
         self.wait().await
@@ -69,8 +75,19 @@ impl Running {
         });
     }
 
+    /// Ends it once this is dropped.
+    pub(super) fn ends_with(&self) -> EndsWith {
+        EndsWith(Arc::clone(&self.core))
+    }
+
     /// Waits until it has ended, whoever ended it. Any number of clones may wait. Cancel safe.
+    ///
+    /// Not in a handler that it runs itself: there it answers at once, as
+    /// [`shutdown`](Self::shutdown) does.
     pub async fn wait(mut self) -> Drained {
+        if self.core.is_asked_by_its_own() {
+            return self.core.drained();
+        }
         let word = self.last_word.wait_for(Option::is_some).await;
         // None: the runtime is going down around it.
         let word = word.ok().and_then(|word| *word);
@@ -114,7 +131,8 @@ impl Running {
 
     /// Runs until a SIGTERM or Ctrl-C, then shuts down; more signals hurry. Returns also when it
     /// has ended for another reason; after [`begin_shutdown`](Self::begin_shutdown) the first
-    /// signal hurries already.
+    /// signal hurries already. What signals do afterwards is said at
+    /// [`DispatcherBuilder::run`](crate::DispatcherBuilder::run).
     ///
     /// # Errors
     /// `Internal` where signals can't be listened to.
@@ -147,6 +165,16 @@ impl Running {
             drained = self.wait() => Ok(drained),
             () = hurry => unreachable!("it hurries for ever"),
         }
+    }
+}
+
+/// A future that is a dispatcher's whole life: dropped half way, it begins the shutdown.
+#[derive(Debug)]
+pub(super) struct EndsWith(Arc<Core>);
+
+impl Drop for EndsWith {
+    fn drop(&mut self) {
+        self.0.enter(Phase::Draining);
     }
 }
 

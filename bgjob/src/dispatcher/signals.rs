@@ -1,65 +1,149 @@
 //! [`Signals`]: what the system asks for.
 
 use crate::Result;
-#[cfg(not(target_family = "wasm"))]
+#[cfg(any(unix, windows))]
 use crate::{Error, ErrorKind};
 
 #[cfg(unix)]
-use tokio::signal::unix::{Signal, SignalKind, signal};
+pub(super) use unix::Signals;
+#[cfg(windows)]
+pub(super) use windows::Signals;
 
-/// SIGTERM and Ctrl-C, heard from when this was made: what comes before somebody waits for it
-/// waits too.
-#[cfg(unix)]
-pub(super) struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-#[cfg(unix)]
-impl Signals {
-    /// Begins to listen: from now on a signal does not end the process.
-    pub(super) fn listen() -> Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate()).map_err(refused)?,
-            interrupt: signal(SignalKind::interrupt()).map_err(refused)?,
-        })
-    }
-
-    /// Returns at the next one.
-    pub(super) async fn next(&mut self) -> Result<()> {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-        Ok(())
-    }
-}
-
-/// Ctrl-C, heard while somebody waits for it.
-#[cfg(not(any(unix, target_family = "wasm")))]
-pub(super) struct Signals;
-
-#[cfg(not(any(unix, target_family = "wasm")))]
-impl Signals {
-    pub(super) fn listen() -> Result<Self> {
-        Ok(Self)
-    }
-
-    pub(super) async fn next(&mut self) -> Result<()> {
-        tokio::signal::ctrl_c().await.map_err(refused)
-    }
-}
-
-#[cfg(not(target_family = "wasm"))]
+#[cfg(any(unix, windows))]
 fn refused(error: std::io::Error) -> Error {
     Error::new(ErrorKind::Internal, "signals can't be listened to").because(error)
 }
 
+#[cfg(unix)]
+mod unix {
+    use std::sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    };
+
+    use signal_hook::{
+        consts::{SIGINT, SIGTERM},
+        flag::register_conditional_default,
+    };
+    use tokio::signal::unix::{Signal, SignalKind, signal};
+
+    use super::{Result, refused};
+
+    /// SIGTERM and Ctrl-C, heard from when this was made: what comes before somebody waits for it
+    /// waits too. Once nobody in the process listens any more, they do what they do by default.
+    pub(in crate::dispatcher) struct Signals {
+        terminate: Signal,
+        interrupt: Signal,
+        _heard: Heard,
+    }
+
+    impl Signals {
+        /// Begins to listen: from now on a signal does not end the process.
+        pub(in crate::dispatcher) fn listen() -> Result<Self> {
+            Ok(Self {
+                _heard: Heard::new()?,
+                terminate: signal(SignalKind::terminate()).map_err(refused)?,
+                interrupt: signal(SignalKind::interrupt()).map_err(refused)?,
+            })
+        }
+
+        /// Returns at the next one.
+        pub(in crate::dispatcher) async fn next(&mut self) -> Result<()> {
+            tokio::select! {
+                _ = self.terminate.recv() => {}
+                _ = self.interrupt.recv() => {}
+            }
+            Ok(())
+        }
+    }
+
+    /// One who listens.
+    struct Heard;
+
+    /// How many listen, and what has the signals end the process where nobody does. Whoever has
+    /// made a signal's handler can't take it away again, so it looks at this instead.
+    static LISTENERS: Mutex<(usize, Option<Arc<AtomicBool>>)> = Mutex::new((0, None));
+
+    fn listeners() -> MutexGuard<'static, (usize, Option<Arc<AtomicBool>>)> {
+        LISTENERS.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    impl Heard {
+        fn new() -> Result<Self> {
+            let mut listeners = listeners();
+            let ends = match &listeners.1 {
+                Some(ends) => Arc::clone(ends),
+                None => {
+                    let ends = Arc::new(AtomicBool::new(false));
+                    for signal in [SIGTERM, SIGINT] {
+                        register_conditional_default(signal, Arc::clone(&ends)).map_err(refused)?;
+                    }
+                    listeners.1 = Some(Arc::clone(&ends));
+                    ends
+                }
+            };
+            listeners.0 += 1;
+            ends.store(false, SeqCst);
+            Ok(Self)
+        }
+    }
+
+    impl Drop for Heard {
+        fn drop(&mut self) {
+            let mut listeners = listeners();
+            listeners.0 -= 1;
+            if let (0, Some(ends)) = &*listeners {
+                ends.store(true, SeqCst);
+            }
+        }
+    }
+}
+
+#[cfg(windows)]
+mod windows {
+    use tokio::signal::windows::{
+        CtrlBreak, CtrlC, CtrlClose, CtrlShutdown, ctrl_break, ctrl_c, ctrl_close, ctrl_shutdown,
+    };
+
+    use super::{Result, refused};
+
+    /// Ctrl-C, Ctrl-Break, and the end of the console or the system, heard from when this was made.
+    pub(in crate::dispatcher) struct Signals {
+        c: CtrlC,
+        r#break: CtrlBreak,
+        close: CtrlClose,
+        shutdown: CtrlShutdown,
+    }
+
+    impl Signals {
+        /// Begins to listen: from now on none of them ends the process.
+        pub(in crate::dispatcher) fn listen() -> Result<Self> {
+            Ok(Self {
+                c: ctrl_c().map_err(refused)?,
+                r#break: ctrl_break().map_err(refused)?,
+                close: ctrl_close().map_err(refused)?,
+                shutdown: ctrl_shutdown().map_err(refused)?,
+            })
+        }
+
+        /// Returns at the next one.
+        pub(in crate::dispatcher) async fn next(&mut self) -> Result<()> {
+            tokio::select! {
+                _ = self.c.recv() => {}
+                _ = self.r#break.recv() => {}
+                _ = self.close.recv() => {}
+                _ = self.shutdown.recv() => {}
+            }
+            Ok(())
+        }
+    }
+}
+
 /// There are no signals here: runs for ever.
-#[cfg(target_family = "wasm")]
+#[cfg(not(any(unix, windows)))]
 pub(super) struct Signals;
 
-#[cfg(target_family = "wasm")]
+#[cfg(not(any(unix, windows)))]
 impl Signals {
     pub(super) fn listen() -> Result<Self> {
         Ok(Self)

@@ -22,6 +22,7 @@ pub(super) async fn slot(core: Arc<Core>, hand: Arc<Hand>) {
         let started = Instant::now();
         let over = match may_start(&core, &held, started) {
             Ok(()) => {
+                let _taken = Taken(&held);
                 let over = execute::run(&core, &held).await;
                 hand.done(started.elapsed());
                 over
@@ -61,6 +62,15 @@ fn unstarted(held: &Held, end: Option<End>) -> Over {
         (false, _) => Over::Stuck,
         (true, Some(end)) => Over::Decided(end),
         (true, None) => Over::Abandoned,
+    }
+}
+
+/// A job in a slot; dropped after its handler, whatever it is that drops that.
+struct Taken<'a>(&'a Held);
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        self.0.let_go();
     }
 }
 

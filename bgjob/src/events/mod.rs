@@ -5,6 +5,7 @@
 
 mod breaker;
 mod dead;
+mod place;
 mod trace;
 mod words;
 
@@ -23,6 +24,7 @@ use crate::{
 
 pub(crate) use breaker::Breaker;
 pub use dead::DeadJob;
+pub(crate) use place::Place;
 pub(crate) use trace::Span;
 use trace::Voice;
 
@@ -138,6 +140,21 @@ pub enum Event<'a> {
     },
     /// A handler can't be stopped, because it blocks its thread; its slot stays taken.
     SlotStuck {
+        /// Which.
+        job: &'a ClaimedJob,
+    },
+    /// A handler waits for the end of another job of its queue, which finds no free slot: perhaps
+    /// it needs the one that this handler has. Told once an attempt, ten seconds after it began or
+    /// at its time-out.
+    WaitsForSlot {
+        /// Who waits.
+        job: &'a ClaimedJob,
+        /// For what.
+        on: JobId,
+    },
+    /// A handler awaited the end of the dispatcher that runs it. It was not made to wait for
+    /// itself.
+    WaitsForItself {
         /// Which.
         job: &'a ClaimedJob,
     },

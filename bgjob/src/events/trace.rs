@@ -83,6 +83,8 @@ pub(super) fn trace(event: &Event<'_>, voice: Voice<'_>) {
         | Event::Recorded { .. }
         | Event::CancelRequested { .. }
         | Event::SlotStuck { .. }
+        | Event::WaitsForSlot { .. }
+        | Event::WaitsForItself { .. }
         | Event::Slowed { .. } => trace_attempt(event, voice),
         Event::Created { jobs, name, queue } => {
             debug!(target: "bgjob", jobs, name, queue, "jobs stored");
@@ -230,6 +232,20 @@ fn trace_attempt(event: &Event<'_>, voice: Voice<'_>) {
         Event::CancelRequested { job, reason } => {
             let (id, name, queue) = (job.id, &*job.spec.name, &*job.spec.queue);
             info!(target: "bgjob", name, %id, queue, "job asked to end: {reason}");
+        }
+        Event::WaitsForSlot { job, on } => {
+            let (id, name, queue) = (job.id, &*job.spec.name, &*job.spec.queue);
+            warn!(
+                target: "bgjob", name, %id, queue, %on,
+                "job waits for another that finds no free slot",
+            );
+        }
+        Event::WaitsForItself { job } => {
+            let (id, name, queue) = (job.id, &*job.spec.name, &*job.spec.queue);
+            warn!(
+                target: "bgjob", name, %id, queue,
+                "job awaits the end of the dispatcher that runs it: use `begin_shutdown`",
+            );
         }
         Event::SlotStuck { job } => {
             let (id, name, queue) = (job.id, &*job.spec.name, &*job.spec.queue);

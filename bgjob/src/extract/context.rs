@@ -5,7 +5,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     fmt,
     sync::{
-        Arc, Mutex, OnceLock,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     },
     time::Duration,
@@ -97,6 +97,12 @@ pub(crate) struct Held {
     transaction: Mutex<Option<Box<dyn Commit>>>,
     /// Someone has decided how the attempt ends: its slot, or the lease thread for a stuck one.
     decided: AtomicBool,
+    /// The last job whose end its handler waits for.
+    waits: Mutex<Option<JobId>>,
+    /// One that it waited for found no free slot.
+    pub(crate) blocked_on: OnceLock<JobId>,
+    /// Its slot is through with it: its handler has returned, or was dropped.
+    let_go: AtomicBool,
     /// The store has answered, or the lease is lost: nothing is held any more.
     settled: AtomicBool,
     /// It was said already that this attempt is the job's last.
@@ -116,6 +122,9 @@ impl Held {
             progress: Mutex::new(None),
             transaction: Mutex::new(None),
             decided: AtomicBool::new(false),
+            waits: Mutex::new(None),
+            blocked_on: OnceLock::new(),
+            let_go: AtomicBool::new(false),
             settled: AtomicBool::new(false),
             foretold: AtomicBool::new(false),
         }
@@ -162,6 +171,33 @@ impl Held {
 
     pub(crate) fn is_decided(&self) -> bool {
         self.decided.load(Ordering::SeqCst)
+    }
+
+    fn waits(&self) -> MutexGuard<'_, Option<JobId>> {
+        self.waits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that its handler waits for the end of this job.
+    pub(super) fn waits_on(&self, on: JobId) {
+        *self.waits() = Some(on);
+    }
+
+    pub(super) fn waits_no_more(&self, on: JobId) {
+        self.waits().take_if(|waits| *waits == on);
+    }
+
+    /// The job whose end its handler waits for, if it does.
+    pub(crate) fn waits_for(&self) -> Option<JobId> {
+        *self.waits()
+    }
+
+    /// Notes that its handler has returned, or was dropped.
+    pub(crate) fn let_go(&self) {
+        self.let_go.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn is_let_go(&self) -> bool {
+        self.let_go.load(Ordering::SeqCst)
     }
 
     /// Notes that it is held no more; only the first call counts.

@@ -2,6 +2,7 @@
 
 mod combine;
 mod context;
+pub(crate) mod current;
 mod from_context;
 mod metadata;
 mod needs;

@@ -92,10 +92,16 @@ impl Job {
         self.fence > 0
     }
 
-    /// A process died with it in hand, so it may be what killed it.
-    pub const fn is_suspect(&self) -> bool {
-        self.crashes > 0
+    /// It is on its last chance: a process died with it in hand, perhaps of it, and the next such
+    /// death is its own. So it is claimed only into a free slot, one at a time in a process.
+    pub fn is_suspect(&self) -> bool {
+        is_last_chance(self.crashes, &self.spec)
     }
+}
+
+/// Whether the next crash is the last one, after one at least.
+fn is_last_chance(crashes: u32, spec: &JobSpec) -> bool {
+    crashes > 0 && crashes.saturating_add(1) >= spec.max_crashes
 }
 
 /// A job to be stored.
@@ -160,7 +166,7 @@ pub struct Grant {
 pub struct Serves {
     /// Names, aliases included, each with the highest metadata version it reads.
     pub jobs: Arc<BTreeMap<Arc<str>, u32>>,
-    /// Whether one suspect is wanted. A call never claims more than one of them.
+    /// Whether one [suspect](Job::is_suspect) is wanted. A call never claims more than one of them.
     pub suspect: bool,
 }
 
@@ -198,6 +204,19 @@ pub struct ClaimedJob {
     pub deadline_at: Option<Timestamp>,
     /// When it was claimed, by the store's clock.
     pub claimed_at: Timestamp,
+}
+
+impl ClaimedJob {
+    /// See [`Job::is_suspect`].
+    pub fn is_suspect(&self) -> bool {
+        is_last_chance(self.crashes, &self.spec)
+    }
+
+    /// A process died with it in hand. It is not made to wait in another's for a slot, where the
+    /// next death would count against it too.
+    pub const fn has_crashed(&self) -> bool {
+        self.crashes > 0
+    }
 }
 
 /// How far a running job is.

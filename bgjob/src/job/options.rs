@@ -124,7 +124,8 @@ pub struct JobSpec {
     pub unique_key: Option<String>,
     /// Errors it may end in before it is Dead.
     pub max_attempts: u32,
-    /// Crashes of its process it may see before it is Dead.
+    /// Crashes of its process it may see before it is Dead. Before the last of them it runs beside
+    /// no other job of which that is true, so that a job that kills its process is found.
     pub max_crashes: u32,
     /// From due to first start; later it is Dead (`expired`).
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -6,7 +6,10 @@ use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 use super::JobManager;
-use crate::{Error, ErrorKind, IntoOutcome, Job, JobId, JobState, Json, Result, job::NewJob};
+use crate::{
+    Error, ErrorKind, IntoOutcome, Job, JobId, JobState, Json, Result, extract::current::Waits,
+    job::NewJob,
+};
 
 /// Looked at again after this long, should a wake-up get lost.
 const SAFETY: Duration = Duration::from_secs(5);
@@ -112,6 +115,7 @@ impl<R> JobHandle<R> {
 
     /// Waits until the job has ended, unless there is no point in waiting for what was seen.
     async fn ended_unless(&self, pointless: impl Fn(&Job) -> Result<()>) -> Result<Job> {
+        let _waits = Waits::on(self.id);
         loop {
             let mut wait = pin!(self.manager.store().wait_ended(self.id));
             // The wait begins with its first poll; what ends after that wakes it.

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "testing")]
 mod process;
+mod threads;
 
 use std::future::Future;
 
@@ -9,6 +10,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 #[cfg(feature = "testing")]
 pub(crate) use process::{Process, Within, is_simulated, kill_this, note};
+pub(crate) use threads::on_thread;
 
 /// Starts a task of this process.
 #[cfg(feature = "testing")]
@@ -53,3 +55,19 @@ where
 pub(crate) const fn is_simulated() -> bool {
     false
 }
+
+/// Paused time stands still as long as this is there. It is for code on a thread of its own, of
+/// which a runtime knows nothing.
+#[cfg(feature = "testing")]
+pub(crate) fn hold_time() -> impl Send {
+    let (held, gone) = std::sync::mpsc::channel::<()>();
+    if tokio::runtime::Handle::try_current().is_ok() {
+        // A runtime whose time is paused lets none pass while it has a thread at work.
+        drop(tokio::task::spawn_blocking(move || gone.recv()));
+    }
+    held
+}
+
+/// Time is not paused here.
+#[cfg(not(feature = "testing"))]
+pub(crate) const fn hold_time() -> impl Send {}

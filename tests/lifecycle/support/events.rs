@@ -23,6 +23,8 @@ pub(crate) enum What {
     Recorded(JobId, Finished, bool),
     CancelRequested(JobId, CancelReason),
     SlotStuck(JobId),
+    WaitsForSlot(JobId, JobId),
+    WaitsForItself(JobId),
     Revoked(JobId, JobState),
     Expired(JobId),
     Rehinted(usize),
@@ -58,6 +60,8 @@ impl What {
             } => Self::Recorded(job.id, answer, repeated),
             Event::CancelRequested { job, reason } => Self::CancelRequested(job.id, reason),
             Event::SlotStuck { job } => Self::SlotStuck(job.id),
+            Event::WaitsForSlot { job, on } => Self::WaitsForSlot(job.id, on),
+            Event::WaitsForItself { job } => Self::WaitsForItself(job.id),
             Event::Revoked { id, state, .. } => Self::Revoked(id, state),
             Event::Expired { id, .. } => Self::Expired(id),
             Event::Rehinted { hints } => Self::Rehinted(hints),
@@ -85,6 +89,8 @@ impl What {
             | Self::Recorded(id, ..)
             | Self::CancelRequested(id, _)
             | Self::SlotStuck(id)
+            | Self::WaitsForSlot(id, _)
+            | Self::WaitsForItself(id)
             | Self::Revoked(id, _)
             | Self::Expired(id) => Some(*id),
             _ => None,

@@ -4,13 +4,13 @@ use std::{
     collections::BTreeMap,
     fmt::{self, Write as _},
     sync::{
-        Arc, Mutex, MutexGuard,
+        Arc, LazyLock, Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering::SeqCst},
     },
 };
 
 use tracing::{
-    Event, Metadata, Subscriber,
+    Dispatch, Event, Metadata, Subscriber,
     field::{Field, Visit},
     span::{Attributes, Id, Record},
     subscriber::DefaultGuard,
@@ -72,6 +72,9 @@ impl Visit for Fields {
 impl Lines {
     /// Listens to this thread until the guard is dropped.
     pub(crate) fn listen() -> (Self, DefaultGuard) {
+        // Where there is but one, a thread that has none decides for all that nobody listens.
+        static OTHER: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(Lines::default()));
+        LazyLock::force(&OTHER);
         let lines = Self::default();
         let guard = tracing::subscriber::set_default(lines.clone());
         (lines, guard)

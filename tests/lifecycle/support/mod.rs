@@ -115,8 +115,16 @@ impl World {
         counts.iter().map(|count| count.jobs(state)).sum()
     }
 
-    /// Claims jobs as a process would that dies at once.
+    /// Claims jobs as processes would that die at once, one for each.
     pub(crate) async fn claim_and_die(&self, ids: &[JobId], serves: &[&str]) -> Vec<ClaimedJob> {
+        let mut claimed = Vec::with_capacity(ids.len());
+        for id in ids {
+            claimed.push(self.claim_one_and_die(*id, serves).await);
+        }
+        claimed
+    }
+
+    async fn claim_one_and_die(&self, id: JobId, serves: &[&str]) -> ClaimedJob {
         let grant = Grant {
             token: Token::random(),
             owner: Owner::random(),
@@ -128,14 +136,11 @@ impl World {
             jobs: Arc::new(jobs),
             suspect: true,
         };
-        let answers = self.store.inner().claim(ids, &grant, &serves).await;
-        let claimed = answers.expect("it answers").into_iter();
-        claimed
-            .map(|answer| match answer {
-                Claim::Claimed(job) => job,
-                other => panic!("not claimed: {other:?}"),
-            })
-            .collect()
+        let answers = self.store.inner().claim(&[id], &grant, &serves).await;
+        match answers.expect("it answers").remove(0) {
+            Claim::Claimed(job) => job,
+            other => panic!("not claimed: {other:?}"),
+        }
     }
 
     /// Waits until no job waits or runs, for at most a day.

@@ -31,7 +31,7 @@ impl Table {
             };
             match self.change(slot, now, |job| transition::claim(job, grant, &serves, now)) {
                 Ok(job) => {
-                    serves.suspect &= job.crashes == 0;
+                    serves.suspect &= !job.is_suspect();
                     Claim::Claimed(job)
                 }
                 Err(Refusal::NotDue) => Claim::NotDue,
@@ -64,7 +64,7 @@ impl Table {
                 && let Some(slot) = self.lanes.pop(&mut merge, suspect)
             {
                 if let Some(job) = self.take(slot, grant, serves, now) {
-                    suspect &= job.crashes == 0;
+                    suspect &= !job.is_suspect();
                     jobs.push(job);
                 }
             }
@@ -118,6 +118,6 @@ impl Table {
     }
 
     fn holds_suspect(&mut self, token: Token) -> bool {
-        self.held_by(token).iter().any(|job| job.crashes > 0)
+        self.held_by(token).iter().any(ClaimedJob::is_suspect)
     }
 }

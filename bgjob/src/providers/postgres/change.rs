@@ -123,7 +123,7 @@ impl Change {
             rev: before.rev,
             was,
             was_lane: before.lane,
-            was_suspect: before.job.is_suspect(),
+            was_suspect: before.suspect,
             was_rank: before.job.spec.priority.rank(),
             was_due_at: before.due_at,
             was_grant,
@@ -293,19 +293,8 @@ impl Db {
         if policy.touch.is_some() {
             self.index_touches().await?;
         }
-        let due = call(&self.sql.due)
-            .bind(self.clock())
-            .bind(millis(policy.margin))
-            .bind(i32::try_from(limit).unwrap_or(i32::MAX))
-            .bind(policy.touch.is_some());
-        let mut found: HashMap<String, Vec<JobId>> = HashMap::new();
-        for row in self.rows(due).await? {
-            let kind = row.try_get("kind").map_err(translate)?;
-            found
-                .entry(kind)
-                .or_default()
-                .push(rows::id(&row).map_err(translate)?);
-        }
+        let mut found = self.due(limit, policy).await?;
+        let full = found.values().map(Vec::len).sum::<usize>() >= limit;
         let mut swept = Vec::new();
         if let Some(ids) = found.get("lease") {
             let revoke = |job: &mut Job, now| {
@@ -317,6 +306,10 @@ impl Db {
             let expire =
                 |job: &mut Job, now| transition::expire(job, now).then(|| Swept::expired(job));
             swept.extend(self.change(ids, expire, news).await?.into_values());
+            if full && policy.touch.is_some() && swept.len() < limit {
+                // What was too late stood among those to be hinted at, in the others' place.
+                found = self.due(limit - swept.len(), policy).await?;
+            }
         }
         if let Some(ids) = found.get("touch") {
             let touch = |job: &mut Job, now| {
@@ -331,6 +324,22 @@ impl Db {
             swept.extend(touched.into_values().map(Swept::Touched));
         }
         Ok(swept)
+    }
+
+    /// What time has come for, by what is to be done about it.
+    async fn due(&self, limit: usize, policy: &SweepPolicy) -> Result<HashMap<String, Vec<JobId>>> {
+        let due = call(&self.sql.due)
+            .bind(self.clock())
+            .bind(millis(policy.margin))
+            .bind(i32::try_from(limit).unwrap_or(i32::MAX))
+            .bind(policy.touch.is_some());
+        let mut found: HashMap<String, Vec<JobId>> = HashMap::new();
+        for row in self.rows(due).await? {
+            let kind = row.try_get("kind").map_err(translate)?;
+            let id = rows::id(&row).map_err(translate)?;
+            found.entry(kind).or_default().push(id);
+        }
+        Ok(found)
     }
 
     /// T9, T10, and the operator's half of T12.

@@ -49,7 +49,7 @@ impl Db {
         let mut succeeded = succeeded;
         let mut done = Vec::new();
         loop {
-            serves.suspect &= jobs.iter().all(|job| job.crashes == 0);
+            serves.suspect &= jobs.iter().all(|job| !job.is_suspect());
             // Before it looks: what others of this process hear of meanwhile is not in the look.
             let known = self.lanes.count();
             let look = self.look(want, &jobs, &serves);
@@ -264,7 +264,7 @@ impl Db {
             .bind(
                 entries
                     .iter()
-                    .map(|entry| entry.job.is_suspect())
+                    .map(|entry| entry.suspect)
                     .collect::<Vec<_>>(),
             )
             .bind(
@@ -317,7 +317,7 @@ fn decide(
     let ready = matches!(stored.job.phase, Phase::Ready { .. });
     match transition::claim(&mut stored.job, grant, serves, now) {
         Ok(claimed) if ready => {
-            serves.suspect &= claimed.crashes == 0;
+            serves.suspect &= !claimed.is_suspect();
             None
         }
         Ok(claimed) => Some(Claim::Claimed(claimed)),

@@ -62,6 +62,8 @@ pub(super) struct Stored {
     /// As they are stored: what others have written may be no times that a job can have.
     pub(super) due_at: i64,
     pub(super) lease_until: Option<i64>,
+    /// Whether it is filed as a suspect: an older program files all that have crashed so.
+    pub(super) suspect: bool,
 }
 
 fn time(row: &PgRow, column: &str) -> Result<Timestamp> {
@@ -167,6 +169,7 @@ pub(super) fn stored(row: &PgRow, lane: &Lane) -> Result<Stored> {
         place,
         due_at: row.try_get("due_at")?,
         lease_until: row.try_get("lease_until")?,
+        suspect: row.try_get("suspect")?,
     })
 }
 

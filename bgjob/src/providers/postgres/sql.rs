@@ -12,7 +12,7 @@ const LIVE: &str = "SELECT j.id, j.lane, j.rev, j.fence, j.rank, j.created_at, j
      coalesce(h.token, m.token) AS token, coalesce(h.owner, m.owner) AS owner, \
      coalesce(h.since, m.since) AS since, coalesce(h.lease_until, m.lease_until) AS lease_until, \
      coalesce(h.cancel, false) AS cancel, NULL::text AS ended, NULL::text AS reason, \
-     NULL::bigint AS ended_at, NULL::bigint AS purge_at, NULL::text AS result ";
+     NULL::bigint AS ended_at, NULL::bigint AS purge_at, NULL::text AS result, j.suspect ";
 
 /// Where those columns are, looked up one by one, as `v1_functions.sql` explains.
 const LOOKED_UP: &str = "FROM $schema$.jobs j \
@@ -28,7 +28,7 @@ const OVER: &str = "SELECT j.id, j.lane, j.rev, j.fence, j.rank, j.created_at, j
      j.unique_key, j.progress, j.past, j.extra, j.metadata, NULL::bigint AS touch_at, \
      NULL::bigint AS grant_id, NULL::uuid AS token, NULL::uuid AS owner, NULL::bigint AS since, \
      NULL::bigint AS lease_until, false AS cancel, j.ended, j.reason, j.ended_at, j.purge_at, \
-     j.result FROM $schema$.history j ";
+     j.result, false AS suspect FROM $schema$.history j ";
 
 const MEMBERS: &str = "WITH members AS MATERIALIZED (\
      SELECT n.id, n.rev, g.id AS grant_id, g.token, g.owner, g.since, g.lease_until \

@@ -27,7 +27,7 @@ const HELD_BY: &str = concat!(
 );
 
 const HOLDS_SUSPECT: &str = "SELECT 1 FROM bgjob_held h CROSS JOIN bgjob_jobs j ON j.id = h.id
-     WHERE h.token = ?1 AND j.crashes > 0";
+     WHERE h.token = ?1 AND j.crashes > 0 AND j.crashes + 1 >= j.max_crashes";
 
 const READ: &str = concat!(
     "SELECT ",
@@ -35,6 +35,7 @@ const READ: &str = concat!(
     " FROM bgjob_ready r CROSS JOIN bgjob_jobs j ON j.id = r.id
      WHERE r.lane = ?1 AND r.suspect = ?2 AND r.rank = ?3 AND r.due_at <= ?4
        AND (r.due_at, r.id) > (?5, ?6) AND (r.until IS NULL OR r.until > ?4)
+       AND (?8 OR j.crashes = 0 OR j.crashes + 1 < j.max_crashes)
      ORDER BY r.due_at, r.id LIMIT ?7"
 );
 
@@ -46,6 +47,20 @@ const HOLD: &str = "INSERT INTO bgjob_held(id, token, owner, since, lease_until)
 const TAKE_OUT: &str = "DELETE FROM bgjob_ready
      WHERE lane = ?1 AND suspect = ?2 AND rank = ?3
        AND (due_at, id) <= (?5, ?6) AND (until IS NULL OR until > ?4)";
+
+const HOLD_ONE: &str = "INSERT INTO bgjob_held(id, token, owner, since, lease_until)
+     VALUES(?1, ?2, ?3, ?4, ?5)";
+
+const TAKE_OUT_ONE: &str = "DELETE FROM bgjob_ready
+     WHERE lane = ?1 AND suspect = 1 AND rank = ?2 AND due_at = ?3 AND id = ?4";
+
+const ANY_CRASHED: &str = "SELECT 1 FROM bgjob_ready WHERE lane = ?1 AND suspect = 1 LIMIT 1";
+
+const NEXT_CRASHED: &str =
+    "SELECT r.due_at FROM bgjob_ready r CROSS JOIN bgjob_jobs j ON j.id = r.id
+     WHERE r.lane = ?1 AND r.suspect = 1 AND r.rank = ?2 AND (r.until IS NULL OR r.until > ?3)
+       AND (?4 OR j.crashes + 1 < j.max_crashes)
+     ORDER BY r.due_at, r.id LIMIT 1";
 
 const NEXT: &str = "SELECT due_at FROM bgjob_ready
      WHERE lane = ?1 AND suspect = ?2 AND rank = ?3 AND (until IS NULL OR until > ?4)
@@ -59,19 +74,41 @@ pub(super) const WALKS: [&str; 4] = [READ, HOLD, TAKE_OUT, NEXT];
 /// Entries of one lane and rank, as far as they were read.
 struct Source {
     lane: i64,
-    suspect: bool,
+    /// Those that have crashed: they are taken one by one, and of the suspects among them one.
+    crashed: bool,
     read: VecDeque<ClaimedJob>,
     /// Nothing is left behind what was read.
     dry: bool,
     /// Where to read on.
     after: (Timestamp, Option<JobId>),
-    /// The last one taken: it and all before it are claimed.
-    taken: Option<(Timestamp, JobId)>,
+    /// What was taken, in order. Of those that never crashed the last: it and all before it are
+    /// claimed.
+    taken: Vec<(Timestamp, JobId)>,
 }
 
 impl Source {
+    fn new(lane: i64, crashed: bool) -> Self {
+        Self {
+            lane,
+            crashed,
+            read: VecDeque::new(),
+            dry: false,
+            after: (Timestamp::MIN, None),
+            taken: Vec::new(),
+        }
+    }
+
     fn head(&self) -> Option<(Timestamp, JobId)> {
         self.read.front().map(|job| (job.due_at, job.id))
+    }
+
+    fn take(&mut self) -> ClaimedJob {
+        let job = self.read.pop_front().expect("it has a head");
+        if !self.crashed {
+            self.taken.clear();
+        }
+        self.taken.push((job.due_at, job.id));
+        job
     }
 }
 
@@ -127,11 +164,12 @@ impl Tx<'_> {
         if grant.repeat {
             jobs = self.held_by(grant.token)?;
         }
-        let mut suspect = serves.suspect && jobs.iter().all(|job| job.crashes == 0);
+        let mut suspect = serves.suspect && jobs.iter().all(|job| !job.is_suspect());
         let (mut more, mut next) = (false, None);
         for Want { queue, max } in want {
             let held = jobs.iter().filter(|job| job.spec.queue == *queue).count();
             let lanes: Vec<i64> = self.lanes.served(queue, serves).collect();
+            let lanes = self.sides(&lanes)?;
             self.take(
                 &lanes,
                 max.saturating_sub(held),
@@ -154,11 +192,23 @@ impl Tx<'_> {
         })
     }
 
+    /// The sides of these lanes that may have entries: of who never crashed, and of who has.
+    fn sides(&mut self, lanes: &[i64]) -> Result<Vec<(i64, bool)>> {
+        let mut any = self.db.prepare_cached(ANY_CRASHED)?;
+        let mut sides: Vec<_> = lanes.iter().map(|lane| (*lane, false)).collect();
+        for lane in lanes {
+            if any.exists([lane])? {
+                sides.push((*lane, true));
+            }
+        }
+        Ok(sides)
+    }
+
     /// Claims at most `max` from these lanes of one queue, the most urgent and then the longest due
     /// first, and at most one suspect if one is wanted.
     fn take(
         &mut self,
-        lanes: &[i64],
+        lanes: &[(i64, bool)],
         max: usize,
         suspect: &mut bool,
         grant: &Grant,
@@ -169,23 +219,23 @@ impl Tx<'_> {
             if jobs.len() == full {
                 break;
             }
-            let mut sources = sources(lanes, *suspect);
+            let sides = lanes.iter();
+            let mut sources: Vec<_> = sides.map(|side| Source::new(side.0, side.1)).collect();
             // Each lane may have all of it, or its share: reading on costs one more query.
             let chunk = (full - jobs.len()).div_ceil(lanes.len().max(1)) + 1;
             while jobs.len() < full {
-                let Some(source) = self.least(&mut sources, priority, chunk, grant.token)? else {
+                let Some(nth) = self.least(&mut sources, priority, chunk, suspect, grant.token)?
+                else {
                     break;
                 };
-                let job = source.read.pop_front().expect("the least one has a head");
-                source.taken = Some((job.due_at, job.id));
-                jobs.push(job);
-                if source.suspect {
+                let job = sources[nth].take();
+                if job.is_suspect() {
                     *suspect = false;
-                    for other in sources.iter_mut().filter(|source| source.suspect) {
-                        other.read.clear();
-                        other.dry = true;
+                    for source in &mut sources {
+                        source.read.retain(|job| !job.is_suspect());
                     }
                 }
+                jobs.push(job);
             }
             for source in &sources {
                 self.hold(source, priority, grant)?;
@@ -195,41 +245,46 @@ impl Tx<'_> {
     }
 
     /// The source whose head comes first.
-    fn least<'s>(
+    fn least(
         &mut self,
-        sources: &'s mut [Source],
+        sources: &mut [Source],
         priority: Priority,
         chunk: usize,
+        suspect: &mut bool,
         token: Token,
-    ) -> Result<Option<&'s mut Source>> {
+    ) -> Result<Option<usize>> {
         for source in sources.iter_mut() {
-            if source.read.is_empty() && !source.dry {
-                let chunk = if source.suspect { 1 } else { chunk };
-                self.read(source, priority, chunk, token)?;
+            while source.read.is_empty() && !source.dry {
+                self.read(source, priority, chunk, suspect, token)?;
             }
         }
-        let heads = sources.iter_mut().filter(|source| !source.read.is_empty());
-        Ok(heads.min_by_key(|source| source.head()))
+        let heads = sources.iter().enumerate().filter_map(|(nth, source)| {
+            let head = source.head()?;
+            Some((head, nth))
+        });
+        Ok(heads.min().map(|(_, nth)| nth))
     }
 
-    /// Reads the next entries of a source, with their jobs.
+    /// Reads the next entries of a source, with their jobs; suspects only where one is wanted.
     fn read(
         &mut self,
         source: &mut Source,
         priority: Priority,
         chunk: usize,
+        suspect: &mut bool,
         token: Token,
     ) -> Result<()> {
         let lane = self.lanes.get(self.db, source.lane)?;
         let mut rows = self.db.prepare_cached(READ)?;
         let mut rows = rows.query(params![
             source.lane,
-            source.suspect,
+            source.crashed,
             priority.rank(),
             self.now,
             source.after.0,
             source.after.1.as_ref().map_or(&[][..], |id| id.as_bytes()),
             chunk as i64,
+            *suspect,
         ])?;
         let mut count = 0;
         while let Some(row) = rows.next()? {
@@ -239,27 +294,30 @@ impl Tx<'_> {
             count += 1;
         }
         source.dry = count < chunk;
-        if source.suspect && count > 0 && self.holds_suspect(token)? {
-            // An earlier call with this token has taken one.
-            source.read.clear();
-            source.dry = true;
-        }
         if let Some(job) = source.read.back() {
             source.after = (job.due_at, Some(job.id));
+        }
+        if source.read.iter().any(ClaimedJob::is_suspect) && self.holds_suspect(token)? {
+            // An earlier call with this token has taken one.
+            *suspect = false;
+            source.read.retain(|job| !job.is_suspect());
         }
         Ok(())
     }
 
-    /// Makes the grant hold what was taken of a source: all up to the last one, as they were taken
-    /// in order, but for those that are too late.
+    /// Makes the grant hold what was taken of a source.
     fn hold(&mut self, source: &Source, priority: Priority, grant: &Grant) -> Result<()> {
-        let Some((due_at, id)) = source.taken else {
+        if source.crashed {
+            return self.hold_each(source, priority, grant);
+        }
+        // All up to the last one, as they were taken in order, but for those that are too late.
+        let Some((due_at, id)) = source.taken.last() else {
             return Ok(());
         };
         let rank = priority.rank();
         self.db.prepare_cached(HOLD)?.execute(params![
             source.lane,
-            source.suspect,
+            source.crashed,
             rank,
             self.now,
             due_at,
@@ -270,7 +328,7 @@ impl Tx<'_> {
         ])?;
         self.db.prepare_cached(TAKE_OUT)?.execute(params![
             source.lane,
-            source.suspect,
+            source.crashed,
             rank,
             self.now,
             due_at,
@@ -279,19 +337,40 @@ impl Tx<'_> {
         Ok(())
     }
 
+    fn hold_each(&mut self, source: &Source, priority: Priority, grant: &Grant) -> Result<()> {
+        let until = self.now + grant.lease;
+        for (due_at, id) in &source.taken {
+            self.db.prepare_cached(HOLD_ONE)?.execute(params![
+                id,
+                grant.token,
+                grant.owner,
+                self.now,
+                until
+            ])?;
+            self.db.prepare_cached(TAKE_OUT_ONE)?.execute(params![
+                source.lane,
+                priority.rank(),
+                due_at,
+                id
+            ])?;
+        }
+        Ok(())
+    }
+
     /// When the first of those that are left is due. It is not more than a look at the first entry
-    /// of each lane and rank.
-    fn next_due(&mut self, lanes: &[i64], suspect: bool) -> Result<Option<Timestamp>> {
+    /// of each lane and rank, but for suspects that are not wanted.
+    fn next_due(&mut self, lanes: &[(i64, bool)], suspect: bool) -> Result<Option<Timestamp>> {
         let mut look = self.db.prepare_cached(NEXT)?;
+        let mut among_crashed = self.db.prepare_cached(NEXT_CRASHED)?;
         let mut next = None;
-        for source in sources(lanes, suspect) {
+        for &(lane, crashed) in lanes {
             for priority in Priority::ALL {
-                let mut rows = look.query(params![
-                    source.lane,
-                    source.suspect,
-                    priority.rank(),
-                    self.now
-                ])?;
+                let rank = priority.rank();
+                let mut rows = if crashed {
+                    among_crashed.query(params![lane, rank, self.now, suspect])?
+                } else {
+                    look.query(params![lane, false, rank, self.now])?
+                };
                 if let Some(row) = rows.next()? {
                     next = next.into_iter().chain(Some(row.get(0)?)).min();
                 }
@@ -316,18 +395,4 @@ impl Tx<'_> {
     fn holds_suspect(&mut self, token: Token) -> Result<bool> {
         self.db.prepare_cached(HOLDS_SUSPECT)?.exists([token])
     }
-}
-
-fn sources(lanes: &[i64], suspect: bool) -> Vec<Source> {
-    let of = |suspect| lanes.iter().map(move |lane| (*lane, suspect));
-    let suspects = of(true).filter(|_| suspect);
-    let source = |(lane, suspect)| Source {
-        lane,
-        suspect,
-        read: VecDeque::new(),
-        dry: false,
-        after: (Timestamp::MIN, None),
-        taken: None,
-    };
-    of(false).chain(suspects).map(source).collect()
 }

@@ -87,7 +87,7 @@ impl<'a> Inserts<'a> {
         };
         self.waiting.push(Entry {
             lane,
-            suspect: job.is_suspect(),
+            suspect: job.crashes > 0,
             rank: job.spec.priority.rank(),
             due_at: job.due_at,
             id: job.id,

@@ -17,8 +17,8 @@
 //! * `bgjob_lanes` interns queue, name and version, all that decides who may claim a job: claims
 //!   look into the lanes they serve and never see the others. The other options stay in the job's
 //!   row, as an enqueue may choose them freely and lanes must stay few.
-//! * Suspects have entries of their own in `bgjob_ready` (`suspect` = 1), of which a claim takes at
-//!   most one.
+//! * Jobs that have crashed have entries of their own in `bgjob_ready` (`suspect` = 1): only among
+//!   them are suspects, of which a claim takes at most one.
 //! * `bgjob_held` has no index on the lease's end: what is running is little (thousands), so that
 //!   the sweeper reads it all in a millisecond, and two more index writes a job cost more.
 //! * `bgjob_gone_*` hold the ids of jobs that were deleted at their end, by five-minute periods in

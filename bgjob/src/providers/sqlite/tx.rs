@@ -123,7 +123,7 @@ impl Tx<'_> {
                     )?
                     .execute(params![
                         lane,
-                        job.is_suspect(),
+                        job.crashes > 0,
                         job.spec.priority.rank(),
                         job.due_at,
                         job.id

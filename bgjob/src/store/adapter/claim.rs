@@ -130,7 +130,7 @@ impl<D: DocumentStore> Documents<D> {
         };
         if grant.repeat {
             scan.jobs = self.held_by(grant.token).await?;
-            scan.serves.suspect &= scan.jobs.iter().all(|job| job.crashes == 0);
+            scan.serves.suspect &= scan.jobs.iter().all(|job| !job.is_suspect());
         }
         for Want { queue, max } in want {
             let held = scan

@@ -124,13 +124,25 @@ fn claims_are_refused_with_a_reason() {
     for job in all_ended() {
         check(&job, &all, T0, Refusal::Terminal);
     }
-    let mut suspect = Job { crashes: 1, ..job };
+    let mut suspect = Job { crashes: 2, ..job };
     let unsuspecting = Serves {
         suspect: false,
         ..serves()
     };
     check(&suspect, &unsuspecting, T0, Refusal::NotServed);
     claim(&mut suspect, &grant(2), &all, T0).expect("a suspect is wanted here");
+}
+
+#[test]
+fn a_suspect_has_one_chance_left() {
+    let suspect = |crashes, max_crashes| {
+        let job = ready(|spec| spec.max_crashes = max_crashes);
+        Job { crashes, ..job }.is_suspect()
+    };
+    assert!(!suspect(0, 1) && !suspect(0, 2) && !suspect(0, 3));
+    assert!(suspect(1, 2) && !suspect(1, 3) && !suspect(1, u32::MAX));
+    assert!(suspect(2, 3) && !suspect(2, 4) && suspect(u32::MAX, u32::MAX));
+    assert!(suspect(1, 1));
 }
 
 #[test]

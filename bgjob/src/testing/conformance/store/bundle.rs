@@ -76,6 +76,11 @@ pub(super) fn plain(n: usize) -> Vec<NewJob> {
     (0..n).map(|_| new(|_| {})).collect()
 }
 
+/// Jobs without anything special that are suspects after one crash.
+pub(super) fn fragile(n: usize) -> Vec<NewJob> {
+    (0..n).map(|_| new(|spec| spec.max_crashes = 2)).collect()
+}
+
 pub(super) fn ids(jobs: &[NewJob]) -> Vec<JobId> {
     jobs.iter().map(|job| job.id).collect()
 }
@@ -337,9 +342,13 @@ impl Bundle {
         assert!(!held, "a lease that ran out is revoked by a sweep");
     }
 
-    /// A job that crashed once and whose crash backoff is over.
+    /// A job that crashed once, has one chance left, and whose crash backoff is over.
     pub(super) async fn suspect(&self, change: impl FnOnce(&mut JobSpec)) -> JobId {
-        let job = self.running(change).await;
+        let last_chance = |spec: &mut JobSpec| {
+            spec.max_crashes = 2;
+            change(spec);
+        };
+        let job = self.running(last_chance).await;
         self.crash(&job).await;
         self.advance(secs(6)).await;
         job.id

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::bundle::{
-    Bundle, NAME, OTHER_NAME, To, VERSION, between, claimed, error_after, ids, new, plain, secs,
-    serves, serving,
+    Bundle, NAME, OTHER_NAME, To, VERSION, between, claimed, error_after, fragile, ids, new, plain,
+    secs, serves, serving,
 };
 use crate::{
     JobId,
@@ -238,8 +238,24 @@ pub(super) async fn a_suspect_is_claimed_only_where_it_is_wanted(t: &Bundle) {
     );
 }
 
+pub(super) async fn one_of_three_crashes_makes_no_suspect(t: &Bundle) {
+    let jobs = plain(2);
+    t.add_all(&jobs).await;
+    let unwanted = serving(&[(NAME, VERSION)], false);
+    for crashes in 0..2 {
+        let answers = t.claim_by(&ids(&jobs), &t.grant(), &unwanted).await;
+        let held: Vec<_> = answers.into_iter().map(claimed).collect();
+        assert!(held.iter().all(|job| job.crashes == crashes));
+        t.crash(&held[0]).await;
+        t.advance(secs(61)).await;
+    }
+    let answers = t.claim_by(&ids(&jobs), &t.grant(), &unwanted).await;
+    let refused = |answer: &Claim| matches!(answer, Claim::NotServed);
+    assert!(answers.iter().all(refused), "two do: {answers:?}");
+}
+
 pub(super) async fn a_call_claims_one_suspect_at_most(t: &Bundle) {
-    let jobs = plain(3);
+    let jobs = fragile(3);
     t.add_all(&jobs).await;
     let held = t.claim_by(&ids(&jobs), &t.grant(), &serves()).await;
     let held: Vec<_> = held.into_iter().map(claimed).collect();

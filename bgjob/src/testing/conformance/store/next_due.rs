@@ -76,10 +76,17 @@ pub(super) async fn the_unserved_do_not_count(t: &Bundle) {
 }
 
 pub(super) async fn suspects_count_where_one_is_wanted(t: &Bundle) {
-    let held = t.running(|_| {}).await;
+    let held = t.running(|spec| spec.max_crashes = 2).await;
     t.crash(&held).await;
     assert_eq!(next(t, &serving(&[(NAME, VERSION)], false)).await, None);
     about(next(t, &serves()).await, secs(5));
+}
+
+pub(super) async fn what_has_chances_left_counts_in_any_case(t: &Bundle) {
+    let held = t.running(|_| {}).await;
+    t.crash(&held).await;
+    let unwanted = serving(&[(NAME, VERSION)], false);
+    about(next(t, &unwanted).await, secs(5));
 }
 
 pub(super) async fn other_queues_do_not_count(t: &Bundle) {

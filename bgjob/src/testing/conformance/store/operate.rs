@@ -159,11 +159,7 @@ pub(super) async fn requeue_forgets_progress_and_crashes(t: &Bundle) {
     t.crash(&held).await;
     t.operate(held.id, Operation::Requeue(Due::Now)).await;
     let job = t.job(held.id).await;
-    assert_eq!(
-        (job.crashes, job.progress),
-        (0, None),
-        "it is no suspect any more"
-    );
+    assert_eq!((job.crashes, job.progress), (0, None), "they are forgotten");
     let unwanting = super::bundle::serving(&[(super::bundle::NAME, 1)], false);
     let answer = t
         .claim_by(&[held.id], &t.grant(), &unwanting)

@@ -58,7 +58,7 @@ impl Model {
         let suspects: Vec<_> = new.iter().filter(|job| self.is_suspect(job.id)).collect();
         let mut row = Row {
             by,
-            wanted: by.serves.suspect && !got.jobs[..held].iter().any(|job| job.crashes > 0),
+            wanted: by.serves.suspect && !got.jobs[..held].iter().any(ClaimedJob::is_suspect),
             from: suspects.first().map(|job| job.spec.queue.clone()),
             taken: false,
         };

@@ -1,0 +1,59 @@
+//! Handlers that wait for what can't come: a job that needs the slot they have, or the end of the
+//! dispatcher that runs them.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::timeout;
+
+use super::core::Core;
+use crate::{
+    Job, JobState,
+    events::Event,
+    extract::{Held, current},
+};
+
+/// How often a handler at work is looked at.
+pub(super) const LOOK: Duration = Duration::from_secs(10);
+/// The handler is not polled for as long.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Says so, once, where a handler waits for a job of its own queue that finds no free slot.
+pub(super) async fn look(core: &Core, held: &Held) {
+    let Some(on) = held.waits_for() else {
+        return;
+    };
+    if held.blocked_on.get().is_some() {
+        return;
+    }
+    let ids = [on];
+    let asked = core.store_call(|| core.store.get(&ids));
+    let Ok(Ok(found)) = timeout(PATIENCE, asked).await else {
+        return;
+    };
+    let waits = found
+        .into_iter()
+        .flatten()
+        .any(|job| lacks_a_slot(core, held, &job));
+    if waits && held.blocked_on.set(on).is_ok() {
+        core.events.emit(Event::WaitsForSlot { job: &held.job, on });
+    }
+}
+
+fn lacks_a_slot(core: &Core, held: &Held, job: &Job) -> bool {
+    let queue = &held.job.spec.queue;
+    let now = held.job.claimed_at + held.claimed.elapsed();
+    let full = core.hand(queue).is_some_and(|hand| hand.free() == 0);
+    full && job.spec.queue == *queue && job.state() == JobState::Ready && job.due_at <= now
+}
+
+impl Core {
+    /// Whether a handler of this dispatcher calls, which it could wait for for ever. Says so.
+    pub(super) fn is_asked_by_its_own(&self) -> bool {
+        let own = |job: &Arc<Held>| Arc::ptr_eq(&job.services, &self.services);
+        let job = current::job().filter(own);
+        if let Some(job) = &job {
+            self.events.emit(Event::WaitsForItself { job: &job.job });
+        }
+        job.is_some()
+    }
+}

@@ -1,0 +1,52 @@
+//! The job whose handler this thread runs, for those who are called from it without its context.
+
+use std::{cell::RefCell, mem, sync::Arc};
+
+use super::Held;
+use crate::JobId;
+
+thread_local! {
+    static CURRENT: RefCell<Option<Arc<Held>>> = const { RefCell::new(None) };
+}
+
+/// The job, if a handler calls.
+pub(crate) fn job() -> Option<Arc<Held>> {
+    CURRENT.with_borrow(Clone::clone)
+}
+
+/// Runs a part of a handler. Puts the job back in its place, however that ends.
+pub(crate) fn within<T>(job: &mut Option<Arc<Held>>, run: impl FnOnce() -> T) -> T {
+    struct Back<'a>(&'a mut Option<Arc<Held>>);
+    impl Drop for Back<'_> {
+        fn drop(&mut self) {
+            CURRENT.with_borrow_mut(|current| mem::swap(current, self.0));
+        }
+    }
+    CURRENT.with_borrow_mut(|current| mem::swap(current, job));
+    let _back = Back(job);
+    run()
+}
+
+/// A handler waits for the end of a job, until this is dropped. Nothing where no handler calls.
+pub(crate) struct Waits {
+    job: Option<Arc<Held>>,
+    on: JobId,
+}
+
+impl Waits {
+    pub(crate) fn on(on: JobId) -> Self {
+        let job = job();
+        if let Some(job) = &job {
+            job.waits_on(on);
+        }
+        Self { job, on }
+    }
+}
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        if let Some(job) = &self.job {
+            job.waits_no_more(self.on);
+        }
+    }
+}
