@@ -330,3 +330,83 @@ async fn who_may_only_enqueue_can_do_no_more() {
     let listed = schema.jobs.list().limit(10).await.expect("it answers");
     assert_eq!(listed.jobs.len(), 1);
 }
+
+#[tokio::test]
+async fn a_key_is_the_same_in_sql_and_in_rust() {
+    let schema = Schema::new().await;
+    let first = schema.enqueue("'resize', '1', unique_key => 'k'").await;
+    let first = first.expect("it is taken");
+    let job = schema.jobs.enqueue_raw("resize", 2).unique_key("k").await;
+    let job = job.expect("it is there");
+    assert_eq!((job.id(), job.existing()), (first, true));
+    // It belongs to the name.
+    let other = schema.jobs.enqueue_raw("crop", 2).unique_key("k").await;
+    let other = other.expect("it is another key");
+    assert!(!other.existing());
+    let again = schema.enqueue("'crop', '1', unique_key => 'k'").await;
+    assert_eq!(again.expect("it is there"), other.id());
+    // Unless it is said to be shared.
+    let shared = schema
+        .enqueue("'resize', '1', shared_unique_key => 'k'")
+        .await;
+    let shared = shared.expect("it is another key");
+    let job = schema
+        .jobs
+        .enqueue_raw("resize", 2)
+        .shared_unique_key("k")
+        .await;
+    assert_eq!(job.expect("it is there").id(), shared);
+    let refused = schema
+        .jobs
+        .enqueue_raw("crop", 2)
+        .shared_unique_key("k")
+        .await;
+    let refused = refused.expect_err("it is another function's");
+    assert_eq!(
+        refused.kind(),
+        bgjob::ErrorKind::AlreadyExists,
+        "{refused:?}"
+    );
+    let refused = schema
+        .enqueue("'crop', '1', shared_unique_key => 'k'")
+        .await;
+    let refused = refused.expect_err("it is another function's").to_string();
+    assert!(
+        refused.contains("\"resize\" has its shared key"),
+        "{refused}"
+    );
+    let both = schema.enqueue("'crop', '1', unique_key => 'k', shared_unique_key => 'k'");
+    let both = both.await.expect_err("which is it").to_string();
+    assert!(both.contains("not both"), "{both}");
+}
+
+#[tokio::test]
+async fn an_id_is_a_repeat_whatever_the_metadata() {
+    let schema = Schema::new().await;
+    let id = "id => 'f47ac10b-58cc-4372-a567-0e02b2c3d479'";
+    let first = schema.enqueue(&format!("'resize', '1', {id}")).await;
+    let first = first.expect("it is taken");
+    for again in ["'resize', '2'", "'resize', '{\"a\": 1}', queue => 'images'"] {
+        let again = schema.enqueue(&format!("{again}, {id}")).await;
+        assert_eq!(again.expect("it is a repeat"), first);
+    }
+    let refused = schema.enqueue(&format!("'crop', '1', {id}")).await;
+    let refused = refused.expect_err("it is another job's").to_string();
+    assert!(refused.contains("has its id, of \"resize\""), "{refused}");
+    // The same in a transaction of Rust's.
+    let mut db = connect().await;
+    let again = schema.jobs.enqueue_raw("resize", 3).id(first);
+    let again = again.within(&mut db).await.expect("it is a repeat");
+    assert!(again.existing());
+    let refused = schema.jobs.enqueue_raw("crop", 3).id(first);
+    let refused = refused
+        .within(&mut db)
+        .await
+        .expect_err("it is another job's");
+    assert_eq!(
+        refused.kind(),
+        bgjob::ErrorKind::AlreadyExists,
+        "{refused:?}"
+    );
+    assert!(refused.to_string().contains("`resize`"), "{refused}");
+}

@@ -74,7 +74,7 @@ async fn everything_can_be_said() {
         ("images", Priority::High, 3)
     );
     assert_eq!(job.due_at.since(job.created_at), Duration::from_secs(90));
-    assert_eq!(spec.unique_key.as_deref(), Some("it's"));
+    assert_eq!(spec.unique_key.as_deref(), Some("resize/it's"));
     assert_eq!((spec.max_attempts, spec.max_crashes), (2, 1));
     assert_eq!(spec.expires, Some(Duration::from_secs(60)));
     assert_eq!(spec.deadline, Some(Duration::from_secs(7200)));

@@ -51,7 +51,7 @@ macro_rules! statements {
 
 statements! {
     /// With the time to go by in the place of `$clock$`, as the one parameter is taken.
-    create_within = "SELECT $schema$.create_within($clock$, $1) AS answer";
+    create_within = "SELECT $schema$.store_within($clock$, $1) AS answer";
     succeed_within = "SELECT $schema$.succeed_within($clock$, $1) AS answer";
     now = "SELECT $schema$.now_ms($1) AS now";
     lanes = "SELECT id, queue, name, version FROM $schema$.lanes";
