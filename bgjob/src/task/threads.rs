@@ -127,9 +127,9 @@ mod tests {
             let (barrier, done) = (std::sync::Arc::clone(&barrier), done.clone());
             let work = move || {
                 barrier.wait();
-                done.send(thread::current().id()).unwrap();
+                done.send(thread::current().id()).expect("it is heard");
             };
-            on_thread(work).unwrap();
+            on_thread(work).expect("there is a thread");
         }
         heard.iter().take(n).collect()
     }
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn a_panic_ends_no_thread() {
-        on_thread(|| panic!("as told")).unwrap();
+        on_thread(|| panic!("as told")).expect("there is a thread");
         assert_eq!(at_a_time(3).len(), 3);
     }
 }
