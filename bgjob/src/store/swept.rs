@@ -28,7 +28,7 @@ pub enum Swept {
     },
     /// T8: it is to be hinted at.
     Touched(Hint),
-    /// Nothing, as it can't be read: [`JobStore::get`] says where it is.
+    /// Nothing, as it can't be read: [`JobStore::get`](crate::JobStore::get) says where it is.
     Unreadable {
         /// The job.
         id: JobId,
