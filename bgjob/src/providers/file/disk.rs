@@ -139,9 +139,14 @@ pub(super) fn is_at(file: &File, path: &Path) -> io::Result<bool> {
 
 /// Options for files that only their owner may read.
 pub(super) fn private() -> OpenOptions {
-    let mut options = OpenOptions::new();
+    #[cfg(not(unix))]
+    let options = OpenOptions::new();
     #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let options = {
+        let mut options = OpenOptions::new();
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        options
+    };
     options
 }
 
