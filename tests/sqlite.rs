@@ -5,12 +5,16 @@ use std::{
     future::Future,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
 use bgjob::{
-    JobId, JobSpec, JobState, JobStore, Json, Owner, Want,
+    JobDispatcher, JobId, JobManager, JobSpec, JobState, JobStore, Json, Owner, Registry, Want,
+    job,
     job::{Due, End, Grant, NewJob, Serves, Token},
     providers::sqlite::SqliteStore,
     store::{Created, Ending, Filter, Finished, Slice},
@@ -329,4 +333,70 @@ async fn a_job_that_cannot_be_changed_fails_no_other_ones_sweep() {
     let there = store.get(&[stuck]).await.expect("it answers");
     let there = there[0].as_ref().expect("it is there");
     assert_eq!(there.state(), JobState::Ready);
+}
+
+/// As large as a job can be.
+const LARGE: usize = 1024 * 1024;
+/// More than fit into what the worker may take, several times.
+const MANY: usize = 400;
+
+static DONE: AtomicUsize = AtomicUsize::new(0);
+
+#[job(name = "large", max_attempts = 1)]
+async fn large(text: String) {
+    assert_eq!(text.len(), LARGE - 2);
+    DONE.fetch_add(1, Relaxed);
+}
+
+/// What [`large_jobs_are_run_in_little_memory`] starts: runs all of them and says how much memory
+/// that took at most, in KiB.
+#[tokio::test]
+async fn process_that_runs_large_jobs() {
+    let Some(path) = std::env::var_os(DATABASE) else {
+        return;
+    };
+    let jobs = JobManager::builder(open(Path::new(&path)).await).build();
+    let jobs = jobs.expect("it can be built");
+    let registry = Registry::new().with::<large>();
+    let running = JobDispatcher::builder(&jobs)
+        .registry(registry)
+        .start()
+        .await;
+    let running = running.expect("it starts");
+    let all = async {
+        while DONE.load(Relaxed) < MANY {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    soon(all).await;
+    let _ = running.shutdown().await;
+    let status = std::fs::read_to_string("/proc/self/status").expect("it is Linux");
+    let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    println!("took {}", most.expect("it is there").trim());
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn large_jobs_are_run_in_little_memory() {
+    let folder = Folder::new();
+    let store = open(&folder.db()).await;
+    let metadata = format!("\"{}\"", "x".repeat(LARGE - 2));
+    for _ in 0..MANY / 4 {
+        let job = |_| {
+            let mut job = new(Duration::ZERO);
+            let spec = Arc::make_mut(&mut job.spec);
+            (spec.name, spec.metadata) = ("large".into(), Json::trusted(metadata.as_str()));
+            job
+        };
+        let jobs: Vec<_> = (0..4).map(job).collect();
+        store.create(&jobs).await.expect("it works");
+    }
+    drop(store);
+    let worker = process("process_that_runs_large_jobs", &folder.db());
+    let output = worker.wait_with_output().expect("it ends");
+    let output = String::from_utf8_lossy(&output.stdout).into_owned();
+    let took = output.lines().find_map(|line| line.split("took ").nth(1));
+    let took = took.and_then(|took| took.strip_suffix(" kB"));
+    let took: usize = took.and_then(|took| took.parse().ok()).expect(&output);
+    assert!(took < 128 * 1024, "{took} KiB");
 }

@@ -7,6 +7,7 @@ mod exhausted;
 mod guide;
 mod history;
 mod in_doubt;
+mod kinds;
 mod opening;
 mod outages;
 mod plans;

@@ -45,7 +45,8 @@ const FOLDERS: &[&str] = &[
     "/usr/lib/postgresql/14/bin",
 ];
 
-fn program(name: &str) -> PathBuf {
+/// Where a program of PostgreSQL's is.
+pub(crate) fn program(name: &str) -> PathBuf {
     let found = FOLDERS.iter().map(|folder| Path::new(folder).join(name));
     let found = found.into_iter().find(|path| path.exists());
     found.unwrap_or_else(|| name.into())

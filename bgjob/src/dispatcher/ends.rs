@@ -6,7 +6,11 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use crate::{extract::Held, job::End, store::Ending};
+use crate::{
+    extract::Held,
+    job::{End, limits},
+    store::Ending,
+};
 
 /// An attempt that is over, until the store has answered to that.
 #[derive(Debug)]
@@ -37,10 +41,16 @@ impl Ends {
         ends.len() == 1
     }
 
-    /// The first of them, so many at most.
+    /// The first of them, so many at most, and no more bytes than a batch may have; at least one.
     pub(super) fn take(&self, n: usize) -> Batch {
         let mut ends = self.lock();
-        let n = n.min(ends.len());
+        let mut bytes = 0;
+        let fits = |ended: &&Ended| {
+            bytes += ended.end.bytes();
+            bytes <= limits::BATCH_BYTES
+        };
+        let fitting = ends.iter().take(n).take_while(fits).count();
+        let n = fitting.max(1).min(n).min(ends.len());
         Batch {
             ends: ends.drain(..n).collect(),
             home: self.clone(),
@@ -148,6 +158,10 @@ mod tests {
 
     /// An end that is known by its job's fence.
     fn push(ends: &Ends, fence: u64) -> bool {
+        push_end(ends, fence, End::Release)
+    }
+
+    fn push_end(ends: &Ends, fence: u64, end: End) -> bool {
         let job = ClaimedJob {
             id: JobId::new(),
             spec: Arc::new(JobSpec::new("a", Json::null())),
@@ -162,7 +176,7 @@ mod tests {
             claimed_at: Timestamp::MIN,
         };
         let held = Held::new(job, Arc::new(Services::default()), Instant::now());
-        ends.push(Arc::new(held), End::Release)
+        ends.push(Arc::new(held), end)
     }
 
     /// Takes all, as answered: each with whether it is repeated.
@@ -185,6 +199,19 @@ mod tests {
         let expected = [(1, true), (2, true), (3, true), (4, false)];
         assert_eq!(drain(&ends), expected);
         assert_eq!(drain(&ends), [], "what was answered does not come again");
+    }
+
+    #[test]
+    fn large_results_go_in_several_batches() {
+        let ends = Ends::default();
+        let json = || Json::trusted("1".repeat(limits::RESULT));
+        for n in 1..=200 {
+            push_end(&ends, n, End::Success(json()));
+        }
+        let first = ends.take(limits::BATCH).answered().len();
+        assert_eq!(first, limits::BATCH_BYTES / limits::RESULT);
+        assert_eq!(ends.take(3).answered().len(), 3);
+        assert!(ends.take(0).is_empty());
     }
 
     #[test]

@@ -40,6 +40,8 @@ pub(super) struct Hand {
 #[derive(Debug, Default)]
 struct Line {
     jobs: VecDeque<Arc<Held>>,
+    /// What these bring along.
+    bytes: usize,
     closed: bool,
     /// A slot has taken a job since `stuck` last looked.
     moved: bool,
@@ -50,6 +52,11 @@ impl Line {
     fn crashed(&self) -> usize {
         let crashed = self.jobs.iter().take_while(|job| job.job.has_crashed());
         crashed.count()
+    }
+
+    fn take(&mut self) -> Vec<Arc<Held>> {
+        self.bytes = 0;
+        self.jobs.drain(..).collect()
     }
 }
 
@@ -87,6 +94,7 @@ impl Hand {
             let mut ahead = line.crashed();
             let mut careful = false;
             for job in jobs {
+                line.bytes += job.job.spec.bytes();
                 match (job.job.has_crashed(), job.job.is_suspect()) {
                     (false, _) => line.jobs.push_back(job),
                     (true, true) => {
@@ -98,6 +106,7 @@ impl Hand {
                         (ahead, careful) = (ahead + 1, true);
                     }
                     (true, false) => {
+                        line.bytes -= job.job.spec.bytes();
                         back.push(job);
                         careful = true;
                     }
@@ -133,6 +142,7 @@ impl Hand {
         let mut line = self.line();
         match line.jobs.pop_front() {
             Some(job) => {
+                line.bytes -= job.job.spec.bytes();
                 line.moved = true;
                 if self.busy.fetch_add(1, Relaxed) + 1 >= self.slots {
                     self.full.store(true, Relaxed);
@@ -176,14 +186,14 @@ impl Hand {
         }
         let span = u64::try_from(span.as_nanos()).unwrap_or(u64::MAX / 16);
         self.run.fetch_max(span, Relaxed);
-        line.jobs.drain(..).collect()
+        line.take()
     }
 
     /// No more jobs for the slots; answers those that waited.
     pub(super) fn close(&self) -> Vec<Arc<Held>> {
         let mut line = self.line();
         line.closed = true;
-        let left = line.jobs.drain(..).collect();
+        let left = line.take();
         drop(line);
         self.filled.notify_waiters();
         left
@@ -214,15 +224,21 @@ impl Hand {
     /// How many jobs to ask for: the free slots, and what they will have run by the time the
     /// next batch is here (slots ÷ run time × round trip). Jobs of microseconds are fetched a
     /// thousand at a time; of jobs that take longer than a round trip none waits in hand.
-    /// Nothing until the hand is half empty, so that batches are worth their while.
+    /// Nothing until the hand is half empty, so that batches are worth their while; nor while what
+    /// waits in it is large.
     pub(super) fn want(&self, round_trip: Duration) -> usize {
         let ahead = self.ahead(round_trip);
         self.low.store(ahead / 2 + 1, Relaxed);
         let (free, waiting) = (self.free(), self.waiting());
-        if waiting >= free + ahead.div_ceil(2) {
+        if waiting >= free + ahead.div_ceil(2) || self.is_heavy() {
             return 0;
         }
         (free + ahead - waiting).min(limits::BATCH)
+    }
+
+    /// What waits is as large as a claim is worth to be.
+    fn is_heavy(&self) -> bool {
+        self.line().bytes >= limits::BATCH_BYTES / 2
     }
 
     fn ahead(&self, round_trip: Duration) -> usize {

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 
 use super::core::{Core, OpenClaim, Phase};
 use crate::{
-    JobQueue, Result, entropy,
+    JobId, JobQueue, Result, entropy,
     events::{Event, Via},
     job::Grant,
     queue::{Delivery, Receipt},
@@ -133,6 +133,7 @@ async fn claim(
     let sent = Instant::now();
     let (serves, _turn) = Core::serves(core);
     let mut tries = 0;
+    let mut full = Vec::new();
     while core.phase() < Phase::Stopped {
         match core
             .store_call(|| core.store.claim(&ids, &grant, &serves))
@@ -140,11 +141,9 @@ async fn claim(
         {
             Ok(answers) => {
                 core.store_state.worked();
-                let unreadable = ids.iter().zip(&answers);
-                let unreadable =
-                    unreadable.filter(|(_, answer)| matches!(answer, Claim::Unreadable));
-                let unreadable: Vec<_> = unreadable.map(|(id, _)| *id).collect();
-                take_in(core, answers, deliveries.len(), sent);
+                let unreadable = answered(&ids, &answers, &Claim::Unreadable);
+                full = answered(&ids, &answers, &Claim::Full);
+                take_in(core, answers, deliveries.len() - full.len(), sent);
                 core.tell_unreadable(&unreadable).await;
                 break;
             }
@@ -164,7 +163,28 @@ async fn claim(
     if tries >= TRIES {
         return Ok(());
     }
-    core.queue_call(|| queue.ack(receipts)).await
+    let (full, receipts) = split(deliveries, &full);
+    if !full.is_empty() {
+        // Whoever has room next takes them.
+        core.queue_call(|| queue.nack(&full, Duration::ZERO))
+            .await?;
+    }
+    core.queue_call(|| queue.ack(&receipts)).await
+}
+
+/// The receipts of hints at these jobs, and the others.
+fn split(deliveries: &[Delivery], ids: &[JobId]) -> (Vec<Receipt>, Vec<Receipt>) {
+    let (these, others): (Vec<&Delivery>, Vec<_>) = deliveries
+        .iter()
+        .partition(|delivery| ids.contains(&delivery.hint.id));
+    let receipts = |all: Vec<&Delivery>| all.iter().map(|d| d.receipt.clone()).collect();
+    (receipts(these), receipts(others))
+}
+
+/// Those of the jobs that were answered so.
+fn answered(ids: &[JobId], answers: &[Claim], so: &Claim) -> Vec<JobId> {
+    let such = ids.iter().zip(answers).filter(|(_, answer)| *answer == so);
+    such.map(|(id, _)| *id).collect()
 }
 
 fn take_in(core: &Core, answers: Vec<Claim>, hints: usize, sent: Instant) {
@@ -178,6 +198,7 @@ fn take_in(core: &Core, answers: Vec<Claim>, hints: usize, sent: Instant) {
             | Claim::NotServed
             | Claim::Terminal
             | Claim::Missing
+            | Claim::Full
             | Claim::Unreadable => None,
         })
         .collect();

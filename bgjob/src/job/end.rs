@@ -40,6 +40,15 @@ impl End {
             },
         }
     }
+
+    /// How many bytes it brings along: what batches are bounded by.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Success(result) => result.len(),
+            Self::Error { failure, .. } => failure.messages.iter().map(String::len).sum(),
+            Self::Release | Self::Snooze(_) => 0,
+        }
+    }
 }
 
 /// Whether and when to try again after an error.
@@ -205,4 +214,17 @@ pub enum AttemptEnd {
         /// What it had last reported.
         progress: Option<super::Progress>,
     },
+}
+
+impl AttemptEnd {
+    /// How many bytes it brings along.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Failed(failure) => failure.messages.iter().map(String::len).sum(),
+            Self::Crashed { progress } => {
+                let note = progress.as_ref().and_then(|last| last.note.as_ref());
+                note.map_or(0, String::len)
+            }
+        }
+    }
 }

@@ -49,6 +49,13 @@ pub struct Job {
 }
 
 impl Job {
+    /// How many bytes it brings along: what batches are bounded by.
+    pub(crate) fn bytes(&self) -> usize {
+        let failures = self.history.iter().map(|attempt| attempt.end.bytes());
+        let result = self.result().map_or(0, Json::len);
+        self.spec.bytes() + result + failures.sum::<usize>()
+    }
+
     /// Where it stands, in one word.
     pub const fn state(&self) -> State {
         self.phase.state()

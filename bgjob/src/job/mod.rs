@@ -18,7 +18,7 @@ pub use id::{JobId, Owner, Token};
 pub use item::{ClaimedJob, Due, Grant, Job, NewJob, Progress, Serves};
 pub use json::Json;
 pub use options::{JobSpec, Priority, limits};
-pub(crate) use options::{check_name, check_queue, check_span};
+pub(crate) use options::{Room, check_name, check_queue, check_span};
 pub use outcome::{IntoOutcome, JobError, Outcome};
 pub use retry::{Backoff, StoredBackoff};
 pub use state::{DeadReason, Ended, Hold, How, Phase, State};

@@ -41,7 +41,8 @@ pub mod limits {
     pub const BACKOFF_STEPS: usize = 100;
     /// Jobs in one batch to a store.
     pub const BATCH: usize = 1000;
-    /// Bytes of metadata in one batch to a store.
+    /// Bytes of jobs in one batch to or from a store, unless a single job has more: metadata,
+    /// headers and tags, and errors or results where they go with it.
     pub const BATCH_BYTES: usize = 4 * 1024 * 1024;
     /// Waiting jobs of one kind that are counted, at least; beyond that a count may be a bound.
     pub const COUNTED: usize = 10_000;
@@ -54,6 +55,35 @@ pub mod limits {
     /// The shortest snooze, and the shortest wait for a retry, of a job that was started more than
     /// [`QUICK_STARTS`] times.
     pub const FLOOR: Duration = Duration::from_millis(100);
+}
+
+/// How many bytes a batch has room for: [`limits::BATCH_BYTES`], and the first of its jobs in any
+/// case.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Room {
+    taken: usize,
+    some: bool,
+}
+
+impl Room {
+    pub(crate) const fn fits(self, bytes: usize) -> bool {
+        !self.some || self.taken.saturating_add(bytes) <= limits::BATCH_BYTES
+    }
+
+    pub(crate) fn take(&mut self, bytes: usize) {
+        self.taken = self.taken.saturating_add(bytes);
+        self.some = true;
+    }
+
+    /// Whether something has been taken.
+    pub(crate) const fn is_used(self) -> bool {
+        self.some
+    }
+
+    /// What is left of it.
+    pub(crate) const fn left(self) -> usize {
+        limits::BATCH_BYTES.saturating_sub(self.taken)
+    }
 }
 
 /// How urgent a job is. Of the jobs of a queue that are due, the most urgent go first.
@@ -174,6 +204,14 @@ impl JobSpec {
             timeout: None,
             backoff: None,
         }
+    }
+
+    /// How many bytes it brings along: what batches are bounded by.
+    pub(crate) fn bytes(&self) -> usize {
+        let headers = self.headers.iter().map(|(k, v)| k.len() + v.len());
+        let tags = self.tags.iter().map(String::len);
+        let key = self.unique_key.as_ref().map_or(0, String::len);
+        self.metadata.len() + headers.chain(tags).sum::<usize>() + key
     }
 
     /// Checks every limit.

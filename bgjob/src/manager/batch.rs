@@ -268,7 +268,7 @@ async fn give_way() {
 pub(super) fn fitting<'a>(jobs: impl Iterator<Item = &'a NewJob>) -> usize {
     let mut bytes = 0;
     let fits = |job: &&NewJob| {
-        bytes += job.spec.metadata.len();
+        bytes += job.spec.bytes();
         bytes <= limits::BATCH_BYTES
     };
     jobs.take(limits::BATCH).take_while(fits).count().max(1)

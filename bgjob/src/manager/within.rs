@@ -99,7 +99,7 @@ impl<R> EnqueueStatement<R> {
     pub(super) async fn new(manager: JobManager, jobs: Vec<NewJob>) -> Result<Self> {
         if jobs.is_empty() || fitting(jobs.iter()) < jobs.len() {
             return Err(Error::invalid(format!(
-                "one statement takes 1 to {} jobs with {} bytes of metadata",
+                "one statement takes 1 to {} jobs with {} bytes of metadata, headers and tags",
                 limits::BATCH,
                 limits::BATCH_BYTES
             ))

@@ -5,7 +5,7 @@
 //! | durability | none: hints are gone with the process, and the sweeper finds their jobs |
 //! | order | most urgent first, then first in, first out |
 //! | delivery | at least once: again after 30 s without an acknowledgement |
-//! | limits | a million hints a queue |
+//! | limits | a million hints a queue; those of a thousand queues that nobody receives from |
 
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
@@ -53,8 +53,10 @@ pub struct ChannelQueue {
 
 #[derive(Debug, Default)]
 struct Hints {
-    /// By queue: the ids that wait, by [`Priority::rank`].
-    waiting: HashMap<Arc<str>, [VecDeque<JobId>; Priority::ALL.len()]>,
+    /// By queue.
+    waiting: HashMap<Arc<str>, Line>,
+    /// The queues that nobody has received from when they were new, the oldest first.
+    strange: VecDeque<Arc<str>>,
     /// Deliveries that nobody acknowledged yet, by the number that is their receipt, each with the
     /// time it waits again.
     out: HashMap<u64, (Instant, Hint)>,
@@ -62,6 +64,19 @@ struct Hints {
     back: BTreeSet<(Instant, u64)>,
     receipts: u64,
 }
+
+/// Hints of one queue that wait.
+#[derive(Debug, Default)]
+struct Line {
+    /// By [`Priority::rank`].
+    levels: [VecDeque<JobId>; Priority::ALL.len()],
+    /// Somebody receives them.
+    is_served: bool,
+}
+
+/// Queues that nobody receives from: beyond so many the oldest loses its hints. Names may come from
+/// outside, and the sweeper hints again.
+const STRANGE: usize = 1000;
 
 impl ChannelQueue {
     /// Hints a queue holds unless told otherwise.
@@ -111,7 +126,7 @@ impl JobQueue for ChannelQueue {
     async fn ensure(&self, queues: &[Arc<str>]) -> Result<()> {
         let mut hints = self.hints();
         for queue in queues {
-            hints.waiting.entry(Arc::clone(queue)).or_default();
+            hints.serve(queue);
         }
         Ok(())
     }
@@ -173,18 +188,39 @@ impl JobQueue for ChannelQueue {
 
 impl Hints {
     fn depth(&self, queue: &str) -> usize {
-        let levels = self.waiting.get(queue);
-        levels.map_or(0, |levels| levels.iter().map(VecDeque::len).sum())
+        let line = self.waiting.get(queue);
+        line.map_or(0, |line| line.levels.iter().map(VecDeque::len).sum())
+    }
+
+    /// The line of a queue that somebody receives from.
+    fn serve(&mut self, queue: &Arc<str>) -> &mut Line {
+        let line = self.waiting.entry(Arc::clone(queue)).or_default();
+        line.is_served = true;
+        line
     }
 
     fn wait(&mut self, hint: &Hint) {
         // Looked up first: the name is cloned only where it is new.
         if !self.waiting.contains_key(&hint.queue) {
-            self.waiting
-                .insert(Arc::clone(&hint.queue), Default::default());
+            self.begin(&hint.queue);
         }
-        if let Some(levels) = self.waiting.get_mut(&hint.queue) {
-            levels[usize::from(hint.priority.rank())].push_back(hint.id);
+        if let Some(line) = self.waiting.get_mut(&hint.queue) {
+            line.levels[usize::from(hint.priority.rank())].push_back(hint.id);
+        }
+    }
+
+    /// Begins the line of a queue that nobody has received from.
+    fn begin(&mut self, queue: &Arc<str>) {
+        self.waiting.insert(Arc::clone(queue), Line::default());
+        self.strange.push_back(Arc::clone(queue));
+        if self.strange.len() > STRANGE
+            && let Some(oldest) = self.strange.pop_front()
+            && self
+                .waiting
+                .get(&oldest)
+                .is_some_and(|line| !line.is_served)
+        {
+            self.waiting.remove(&oldest);
         }
     }
 
@@ -216,9 +252,7 @@ impl Hints {
     }
 
     fn pop(&mut self, queue: &Arc<str>, max: usize) -> Vec<Hint> {
-        let Some(levels) = self.waiting.get_mut(queue) else {
-            return Vec::new();
-        };
+        let levels = &mut self.serve(queue).levels;
         let levels = levels.iter_mut().zip(Priority::ALL);
         let hints = levels.flat_map(|(ids, priority)| {
             std::iter::from_fn(|| ids.pop_front()).map(move |id| Hint {
@@ -240,5 +274,42 @@ impl Hints {
         let (back, hint) = self.out.remove(&number)?;
         self.back.remove(&(back, number));
         Some((number, hint))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hint(queue: &str) -> Hint {
+        Hint {
+            id: JobId::new(),
+            queue: queue.into(),
+            priority: Priority::Normal,
+        }
+    }
+
+    #[tokio::test]
+    async fn names_from_outside_do_not_gather() {
+        let queue = ChannelQueue::new();
+        queue.ensure(&["mine".into()]).await.expect("it can");
+        queue
+            .push(&[hint("mine"), hint("first")])
+            .await
+            .expect("it can");
+        for n in 0..2 * STRANGE {
+            let strange = hint(&format!("tenant-{n}"));
+            queue.push(&[strange]).await.expect("it can");
+        }
+        assert_eq!(queue.hints().waiting.len(), STRANGE + 1);
+        assert_eq!(queue.depth("first").await.expect("it can"), 0);
+        assert_eq!(queue.depth("mine").await.expect("it can"), 1);
+        let newest = format!("tenant-{}", 2 * STRANGE - 1);
+        let want = Want {
+            queue: newest.into(),
+            max: 9,
+        };
+        let received = queue.receive(&[want], Duration::ZERO).await;
+        assert_eq!(received.expect("it can").len(), 1);
     }
 }

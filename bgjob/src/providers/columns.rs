@@ -1,7 +1,7 @@
 //! What stores with columns have in common: values of our own types as the text or the number of a
 //! column, and back.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 
@@ -66,10 +66,25 @@ pub(super) fn encode(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("our own types have JSON forms")
 }
 
-/// The other way. What can't be read (a newer version wrote it, say) counts as not there: no job
-/// should get stuck for a column that nobody needs to run it.
-pub(super) fn decode<T: DeserializeOwned>(text: Option<&str>) -> Option<T> {
-    serde_json::from_str(text?).ok()
+/// A column says what this program does not know: a newer one wrote it. Its job is left alone, as what
+/// would be read for nothing (attempts, crashes) would be written back as nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Unknown;
+
+impl fmt::Display for Unknown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "a column of this job can't be read: a newer version wrote it, or somebody edited it",
+        )
+    }
+}
+
+impl std::error::Error for Unknown {}
+
+/// The other way.
+pub(super) fn decode<T: DeserializeOwned>(text: Option<&str>) -> Result<Option<T>, Unknown> {
+    let text = text.map(serde_json::from_str).transpose();
+    text.map_err(|_| Unknown)
 }
 
 /// A span in nanoseconds: it is given back as it was given.
@@ -83,7 +98,7 @@ pub(super) fn span(nanos: i64) -> Duration {
     Duration::from_nanos(nanos.try_into().unwrap_or(0))
 }
 
-/// Stored by name; a reason of a newer version reads as the plainest there is.
-pub(super) fn reason(name: &str) -> DeadReason {
-    serde_json::from_value(name.into()).unwrap_or(DeadReason::Errors)
+/// Stored by name.
+pub(super) fn reason(name: Option<&str>) -> Result<DeadReason, Unknown> {
+    serde_json::from_value(name.into()).map_err(|_| Unknown)
 }

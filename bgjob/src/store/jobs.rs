@@ -320,6 +320,8 @@ pub enum Claim {
     Terminal,
     /// There is no such job.
     Missing,
+    /// It was left as it is, as the jobs claimed before it fill the answer: ask again.
+    Full,
     /// It is there and can't be read: [`JobStore::get`] says where.
     Unreadable,
 }

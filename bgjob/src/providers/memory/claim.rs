@@ -1,6 +1,6 @@
 //! Claims, by id and of what is ready.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Duration};
 
 use super::{
     slab::Slot,
@@ -9,7 +9,7 @@ use super::{
 use crate::{
     JobId, Timestamp,
     job::{
-        ClaimedJob, Grant, Phase, Serves, Token,
+        ClaimedJob, Grant, Phase, Room, Serves, Token,
         transition::{self, Refusal},
     },
     store::{Claim, Claimed, Want},
@@ -25,13 +25,18 @@ impl Table {
     ) -> Vec<Claim> {
         let mut serves = serves.clone();
         serves.suspect &= !self.holds_suspect(grant.token);
+        let mut room = Room::default();
         let mut claim = |id: &JobId| {
             let Some(slot) = self.slot(*id) else {
                 return Claim::Missing;
             };
+            if self.is_ready(slot) && !room.fits(self.bytes(slot)) {
+                return Claim::Full;
+            }
             match self.change(slot, now, |job| transition::claim(job, grant, &serves, now)) {
                 Ok(job) => {
                     serves.suspect &= !job.is_suspect();
+                    room.take(job.spec.bytes());
                     Claim::Claimed(job)
                 }
                 Err(Refusal::NotDue) => Claim::NotDue,
@@ -55,24 +60,38 @@ impl Table {
             jobs = self.held_by(grant.token);
         }
         let mut suspect = serves.suspect && !self.holds_suspect(grant.token);
-        let (mut more, mut next) = (false, None);
+        let mut room = Room::default();
+        jobs.iter().for_each(|job| room.take(job.spec.bytes()));
+        let (mut more, mut full, mut next) = (false, false, None);
         for Want { queue, max } in want {
             let held = jobs.iter().filter(|job| job.spec.queue == *queue).count();
-            let full = jobs.len() + max.saturating_sub(held);
+            let most = jobs.len() + max.saturating_sub(held);
             let mut merge = self.lanes.merge(queue, serves, now);
-            while jobs.len() < full
+            while jobs.len() < most
                 && let Some(slot) = self.lanes.pop(&mut merge, suspect)
             {
+                full = !room.fits(self.bytes(slot));
+                if full {
+                    self.put_back(slot, now);
+                    break;
+                }
                 if let Some(job) = self.take(slot, grant, serves, now) {
                     suspect &= !job.is_suspect();
+                    room.take(job.spec.bytes());
                     jobs.push(job);
                 }
+            }
+            if full {
+                break;
             }
             let (left, due_at) = self.lanes.rest(&merge);
             more |= left;
             next = next.into_iter().chain(due_at).min();
         }
-        let next_due_in = next.filter(|_| !more).map(|due_at| due_at.since(now));
+        let mut next_due_in = next.filter(|_| !more).map(|due_at| due_at.since(now));
+        if full {
+            next_due_in = Some(Duration::ZERO);
+        }
         Claimed {
             jobs,
             next_due_in,
@@ -93,14 +112,27 @@ impl Table {
         });
         if let Err(Refusal::NotDue) = claimed {
             // Too late, and then the sweeper finds it by its limit; or the clock went back.
-            let entry = self.slab.at(slot);
-            if let Place::Ready { waiting, .. } = entry.place()
-                && waiting.due_at > now
-            {
-                self.lanes.insert(waiting, entry.job.id, slot, now);
+            if self.slab.at(slot).job.due_at > now {
+                self.put_back(slot, now);
             }
         }
         claimed.ok()
+    }
+
+    /// Puts a job back into its lane that was taken out of it.
+    fn put_back(&mut self, slot: Slot, now: Timestamp) {
+        let entry = self.slab.at(slot);
+        if let Place::Ready { waiting, .. } = entry.place() {
+            self.lanes.insert(waiting, entry.job.id, slot, now);
+        }
+    }
+
+    fn is_ready(&mut self, slot: Slot) -> bool {
+        matches!(self.slab.at(slot).job.phase, Phase::Ready { .. })
+    }
+
+    fn bytes(&mut self, slot: Slot) -> usize {
+        self.slab.at(slot).job.spec.bytes()
     }
 
     /// What this token holds, in the order it was claimed.

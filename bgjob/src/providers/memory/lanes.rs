@@ -27,7 +27,15 @@ pub(super) struct Lanes {
     lanes: Vec<Lane>,
     /// The lane that was asked for last: most jobs are of the kind of the one before.
     last: u32,
+    /// Numbers of lanes and queues that were forgotten, to be given out again.
+    free_lanes: Vec<u32>,
+    free_queues: Vec<u32>,
+    /// From so many lanes on it is looked for those that no job is in.
+    many: usize,
 }
+
+/// So many lanes may be there without use. Fewer cost nobody anything.
+const SPARE: usize = 1000;
 
 struct Queue {
     name: Arc<str>,
@@ -90,13 +98,13 @@ impl Lanes {
         if let Some(number) = self.by_queue.get(name) {
             return *number;
         }
-        let number = self.queues.len() as u32;
-        self.by_queue.insert(Arc::clone(name), number);
-        self.queues.push(Queue {
+        let queue = Queue {
             name: Arc::clone(name),
             lanes: Vec::new(),
             by_name: HashMap::new(),
-        });
+        };
+        let number = put(&mut self.queues, &mut self.free_queues, queue);
+        self.by_queue.insert(Arc::clone(name), number);
         number
     }
 
@@ -123,18 +131,56 @@ impl Lanes {
                 return *lane;
             }
         }
-        let lane = self.lanes.len() as u32;
-        let versions = queue.by_name.entry(Arc::clone(name)).or_default();
-        versions.push(lane);
-        queue.lanes.push(lane);
-        self.lanes.push(Lane {
+        let new = Lane {
             queue: number,
             name: Arc::clone(name),
             version,
             jobs: [0; State::ALL.len()],
             sides: Default::default(),
-        });
+        };
+        let lane = put(&mut self.lanes, &mut self.free_lanes, new);
+        let versions = queue.by_name.entry(Arc::clone(name)).or_default();
+        versions.push(lane);
+        queue.lanes.push(lane);
         lane
+    }
+
+    /// Forgets the lanes that no job is in, and queues that have none left and that nobody waits for,
+    /// where there are many.
+    pub(super) fn forget(&mut self, is_awaited: impl Fn(u32) -> bool) {
+        if self.lanes.len() - self.free_lanes.len() <= self.many.max(SPARE) {
+            return;
+        }
+        // What was asked for last may be among them.
+        self.last = u32::MAX;
+        let Self { queues, lanes, .. } = self;
+        let is_used = |lane: &u32| lanes[*lane as usize].jobs.iter().any(|jobs| *jobs > 0);
+        for number in self.by_queue.values() {
+            let queue = &mut queues[*number as usize];
+            self.free_lanes
+                .extend(queue.lanes.iter().filter(|lane| !is_used(lane)));
+            queue.lanes.retain(is_used);
+            queue.by_name.retain(|_, versions| {
+                versions.retain(is_used);
+                !versions.is_empty()
+            });
+        }
+        let free = &mut self.free_queues;
+        self.by_queue.retain(|_, number| {
+            let is_used = !queues[*number as usize].lanes.is_empty() || is_awaited(*number);
+            free.extend((!is_used).then_some(*number));
+            is_used
+        });
+        self.many = 2 * (self.lanes.len() - self.free_lanes.len());
+    }
+
+    /// How many lanes and queues there are.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> (usize, usize) {
+        (
+            self.lanes.len() - self.free_lanes.len(),
+            self.by_queue.len(),
+        )
     }
 
     pub(super) fn queue_of(&self, lane: u32) -> u32 {
@@ -180,7 +226,7 @@ impl Lanes {
         let Some(number) = self.by_queue.get(queue) else {
             return merge;
         };
-        for &lane in &self.queues[*number as usize].lanes {
+        for lane in self.queues[*number as usize].such(serves) {
             let Lane {
                 name,
                 version,
@@ -287,6 +333,28 @@ impl Lane {
         }
         counts
     }
+}
+
+impl Queue {
+    /// Its lanes, or those of them that have a name that is served where that is fewer to look at.
+    fn such(&self, serves: &Serves) -> Vec<u32> {
+        if self.lanes.len() <= serves.jobs.len() {
+            return self.lanes.clone();
+        }
+        let names = serves.jobs.keys();
+        let versions = names.filter_map(|name| self.by_name.get(name));
+        versions.flatten().copied().collect()
+    }
+}
+
+/// Puts something in a free place. Answers where.
+fn put<T>(all: &mut Vec<T>, free: &mut Vec<u32>, new: T) -> u32 {
+    if let Some(number) = free.pop() {
+        all[number as usize] = new;
+        return number;
+    }
+    all.push(new);
+    (all.len() - 1) as u32
 }
 
 impl Side {

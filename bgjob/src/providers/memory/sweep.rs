@@ -105,6 +105,8 @@ impl Table {
 
     pub(super) fn purge(&mut self, limit: usize, now: Timestamp) -> usize {
         self.forget_ids(now);
+        let Self { lanes, waits, .. } = self;
+        lanes.forget(|queue| waits.is_awaited(queue));
         let mut purged = 0;
         while purged < limit
             && let Some((second, mut heap)) = self.ended.take_heap(now)

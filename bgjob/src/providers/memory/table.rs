@@ -125,14 +125,19 @@ impl Table {
         transition: impl FnOnce(&mut Entry) -> R,
     ) -> R {
         let entry = self.slab.at(slot);
-        let (before, from) = (entry.place(), entry.job.state());
+        let (before, from, was) = (entry.place(), entry.job.state(), entry.lane);
         let answer = transition(entry);
         let (after, to) = (entry.place(), entry.job.state());
         if before != after {
             let (id, lane) = (entry.job.id, entry.lane);
             self.take_out(before, id, slot, in_lane);
-            if from != to {
+            if was != lane {
+                self.lanes.count(was, Some(from), None);
+                self.lanes.count(lane, None, Some(to));
+            } else if from != to {
                 self.lanes.count(lane, Some(from), Some(to));
+            }
+            if from != to {
                 self.tally(from, to);
             }
             self.put_in(after, slot, now);

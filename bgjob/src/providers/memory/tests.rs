@@ -196,3 +196,34 @@ async fn an_abandoned_wait_leaves_nothing_behind() {
         State::Ready
     );
 }
+
+#[tokio::test]
+async fn kinds_of_jobs_that_nobody_uses_are_forgotten() {
+    let t = bundle(|limits| limits);
+    let kept = new(Due::Now, HOUR);
+    assert_eq!(t.create(&kept).await, Created::Created);
+    for round in 0..3 {
+        for n in 0..1500 {
+            let mut job = new(Due::Now, HOUR);
+            let spec = Arc::make_mut(&mut job.spec);
+            spec.queue = format!("tenant-{round}-{n}").into();
+            t.create(&job).await;
+            let deleted = async {
+                let cancelled = t.store.operate(job.id, &Operation::Cancel).await;
+                cancelled.and(t.store.operate(job.id, &Operation::Delete).await)
+            };
+            deleted.await.expect("memory answers");
+        }
+        let names = [kept.spec.queue.clone(), format!("tenant-{round}-7").into()];
+        let _awaited = t.store.wait_ready(&names);
+        t.store.purge(9).await.expect("memory answers");
+        let (lanes, queues) = t.store.with(|table, _| table.lanes.len());
+        assert!(lanes == 1 && queues <= 2, "{lanes} {queues}");
+    }
+    let mut again = new(Due::Now, HOUR);
+    Arc::make_mut(&mut again.spec).queue = "tenant-0-9".into();
+    t.create(&again).await;
+    assert_eq!(t.ready().await.jobs[0].id, kept.id);
+    let counts = t.store.counts().await.expect("memory answers");
+    assert_eq!(counts.len(), 2);
+}

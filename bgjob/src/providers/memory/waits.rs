@@ -60,6 +60,11 @@ impl Waits {
         }
     }
 
+    /// Whether somebody waits for work in this queue.
+    pub(super) fn is_awaited(&self, queue: u32) -> bool {
+        self.ready.contains_key(&queue)
+    }
+
     pub(super) fn wake_ready(&mut self, queue: u32) {
         if !self.ready.is_empty()
             && let Some(waiters) = self.ready.remove(&queue)

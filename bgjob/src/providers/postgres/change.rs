@@ -10,18 +10,19 @@ use uuid::Uuid;
 use crate::{
     Error, ErrorKind, Job, JobId, Result, Timestamp,
     job::{
-        How, Phase,
+        How, Phase, limits,
         transition::{self, Operated, Operation, SweepPolicy},
     },
     providers::columns::{encode, extra, nanos},
     queue::Hint,
-    store::Swept,
+    store::{Holder, Swept},
 };
 
 use super::{
     create::millis,
     db::{Db, call, ids, uuids},
-    error::{is_taken, translate},
+    error::{is_stale, is_taken, translate},
+    lanes::{Number, distinct},
     rows::{self, Past, Place, Stored},
 };
 
@@ -32,8 +33,41 @@ pub(super) struct News {
     pub(super) ready: Vec<Arc<str>>,
     /// Jobs that are over.
     pub(super) ended: Vec<JobId>,
+    /// Jobs that could not be read.
+    pub(super) unreadable: Vec<JobId>,
     /// A running job was asked to end.
     pub(super) cancelled: bool,
+}
+
+/// What was read of jobs.
+pub(super) struct Loaded {
+    /// The server's time.
+    pub(super) now: Timestamp,
+    pub(super) jobs: HashMap<JobId, Stored>,
+    /// Those that can't be read, each with where it is.
+    pub(super) unreadable: Vec<(JobId, Error)>,
+    /// Those there was no room for: they are to be asked for again.
+    pub(super) later: Vec<JobId>,
+}
+
+impl Loaded {
+    fn none() -> Self {
+        Self {
+            now: Timestamp::MIN,
+            jobs: HashMap::new(),
+            unreadable: Vec::new(),
+            later: Vec::new(),
+        }
+    }
+
+    /// This job, which has a key, if it is still there.
+    pub(super) fn holder(&self, id: JobId) -> Option<Holder> {
+        let unreadable = || self.unreadable.iter().any(|(other, _)| *other == id);
+        match self.jobs.get(&id) {
+            Some(stored) => Some(Holder::of(&stored.job)),
+            None => unreadable().then_some(Holder { id, name: None }),
+        }
+    }
 }
 
 impl News {
@@ -205,18 +239,70 @@ fn hex(text: &str) -> String {
 }
 
 impl Db {
-    /// These jobs as they are, and the server's time.
-    pub(super) async fn load(&self, ids: &[JobId]) -> Result<(Timestamp, HashMap<JobId, Stored>)> {
-        let load = call(&self.sql.load).bind(self.clock()).bind(uuids(ids));
-        let mut jobs = HashMap::with_capacity(ids.len());
-        let mut now = Timestamp::MIN;
-        for row in self.rows(load).await? {
-            now = Timestamp::from_millis(row.try_get("now").map_err(translate)?);
-            let lane = self.lane(row.try_get("lane").map_err(translate)?).await?;
-            let stored = rows::stored(&row, &lane).map_err(translate)?;
-            jobs.insert(stored.job.id, stored);
+    /// These jobs as they are, as many as one answer holds.
+    pub(super) async fn load(&self, ids: &[JobId]) -> Result<Loaded> {
+        let load = call(&self.sql.load)
+            .bind(self.clock())
+            .bind(uuids(ids))
+            .bind(i64::try_from(limits::BATCH_BYTES).unwrap_or(i64::MAX));
+        let rows = self.rows(load).await?;
+        let mut loaded = Loaded::none();
+        let (mut last, mut all) = (None, 0_i64);
+        for row in &rows {
+            let id = rows::id(row).map_err(translate)?;
+            loaded.now = Timestamp::from_millis(row.try_get("now").map_err(translate)?);
+            all = row.try_get("rows").map_err(translate)?;
+            last = Some(id);
+            match rows::stored(row) {
+                Ok(stored) => _ = loaded.jobs.insert(id, stored),
+                Err(error) => loaded.unreadable.push((id, self.unreadable(id, &error))),
+            }
         }
-        Ok((now, jobs))
+        if usize::try_from(all).is_ok_and(|all: usize| all > rows.len()) {
+            let later = ids.iter().filter(|id| Some(**id) > last);
+            loaded.later.extend(later);
+        }
+        Ok(loaded)
+    }
+
+    /// As many of the first of these jobs as one answer holds.
+    pub(super) async fn load_first<'a>(
+        &self,
+        ids: &'a [JobId],
+    ) -> Result<(&'a [JobId], HashMap<JobId, Stored>)> {
+        let mut first = ids;
+        loop {
+            let loaded = self.load(first).await?;
+            if loaded.later.is_empty() {
+                return Ok((first, loaded.jobs));
+            }
+            // Those that were read are not the first ones, but about as large.
+            let fitting = first.len() - loaded.later.len();
+            first = &first[..fitting.max(1)];
+        }
+    }
+
+    /// All of these jobs as they are, however much that is.
+    pub(super) async fn load_all(&self, ids: &[JobId]) -> Result<Loaded> {
+        if ids.is_empty() {
+            return Ok(Loaded::none());
+        }
+        let mut all = self.load(ids).await?;
+        while !all.later.is_empty() {
+            let more = self.load(&all.later).await?;
+            all.jobs.extend(more.jobs);
+            all.unreadable.extend(more.unreadable);
+            all.later = more.later;
+        }
+        Ok(all)
+    }
+
+    /// Says where somebody has to look.
+    fn unreadable(&self, id: JobId, error: &sqlx::Error) -> Error {
+        let message = "what is stored there can't be read: mend it, or remove it";
+        Error::new(ErrorKind::Internal, message)
+            .with("place", format!("{} {id}", self.sql.place))
+            .because(error.to_string())
     }
 
     /// Applies a transition to these jobs, and answers the state of those that it changed.
@@ -228,24 +314,25 @@ impl Db {
     ) -> Result<HashMap<JobId, T>> {
         let mut answers = HashMap::new();
         let mut open = ids.to_vec();
-        for _ in 0..TRIES {
-            let (now, stored) = self.load(&open).await?;
+        let mut tries = 0;
+        while tries < TRIES {
+            let loaded = self.load(&open).await?;
+            let unreadable = loaded.unreadable.into_iter();
+            news.unreadable.extend(unreadable.map(|(id, _)| id));
             let mut changed = Vec::new();
-            for before in stored.into_values() {
+            for before in loaded.jobs.into_values() {
                 let mut after = before.job.clone();
-                if let Some(answer) = transition(&mut after, now) {
+                if let Some(answer) = transition(&mut after, loaded.now) {
                     changed.push((before, after, answer));
                 }
-            }
-            if changed.is_empty() {
-                return Ok(answers);
             }
             let pairs: Vec<_> = changed
                 .iter()
                 .map(|(before, after, _)| (before, after))
                 .collect();
             let saved = self.save(&pairs).await?;
-            open.clear();
+            open = loaded.later;
+            let later = open.len();
             for (_, after, answer) in changed {
                 if saved.contains(&after.id) {
                     news.note(&after);
@@ -257,6 +344,7 @@ impl Db {
             if open.is_empty() {
                 return Ok(answers);
             }
+            tries += usize::from(open.len() > later);
         }
         Err(Error::new(
             ErrorKind::Unavailable,
@@ -266,20 +354,43 @@ impl Db {
 
     /// Writes changed jobs back, and answers those that still stood as they were read.
     async fn save(&self, changed: &[(&Stored, &Job)]) -> Result<Vec<JobId>> {
+        if changed.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut tries = 1..TRIES;
+        loop {
+            match self.try_save(changed).await {
+                Err(error) if is_stale(&error) && tries.next().is_some() => self.forget_numbers(),
+                saved => return saved,
+            }
+        }
+    }
+
+    async fn try_save(&self, changed: &[(&Stored, &Job)]) -> Result<Vec<JobId>> {
         let mut changes = Vec::with_capacity(changed.len());
+        let mut numbers = Vec::new();
         for (before, after) in changed {
             // An edit may have changed its version.
             let lane = if Arc::ptr_eq(&before.job.spec, &after.spec) {
                 before.lane
             } else {
                 let lanes = self.intern(std::iter::once(&after.spec)).await?;
-                lanes[0]
+                numbers.push(lanes[0]);
+                lanes[0].id
             };
             changes.push(Change::new(before, after, lane));
         }
+        self.write(&changes, numbers).await
+    }
+
+    /// Writes changes, some of which need these numbers to be those of their lanes still.
+    async fn write(&self, changes: &[Change], numbers: Vec<Number>) -> Result<Vec<JobId>> {
+        let (lanes, stamps) = distinct(numbers);
         let save = call(&self.sql.save)
             .bind(self.clock())
-            .bind(encode(&changes));
+            .bind(encode(&changes))
+            .bind(lanes)
+            .bind(stamps);
         ids(&self.row(save).await?)
     }
 
@@ -320,9 +431,13 @@ impl Db {
                 })
             };
             // The hint is the news.
-            let touched = self.change(ids, touch, &mut News::default()).await?;
+            let mut hinted = News::default();
+            let touched = self.change(ids, touch, &mut hinted).await?;
+            news.unreadable.append(&mut hinted.unreadable);
             swept.extend(touched.into_values().map(Swept::Touched));
         }
+        let unreadable = news.unreadable.drain(..);
+        swept.extend(unreadable.map(|id| Swept::Unreadable { id }));
         Ok(swept)
     }
 
@@ -350,8 +465,12 @@ impl Db {
         news: &mut News,
     ) -> Result<Operated> {
         for _ in 0..TRIES {
-            let (now, mut stored) = self.load(&[id]).await?;
-            let Some(before) = stored.remove(&id) else {
+            let mut loaded = self.load(&[id]).await?;
+            if let Some((_, error)) = loaded.unreadable.pop() {
+                return Err(error.about(id));
+            }
+            let now = loaded.now;
+            let Some(before) = loaded.jobs.remove(&id) else {
                 return Ok(Operated::Missing);
             };
             let requeued =
@@ -400,9 +519,7 @@ impl Db {
     async fn delete(&self, before: &Stored) -> Result<bool> {
         let mut change = Change::new(before, &before.job, before.lane);
         change.becomes = "nothing";
-        let save = call(&self.sql.save)
-            .bind(self.clock())
-            .bind(encode(&[change]));
-        Ok(!ids(&self.row(save).await?)?.is_empty())
+        let saved = self.write(&[change], Vec::new()).await?;
+        Ok(!saved.is_empty())
     }
 }

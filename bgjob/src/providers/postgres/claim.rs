@@ -9,27 +9,33 @@ use uuid::Uuid;
 use crate::{
     JobId, Owner, Result, Timestamp,
     job::{
-        ClaimedJob, Grant, Phase, Serves, Token,
-        transition::{self, Refusal},
+        ClaimedJob, Grant, Phase, Room, Serves, Token,
+        transition::{self, Refusal, SweepPolicy},
     },
     store::{Claim, Claimed, Want},
 };
 
 use super::{
-    change::TRIES,
+    change::{Loaded, TRIES},
     create::millis,
-    db::{Call, Db, call},
+    db::{Call, Db, call, queues, uuids, versions},
     end::Succeeded,
-    error::translate,
+    error::{is_stale, translate},
     floors::{Below, Picture, Search},
+    lanes::Lane,
     rows::{self, Stored},
 };
 
 /// What a claim is to look into: lanes, which of the wants each is for, and how many of each want.
+#[derive(Default)]
 struct Look {
     lanes: Vec<i32>,
+    stamps: Vec<i64>,
     of: Vec<i32>,
     max: Vec<i32>,
+    /// The lanes by number, for what is found in them.
+    kinds: HashMap<i32, Lane>,
+    room: Room,
 }
 
 impl Db {
@@ -41,27 +47,32 @@ impl Db {
         grant: &Grant,
         serves: &Serves,
     ) -> Result<(Vec<JobId>, Claimed)> {
-        let mut jobs = Vec::new();
+        let mut all = Claimed::default();
         if grant.repeat {
-            jobs = self.held_by(grant.token).await?;
+            self.held_by(grant.token, &mut all).await?;
         }
         let mut serves = serves.clone();
         let mut succeeded = succeeded;
         let mut done = Vec::new();
+        let mut tries = 1..TRIES;
         loop {
-            serves.suspect &= jobs.iter().all(|job| !job.is_suspect());
-            // Before it looks: what others of this process hear of meanwhile is not in the look.
-            let known = self.lanes.count();
-            let look = self.look(want, &jobs, &serves);
-            let claim = self.claim_call(succeeded, &look, grant, &serves);
-            let rows = self.rows(claim).await?;
+            serves.suspect &= all.jobs.iter().all(|job| !job.is_suspect());
+            let look = self.look(want, &all.jobs, &serves);
+            let claim = self.claim_call(succeeded, &look, want, grant, &serves);
+            let rows = match self.rows(claim).await {
+                // Its numbers stand for other kinds of jobs by now, and nothing was done.
+                Err(error) if is_stale(&error) && tries.next().is_some() => {
+                    self.forget_numbers();
+                    self.learn(want, &serves).await?;
+                    continue;
+                }
+                rows => rows?,
+            };
             let (head, rows) = rows.split_first().expect("the first row is always there");
             let head = Head::read(head).map_err(translate)?;
             done.extend(head.done.iter().copied());
-            let mut found = Vec::with_capacity(rows.len());
-            for row in rows {
-                found.push(self.claimed(row, grant.token).await?);
-            }
+            let again = !all.jobs.is_empty();
+            let mut found = self.found(rows, &look, grant.token, &mut all).await?;
             found.sort_by_cached_key(|job| in_line(want, job));
             self.floors.learn(&Search {
                 want,
@@ -69,35 +80,67 @@ impl Db {
                 of: &look.of,
                 max: &look.max,
                 found: &found,
+                all: !head.full && found.len() == rows.len(),
                 walked: head.walked,
                 now: head.now.as_millis(),
                 picture: head.picture.as_ref(),
             });
-            let again = !jobs.is_empty();
-            jobs.append(&mut found);
+            all.jobs.append(&mut found);
             if again {
-                jobs.sort_by_cached_key(|job| in_line(want, job));
+                all.jobs.sort_by_cached_key(|job| in_line(want, job));
             }
-            if head.lanes > known {
+            if head.lanes > look.kinds.len() && !head.full && tries.next().is_some() {
                 // Jobs of a kind that this process has not heard of may be among those that wait:
-                // the next claim is to see them, and this one if there is room left.
-                self.refresh_lanes().await?;
-                if lacks(want, &jobs) {
-                    succeeded = None;
-                    continue;
-                }
+                // this claim is to see them, or when they are due.
+                self.learn(want, &serves).await?;
+                succeeded = None;
+                continue;
             }
-            let next_due_in = head
-                .next
-                .filter(|due_at| *due_at > head.now)
-                .map(|due_at| due_at.since(head.now));
-            let claimed = Claimed {
-                jobs,
-                next_due_in,
-                unreadable: Vec::new(),
-            };
-            return Ok((done, claimed));
+            let due_in = |due_at: Timestamp| (due_at > head.now).then(|| due_at.since(head.now));
+            all.next_due_in = head.next.and_then(due_in);
+            if head.full {
+                all.next_due_in = Some(Duration::ZERO);
+            }
+            return Ok((done, all));
         }
+    }
+
+    /// The jobs of a claim's answer. What can't be read is given back untouched.
+    async fn found(
+        &self,
+        rows: &[PgRow],
+        look: &Look,
+        token: Token,
+        all: &mut Claimed,
+    ) -> Result<Vec<ClaimedJob>> {
+        let mut found = Vec::with_capacity(rows.len());
+        let mut unreadable = Vec::new();
+        for row in rows {
+            let lane: i32 = row.try_get("lane").map_err(translate)?;
+            let job = look
+                .kinds
+                .get(&lane)
+                .map(|lane| rows::claimed(row, lane, token));
+            match job {
+                Some(Ok(job)) => found.push(job),
+                Some(Err(_)) | None => unreadable.push(rows::id(row).map_err(translate)?),
+            }
+        }
+        if !unreadable.is_empty() {
+            self.unclaim(token, &unreadable).await?;
+            all.unreadable.append(&mut unreadable);
+        }
+        Ok(found)
+    }
+
+    async fn unclaim(&self, token: Token, ids: &[JobId]) -> Result<()> {
+        self.skipped.add(ids);
+        let unclaim = call(&self.sql.unclaim)
+            .bind(self.clock())
+            .bind(Uuid::from_bytes(*token.as_bytes()))
+            .bind(uuids(ids))
+            .bind(millis(SweepPolicy::TOUCH));
+        self.rows(unclaim).await.map(drop)
     }
 
     /// Looks for entries that claims pass over.
@@ -131,18 +174,17 @@ impl Db {
     }
 
     fn look(&self, want: &[Want], held: &[ClaimedJob], serves: &Serves) -> Look {
-        let mut look = Look {
-            lanes: Vec::new(),
-            of: Vec::new(),
-            max: Vec::new(),
-        };
+        let mut look = Look::default();
+        held.iter().for_each(|job| look.room.take(job.spec.bytes()));
         for (nth, Want { queue, max }) in want.iter().enumerate() {
             let have = held.iter().filter(|job| job.spec.queue == *queue).count();
             let left = max.saturating_sub(have);
             look.max.push(i32::try_from(left).unwrap_or(i32::MAX));
-            for lane in self.lanes.served(queue, serves) {
-                look.lanes.push(lane);
+            for (number, lane) in self.lanes.served(queue, serves) {
+                look.lanes.push(number.id);
+                look.stamps.push(number.stamp);
                 look.of.push(i32::try_from(nth + 1).unwrap_or(i32::MAX));
+                look.kinds.insert(number.id, lane);
             }
         }
         look
@@ -152,6 +194,7 @@ impl Db {
         &self,
         succeeded: Option<&Succeeded>,
         look: &Look,
+        want: &[Want],
         grant: &Grant,
         serves: &Serves,
     ) -> Call {
@@ -159,21 +202,31 @@ impl Db {
             Some(jobs) => jobs.bind(call(&self.sql.succeed_and_claim), self.clock()),
             None => call(&self.sql.claim_ready).bind(self.clock()),
         };
+        let (names, versions) = versions(serves);
         let first = first
             .bind(look.lanes.clone())
+            .bind(look.stamps.clone())
             .bind(look.of.clone())
             .bind(look.max.clone())
             .bind(serves.suspect)
-            .bind(self.floors.of(&look.lanes));
+            .bind(self.floors.of(&look.lanes))
+            .bind(i64::try_from(look.room.left()).unwrap_or(i64::MAX))
+            .bind(!look.room.is_used())
+            .bind(self.skipped.ids())
+            .bind(queues(want))
+            .bind(names)
+            .bind(versions);
         held_as(first, grant)
     }
 
     /// Claims of nothing, after no success and after that of no job.
     pub(super) fn no_claims(&self) -> [Call; 2] {
+        // No lane has this number, nor any stamp.
         let look = Look {
             lanes: vec![-1],
             of: vec![1],
             max: vec![1],
+            ..Look::default()
         };
         let grant = Grant {
             token: Token::from_bytes([0; 16]),
@@ -183,22 +236,24 @@ impl Db {
         };
         let serves = Serves::default();
         let none = Succeeded::of(&[]);
-        [None, Some(&none)].map(|succeeded| self.claim_call(succeeded, &look, &grant, &serves))
-    }
-
-    async fn claimed(&self, row: &PgRow, token: Token) -> Result<ClaimedJob> {
-        let lane = self.lane(row.try_get("lane").map_err(translate)?).await?;
-        rows::claimed(row, &lane, token).map_err(translate)
+        [None, Some(&none)].map(|succeeded| self.claim_call(succeeded, &look, &[], &grant, &serves))
     }
 
     /// What a token holds, in the order of claims.
-    async fn held_by(&self, token: Token) -> Result<Vec<ClaimedJob>> {
+    async fn held_by(&self, token: Token, all: &mut Claimed) -> Result<()> {
         let held = call(&self.sql.held_by).bind(Uuid::from_bytes(*token.as_bytes()));
-        let mut jobs = Vec::new();
+        let mut unreadable = Vec::new();
         for row in self.rows(held).await? {
-            jobs.push(self.claimed(&row, token).await?);
+            match rows::held(&row, token) {
+                Ok(job) => all.jobs.push(job),
+                Err(_) => unreadable.push(rows::id(&row).map_err(translate)?),
+            }
         }
-        Ok(jobs)
+        if !unreadable.is_empty() {
+            self.unclaim(token, &unreadable).await?;
+            all.unreadable.append(&mut unreadable);
+        }
+        Ok(())
     }
 
     /// Claims by id.
@@ -210,34 +265,51 @@ impl Db {
     ) -> Result<Vec<Claim>> {
         let mut serves = serves.clone();
         let mut answers: HashMap<JobId, Claim> = HashMap::with_capacity(ids.len());
-        for _ in 0..TRIES {
-            let mut open: Vec<JobId> = ids.to_vec();
-            open.retain(|id| !answers.contains_key(id));
-            let (now, mut stored) = self.load(&open).await?;
+        let mut room = Room::default();
+        let mut tries = 0;
+        let mut open: Vec<JobId> = ids.to_vec();
+        while !open.is_empty() && tries < TRIES && room.left() > 0 {
+            let mut loaded = self.load(&open).await?;
+            let stored = &mut loaded.jobs;
             if serves.suspect && stored.values().any(|stored| stored.job.is_suspect()) {
                 serves.suspect = !self.holds_suspect(grant.token).await?;
             }
+            let unreadable = loaded.unreadable.iter();
+            answers.extend(unreadable.map(|(id, _)| (*id, Claim::Unreadable)));
             let mut entries = Vec::new();
             for id in open {
-                match stored.get_mut(&id) {
-                    None => _ = answers.insert(id, Claim::Missing),
-                    Some(_) if entries.contains(&id) || answers.contains_key(&id) => {}
-                    Some(stored) => match decide(stored, grant, &mut serves, now) {
-                        Some(answer) => _ = answers.insert(id, answer),
-                        None => entries.push(id),
-                    },
+                if entries.contains(&id) || answers.contains_key(&id) || loaded.later.contains(&id)
+                {
+                    continue;
+                }
+                let Some(stored) = stored.get_mut(&id) else {
+                    answers.insert(id, Claim::Missing);
+                    continue;
+                };
+                let bytes = stored.job.spec.bytes();
+                match decide(stored, grant, &mut serves, loaded.now) {
+                    Some(answer) => _ = answers.insert(id, answer),
+                    None if !room.fits(bytes) => _ = answers.insert(id, Claim::Full),
+                    None => {
+                        room.take(bytes);
+                        entries.push(id);
+                    }
                 }
             }
-            let taken = self.take(&entries, &stored, grant, now).await?;
-            // Who was Ready and is not among those taken has changed meanwhile: look again.
-            let all = taken.len() == entries.len();
+            let taken = self.take(&entries, &loaded, grant).await?;
             let taken = taken.into_iter();
             answers.extend(taken.map(|(id, job)| (id, Claim::Claimed(job))));
-            if all {
-                break;
-            }
+            // Who was Ready and is not among those taken has changed meanwhile: look again.
+            entries.retain(|id| !answers.contains_key(id));
+            tries += usize::from(!entries.is_empty());
+            open = entries;
+            open.append(&mut loaded.later);
         }
-        let answer = |id| answers.get(id).cloned().unwrap_or(Claim::Busy);
+        let rest = match room.left() {
+            0 => Claim::Full,
+            _ => Claim::Busy,
+        };
+        let answer = |id| answers.get(id).unwrap_or(&rest).clone();
         Ok(ids.iter().map(answer).collect())
     }
 
@@ -245,21 +317,20 @@ impl Db {
     async fn take(
         &self,
         entries: &[JobId],
-        stored: &HashMap<JobId, Stored>,
+        loaded: &Loaded,
         grant: &Grant,
-        now: Timestamp,
     ) -> Result<HashMap<JobId, ClaimedJob>> {
         let mut taken = HashMap::new();
         if entries.is_empty() {
             return Ok(taken);
         }
-        let mut entries: Vec<&Stored> = entries.iter().map(|id| &stored[id]).collect();
+        let mut entries: Vec<&Stored> = entries.iter().map(|id| &loaded.jobs[id]).collect();
         entries.sort_by_key(|entry| entry.job.id);
         let column =
             |value: fn(&Stored) -> i64| entries.iter().map(|e| value(e)).collect::<Vec<_>>();
         let ranks = column(|entry| entry.job.spec.priority.rank().into());
         let take = call(&self.sql.claim_entries)
-            .bind(now.as_millis())
+            .bind(loaded.now.as_millis())
             .bind(entries.iter().map(|entry| entry.lane).collect::<Vec<_>>())
             .bind(
                 entries
@@ -281,8 +352,11 @@ impl Db {
                     .collect::<Vec<_>>(),
             );
         for row in self.rows(held_as(take, grant)).await? {
-            let job = self.claimed(&row, grant.token).await?;
-            taken.insert(job.id, job);
+            let id = rows::id(&row).map_err(translate)?;
+            // It is of the kind that it was of when it was read.
+            let lane = Lane::of(&loaded.jobs[&id].job.spec);
+            let job = rows::claimed(&row, &lane, grant.token).map_err(translate)?;
+            taken.insert(id, job);
         }
         Ok(taken)
     }
@@ -291,14 +365,6 @@ impl Db {
         let ask = call(&self.sql.holds_suspect).bind(Uuid::from_bytes(*token.as_bytes()));
         self.row(ask).await?.try_get("holds").map_err(translate)
     }
-}
-
-/// Whether fewer were claimed than are wanted.
-fn lacks(want: &[Want], jobs: &[ClaimedJob]) -> bool {
-    want.iter().any(|Want { queue, max }| {
-        let have = jobs.iter().filter(|job| job.spec.queue == *queue);
-        have.count() < *max
-    })
 }
 
 /// Where a job stands among those that were claimed with it.
@@ -338,7 +404,10 @@ fn held_as(call: Call, grant: &Grant) -> Call {
 struct Head {
     now: Timestamp,
     next: Option<Timestamp>,
+    /// How many lanes there are of what is served.
     lanes: usize,
+    /// There was no room for all.
+    full: bool,
     /// How many entries were walked over.
     walked: u64,
     done: Vec<JobId>,
@@ -351,6 +420,7 @@ impl Head {
         let next: Option<i64> = row.try_get("due_at")?;
         let done: Option<Vec<Uuid>> = row.try_get("done")?;
         let walked: i64 = row.try_get("since")?;
+        let full: Option<i64> = row.try_get("deadline")?;
         let picture = match row.try_get("past")? {
             None => None,
             Some(open) => Picture::new(row.try_get("fence")?, row.try_get("deadline_at")?, open),
@@ -359,6 +429,7 @@ impl Head {
             now: Timestamp::from_millis(row.try_get("created_at")?),
             next: next.map(Timestamp::from_millis),
             lanes: usize::try_from(lanes).unwrap_or(0),
+            full: full == Some(1),
             walked: u64::try_from(walked).unwrap_or(0),
             done: done
                 .unwrap_or_default()

@@ -16,13 +16,15 @@ use crate::{
         transition::{self, SweepPolicy},
     },
     providers::columns::{extra, nanos},
-    store::{Created, Holder},
+    store::Created,
 };
 
 use super::{
     CAPABILITIES,
+    change::TRIES,
     db::{Call, Db, call, ids, uuids},
-    error::{is_taken, translate},
+    error::{is_stale, is_taken, translate},
+    lanes::{Number, distinct},
 };
 
 /// From so many jobs on, two connections share a batch: while the server stores the one half, the
@@ -72,9 +74,8 @@ impl Db {
         open: &[usize],
         answers: &mut [Option<Created>],
     ) -> Result<()> {
-        let lanes = self.intern(open.iter().map(|n| &jobs[*n].spec)).await?;
         let batch: Vec<&NewJob> = open.iter().map(|n| &jobs[*n]).collect();
-        let row = self.store(&batch, lanes).await?;
+        let row = self.store(&batch).await?;
         let mut stored: HashSet<JobId> = ids(&row)?.into_iter().collect();
         for n in open {
             if stored.remove(&jobs[*n].id) {
@@ -84,21 +85,34 @@ impl Db {
         Ok(())
     }
 
+    /// Stores jobs by what the numbers of their lanes are now.
+    async fn store(&self, jobs: &[&NewJob]) -> Result<PgRow> {
+        let mut tries = 1..TRIES;
+        loop {
+            let lanes = self.intern(jobs.iter().map(|job| &job.spec)).await?;
+            match self.store_in(jobs, lanes).await {
+                Err(error) if is_stale(&error) && tries.next().is_some() => self.forget_numbers(),
+                stored => return stored,
+            }
+        }
+    }
+
     /// Stores jobs as if nothing stood in the way of any, which is true of nearly all batches.
     /// Where it is not, nothing is stored, and each is stored for itself.
-    async fn store(&self, jobs: &[&NewJob], lanes: Vec<i32>) -> Result<PgRow> {
+    async fn store_in(&self, jobs: &[&NewJob], lanes: Vec<Number>) -> Result<PgRow> {
         if jobs.iter().all(|job| job.spec.unique_key.is_none()) {
-            let fresh = self.creation(jobs, lanes.clone(), true);
+            let fresh = self.creation(jobs, &lanes, true);
             match self.row(fresh).await {
                 Err(error) if is_taken(&error) => {}
                 stored => return stored,
             }
         }
-        self.row(self.creation(jobs, lanes, false)).await
+        self.row(self.creation(jobs, &lanes, false)).await
     }
 
     /// The statement that stores jobs.
-    pub(super) fn creation(&self, jobs: &[&NewJob], lanes: Vec<i32>, fresh: bool) -> Call {
+    pub(super) fn creation(&self, jobs: &[&NewJob], lanes: &[Number], fresh: bool) -> Call {
+        let (kinds, stamps) = distinct(lanes.iter().copied());
         let ranks: Vec<i16> = each(jobs, |job| job.spec.priority.rank().into());
         let dues: Vec<i64> = each(jobs, due);
         let from_now: Vec<bool> = each(jobs, |job| !matches!(job.due, Due::At(_)));
@@ -109,7 +123,7 @@ impl Db {
         call(&self.sql.create)
             .bind(self.clock())
             .bind(uuids(jobs.iter().map(|job| &job.id)))
-            .bind(lanes)
+            .bind(lanes.iter().map(|lane| lane.id).collect::<Vec<_>>())
             .bind(ranks)
             .bind(dues)
             .bind(from_now)
@@ -128,6 +142,8 @@ impl Db {
             .bind(metadata)
             .bind(millis(SweepPolicy::TOUCH))
             .bind(fresh)
+            .bind(kinds)
+            .bind(stamps)
     }
 
     /// Says why these could not be stored, where the reason is still there.
@@ -138,15 +154,12 @@ impl Db {
         answers: &mut [Option<Created>],
     ) -> Result<()> {
         let asked: Vec<JobId> = left.iter().map(|n| jobs[*n].id).collect();
-        let there: HashMap<JobId, _> = self.load(&asked).await?.1;
+        let there = self.load_all(&asked).await?;
+        let unreadable: HashSet<_> = there.unreadable.iter().map(|(id, _)| *id).collect();
         let remembered = self.remembered(&asked).await?;
         let holders = self.key_holders(left.iter().map(|n| &jobs[*n])).await?;
         let live: Vec<JobId> = holders.values().copied().collect();
-        let live = if live.is_empty() {
-            HashMap::new()
-        } else {
-            self.load(&live).await?.1
-        };
+        let live = self.load_all(&live).await?;
         for n in left {
             let job = &jobs[*n];
             let key = job
@@ -155,7 +168,9 @@ impl Db {
                 .as_deref()
                 .unwrap_or_default()
                 .as_bytes();
-            answers[*n] = match there.get(&job.id) {
+            answers[*n] = match there.jobs.get(&job.id) {
+                // What it is nobody knows.
+                None if unreadable.contains(&job.id) => Some(Created::IdTaken("unreadable".into())),
                 Some(stored) if transition::is_repeat(&stored.job, job) => Some(Created::Exists),
                 Some(stored) => Some(Created::IdTaken(Arc::clone(&stored.job.spec.name))),
                 // Its content is gone, so the id has to do as proof of a repeat.
@@ -164,8 +179,8 @@ impl Db {
                 None => holders
                     .get(key)
                     .filter(|holder| **holder != job.id)
-                    .and_then(|holder| live.get(holder))
-                    .map(|holder| Created::KeyTaken(Holder::of(&holder.job))),
+                    .and_then(|holder| live.holder(*holder))
+                    .map(Created::KeyTaken),
             };
         }
         Ok(())

@@ -1,6 +1,7 @@
 //! Calls to the server.
 
 use std::{
+    collections::HashSet,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -17,15 +18,20 @@ use sqlx::{
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::{Clock, JobId, Result, job::JobSpec};
+use crate::{
+    Clock, Error, ErrorKind, JobId, Result,
+    job::{JobSpec, Serves},
+    store::Want,
+};
 
 use super::{
     connections::{Busy, Connections, leaves_connection},
     create::millis,
     error::{is_forbidden, is_in_the_way, translate},
     floors::Floors,
-    lanes::{Lane, Lanes},
+    lanes::{Lane, Lanes, Number, lane},
     options::{PostgresOptions, STATEMENT},
+    rows::Skipped,
     sql::Sql,
 };
 
@@ -58,6 +64,7 @@ pub(super) struct Db {
     pub(super) sql: Sql,
     pub(super) lanes: Lanes,
     pub(super) floors: Floors,
+    pub(super) skipped: Skipped,
     calls: Arc<Connections>,
     /// Renewals come from a runtime of their own, so that they need connections of their own.
     renewals: Arc<Connections>,
@@ -87,6 +94,7 @@ impl Db {
             sql: Sql::new(&options.schema),
             lanes: Lanes::default(),
             floors: Floors::default(),
+            skipped: Skipped::default(),
             calls: Arc::new(Connections::of(options.calls(), options.at_hand())),
             renewals: Arc::new(Connections::of(options.renewals(), 0)),
             pooled: options.pooled,
@@ -100,7 +108,7 @@ impl Db {
     /// Once there are tables.
     pub(super) async fn rehearse(&self, first: Busy, options: &PostgresOptions) {
         if options.at_hand() > 0 && !options.pooled {
-            let nothing = [self.creation(&[], Vec::new(), true)];
+            let nothing = [self.creation(&[], &[], true)];
             let calls = nothing.into_iter().chain(self.no_claims());
             self.calls.rehearse(calls.collect());
         }
@@ -173,77 +181,85 @@ impl Db {
         tx.commit().await.map(|()| rows)
     }
 
-    /// Reads what others added to the lanes.
-    pub(super) async fn refresh_lanes(&self) -> Result<()> {
-        let rows = self.rows(call(&self.sql.lanes)).await?;
-        let lanes = rows.iter().map(lane).collect::<Result<Vec<_>, _>>();
-        self.lanes.keep(lanes.map_err(translate)?);
-        Ok(())
-    }
-
-    /// The lane of a row.
-    pub(super) async fn lane(&self, id: i32) -> Result<Lane> {
-        if let Some(lane) = self.lanes.get(id) {
-            return Ok(lane);
-        }
-        self.refresh_lanes().await?;
-        self.lanes
-            .get(id)
-            .ok_or_else(|| translate(sqlx::Error::RowNotFound))
-    }
-
-    /// The ids of these jobs' lanes, which are added where they are new. In a transaction of its
+    /// The numbers of these jobs' lanes, which are added where they are new. In a transaction of its
     /// own: whoever enqueues in theirs must not hold up others who use the same lane first.
     pub(super) async fn intern<'a>(
         &self,
         specs: impl Iterator<Item = &'a Arc<JobSpec>> + Clone,
-    ) -> Result<Vec<i32>> {
-        let mut last: Option<(Lane, i32)> = None;
-        let mut ids = Vec::new();
+    ) -> Result<Vec<Number>> {
+        let mut last: Option<(Lane, Number)> = None;
+        let mut numbers = Vec::new();
         for spec in specs.clone() {
             // Batches mostly have one lane.
-            if let Some((lane, id)) = &last
+            if let Some((lane, number)) = &last
                 && (lane.version, &lane.name, &lane.queue)
                     == (spec.version, &spec.name, &spec.queue)
             {
-                ids.push(*id);
+                numbers.push(*number);
                 continue;
             }
             let lane = Lane::of(spec);
-            let id = match self.lanes.id(&lane) {
-                Some(id) => id,
+            let number = match self.lanes.number(&lane) {
+                Some(number) => number,
                 None => self.add_lanes(specs.clone(), &lane).await?,
             };
-            ids.push(id);
-            last = Some((lane, id));
+            numbers.push(number);
+            last = Some((lane, number));
         }
-        Ok(ids)
+        Ok(numbers)
     }
 
     async fn add_lanes<'a>(
         &self,
         specs: impl Iterator<Item = &'a Arc<JobSpec>>,
         wanted: &Lane,
-    ) -> Result<i32> {
-        self.refresh_lanes().await?;
-        let mut new: Vec<Lane> = specs.map(|spec| Lane::of(spec)).collect();
-        new.retain(|lane| self.lanes.id(lane).is_none());
-        new.sort_by(|a, b| (&a.queue, &a.name, a.version).cmp(&(&b.queue, &b.name, b.version)));
-        new.dedup();
-        if !new.is_empty() {
-            let queues: Vec<&str> = new.iter().map(|lane| &*lane.queue).collect();
-            let names: Vec<&str> = new.iter().map(|lane| &*lane.name).collect();
-            let versions: Vec<i64> = new.iter().map(|lane| lane.version.into()).collect();
-            let add = call(&self.sql.add_lanes)
-                .bind(queues)
-                .bind(names)
-                .bind(versions);
-            self.rows(add).await?;
-            self.refresh_lanes().await?;
-        }
-        self.lanes
-            .id(wanted)
-            .ok_or_else(|| translate(sqlx::Error::RowNotFound))
+    ) -> Result<Number> {
+        let mut seen = HashSet::from([wanted.clone()]);
+        let others = specs.map(|spec| Lane::of(spec));
+        seen.extend(others.filter(|lane| self.lanes.number(lane).is_none()));
+        let new: Vec<Lane> = seen.into_iter().collect();
+        let queues: Vec<&str> = new.iter().map(|lane| &*lane.queue).collect();
+        let names: Vec<&str> = new.iter().map(|lane| &*lane.name).collect();
+        let versions: Vec<i64> = new.iter().map(|lane| lane.version.into()).collect();
+        let add = call(&self.sql.add_lanes)
+            .bind(queues)
+            .bind(names)
+            .bind(versions);
+        let lanes = self.lanes_in(add).await?;
+        self.lanes.keep(&lanes);
+        let wanted = lanes.into_iter().find(|(_, lane)| lane == wanted);
+        wanted.map(|(number, _)| number).ok_or_else(no_number)
+    }
+
+    /// Reads anew which kinds of jobs there are of what is served.
+    pub(super) async fn learn(&self, want: &[Want], serves: &Serves) -> Result<()> {
+        let (names, versions) = versions(serves);
+        let served = call(&self.sql.served_lanes)
+            .bind(queues(want))
+            .bind(names)
+            .bind(versions);
+        let lanes = self.lanes_in(served).await?;
+        self.lanes.serve(lanes);
+        Ok(())
+    }
+
+    /// The lanes that fit what is asked for.
+    pub(super) async fn such_lanes(&self, fits: impl Fn(&Lane) -> bool) -> Result<Vec<i32>> {
+        let all = self.lanes_in(call(&self.sql.lanes)).await?;
+        let such = all.into_iter().filter(|(_, lane)| fits(lane));
+        Ok(such.map(|(number, _)| number.id).collect())
+    }
+
+    async fn lanes_in(&self, call: Call) -> Result<Vec<(Number, Lane)>> {
+        let rows = self.rows(call).await?;
+        let lanes = rows.iter().map(lane).filter_map(sqlx::Result::transpose);
+        lanes.collect::<sqlx::Result<_>>().map_err(translate)
+    }
+
+    /// What is noted of numbers is not so any more: all of it is read anew.
+    pub(super) fn forget_numbers(&self) {
+        self.lanes.forget();
+        self.floors.forget();
     }
 
     /// Whether the database knows that somebody sleeps.
@@ -280,13 +296,24 @@ impl Db {
     }
 }
 
-fn lane(row: &PgRow) -> sqlx::Result<(i32, Lane)> {
-    let lane = Lane {
-        queue: row.try_get::<&str, _>("queue")?.into(),
-        name: row.try_get::<&str, _>("name")?.into(),
-        version: u32::try_from(row.try_get::<i64, _>("version")?).unwrap_or(u32::MAX),
-    };
-    Ok((row.try_get("id")?, lane))
+fn no_number() -> Error {
+    Error::new(
+        ErrorKind::Unavailable,
+        "a new kind of job could not be noted: its row of `lanes` is not there after it was added",
+    )
+}
+
+/// The queues of a claim.
+pub(super) fn queues(want: &[Want]) -> Vec<&str> {
+    want.iter().map(|want| &*want.queue).collect()
+}
+
+/// What is served: names, and the highest version of each.
+pub(super) fn versions(serves: &Serves) -> (Vec<&str>, Vec<i64>) {
+    let pairs = serves.jobs.iter();
+    pairs
+        .map(|(name, version)| (&**name, i64::from(*version)))
+        .unzip()
 }
 
 /// Ids as the server takes them.

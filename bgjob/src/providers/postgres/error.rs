@@ -45,6 +45,12 @@ pub(super) fn is_others(error: &Error) -> bool {
     )
 }
 
+/// Whether the server refused numbers of lanes that stand for other kinds of jobs by now.
+pub(super) fn is_stale(error: &Error) -> bool {
+    let refusal = error.source().and_then(<dyn StdError>::downcast_ref);
+    refusal.is_some_and(|refusal: &Refusal| refusal.code.as_deref() == Some("BJ001"))
+}
+
 /// sqlx's error as one of ours: what can pass is `Unavailable`, so that callers try again.
 ///
 /// Messages of the server are kept as the cause; its `DETAIL`, which may quote a row, is not.
@@ -144,7 +150,7 @@ pub(super) fn is_in_the_way(error: &sqlx::Error) -> bool {
 /// By SQLSTATE: <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
 fn refused(code: &str, message: &str) -> (ErrorKind, &'static str) {
     match code {
-        "40001" | "40P01" | "55P03" => {
+        "40001" | "40P01" | "55P03" | "BJ001" => {
             (ErrorKind::Unavailable, "another transaction was in the way")
         }
         "57014" => (

@@ -108,6 +108,8 @@ pub(super) struct Search<'a> {
     /// How many of each want were asked for.
     pub(super) max: &'a [i32],
     pub(super) found: &'a [ClaimedJob],
+    /// There was room for all of them, and all could be read.
+    pub(super) all: bool,
     /// How many entries were walked over, dead ones too.
     pub(super) walked: u64,
     /// When, by the store's clock.
@@ -119,6 +121,11 @@ pub(super) struct Search<'a> {
 impl Floors {
     fn known(&self) -> MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The numbers of lanes stand for others now.
+    pub(super) fn forget(&self) {
+        *self.known() = Known::default();
     }
 
     /// A floor for each rank of these lanes, where floors are in use.
@@ -143,6 +150,9 @@ impl Floors {
         let coming = search.picture.map(|open| known.coming(open, search.now));
         // There are many even where nothing is left but for what comes late.
         let coming = coming.filter(|_| many);
+        if !search.all {
+            return;
+        }
         for ((nth, want), max) in (1..).zip(search.want).zip(search.max) {
             let max = usize::try_from(*max).unwrap_or(0);
             if max > 0 {
@@ -284,6 +294,7 @@ mod tests {
         });
         floors.learn(&Search {
             want: &want,
+            all: true,
             lanes: &[7, 8],
             of: &[1, 2],
             max: &max,

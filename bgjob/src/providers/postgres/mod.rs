@@ -128,7 +128,6 @@ impl PostgresStore {
         capabilities.wakes = !options.pooled;
         capabilities.transactions = true;
         capabilities.finish_beside = Some(BESIDE);
-        db.refresh_lanes().await?;
         let wake = Arc::<Wake>::default();
         let signals = Signals::new(&options, &db.sql, Arc::clone(&wake));
         Ok(Self {

@@ -28,8 +28,11 @@ impl Db {
     }
 
     pub(super) async fn get(&self, ids: &[JobId]) -> Result<Vec<Option<Job>>> {
-        let (_, stored) = self.load(ids).await?;
-        let job = |id| stored.get(id).map(|stored| stored.job.clone());
+        let mut stored = self.load_all(ids).await?;
+        if let Some((id, error)) = stored.unreadable.pop() {
+            return Err(error.about(id));
+        }
+        let job = |id| stored.jobs.get(id).map(|stored| stored.job.clone());
         Ok(ids.iter().map(job).collect())
     }
 
@@ -39,7 +42,7 @@ impl Db {
         let mut listed = Listed::default();
         let mut rest = *slice;
         let lanes = self.lanes_of(filter).await?;
-        let mut looked_at = 0;
+        let (mut looked_at, mut bytes) = (0, 0);
         while let Some(ids) = rest.ids().filter(|_| slice.limit > 0) {
             let page = if *filter == Filter::default() {
                 slice.limit
@@ -49,22 +52,24 @@ impl Db {
             let ids = self
                 .page(filter, slice.order, ids, page, lanes.clone())
                 .await?;
-            let (_, mut stored) = self.load(&ids).await?;
             looked_at += ids.len();
             listed.next = None;
-            for id in &ids {
+            let (some, mut jobs) = self.load_first(&ids).await?;
+            for id in some {
                 listed.next = Some(*id);
-                let job = stored.remove(id).map(|stored| stored.job);
+                // What can't be read is not listed, here as elsewhere.
+                let job = jobs.remove(id).map(|stored| stored.job);
+                bytes += job.as_ref().map_or(0, Job::bytes);
                 listed.jobs.extend(job.filter(|job| filter.fits(job)));
                 if listed.jobs.len() == slice.limit {
                     return Ok(listed);
                 }
             }
-            if ids.len() < page {
+            if ids.len() < page && some.len() == ids.len() {
                 listed.next = None;
                 return Ok(listed);
             }
-            if looked_at >= limits::LOOKED_AT {
+            if looked_at >= limits::LOOKED_AT || bytes >= limits::BATCH_BYTES / 2 {
                 return Ok(listed);
             }
             rest.after = listed.next;
@@ -100,11 +105,8 @@ impl Db {
         if filter.queue.is_none() && filter.names.is_empty() {
             return Ok(None);
         }
-        self.refresh_lanes().await?;
-        let such = self
-            .lanes
-            .such(|lane| filter.fits_kind(&lane.queue, &lane.name));
-        Ok(Some(such))
+        let such = self.such_lanes(|lane| filter.fits_kind(&lane.queue, &lane.name));
+        such.await.map(Some)
     }
 
     pub(super) async fn counts(&self) -> Result<Vec<QueueCounts>> {
@@ -121,8 +123,18 @@ impl Db {
         let row = self
             .row(call(&self.sql.purge).bind(self.clock()).bind(limit))
             .await?;
+        self.forget_lanes().await?;
         let jobs: i64 = row.try_get("jobs").map_err(translate)?;
         Ok(usize::try_from(jobs).unwrap_or(0))
+    }
+
+    /// Has kinds of jobs forgotten that nobody uses, now and then.
+    async fn forget_lanes(&self) -> Result<()> {
+        if self.lanes.may_be_purged() {
+            self.rows(call(&self.sql.forget_lanes).bind(self.clock()))
+                .await?;
+        }
+        Ok(())
     }
 
     pub(super) async fn now(&self) -> Result<Timestamp> {

@@ -1,8 +1,15 @@
 //! Rows as typed jobs.
+//!
+//! A row that can't be read (a newer program wrote it, or its row of `lanes` is gone) is an error of
+//! its own, and its job is left alone.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sqlx::{Result, Row, postgres::PgRow};
 use uuid::Uuid;
 
@@ -10,6 +17,7 @@ use crate::{
     JobId, Timestamp,
     job::{
         Attempt, ClaimedJob, Ended, Hold, How, Job, JobSpec, Json, Owner, Phase, Priority, Token,
+        limits,
     },
     providers::columns::{self, Extra},
 };
@@ -18,7 +26,7 @@ use super::lanes::Lane;
 
 /// What has happened to a job, of which most jobs have nothing: one column.
 #[derive(Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct Past {
     ver: u64,
     epoch: u32,
@@ -89,9 +97,24 @@ fn uuid(row: &PgRow, column: &str) -> Result<[u8; 16]> {
     row.try_get::<Uuid, _>(column).map(Uuid::into_bytes)
 }
 
+/// What a column says in a form of our own.
+fn decode<T: DeserializeOwned>(row: &PgRow, column: &str) -> Result<Option<T>> {
+    columns::decode(row.try_get(column)?).map_err(unknown)
+}
+
+fn unknown(error: columns::Unknown) -> sqlx::Error {
+    sqlx::Error::Decode(error.into())
+}
+
+/// The lane of a row, whose names are in it.
+fn lane(row: &PgRow) -> Result<Lane> {
+    Lane::read(row)?.ok_or_else(|| {
+        sqlx::Error::Decode("its row of `lanes`, which says of what kind it is, is gone".into())
+    })
+}
+
 fn spec(row: &PgRow, lane: &Lane) -> Result<JobSpec> {
-    let extra: Option<&str> = row.try_get("extra")?;
-    let extra: Extra = columns::decode(extra).unwrap_or_default();
+    let extra: Extra = decode(row, "extra")?.unwrap_or_default();
     let key: Option<&[u8]> = row.try_get("unique_key")?;
     Ok(JobSpec {
         name: Arc::clone(&lane.name),
@@ -112,9 +135,14 @@ fn spec(row: &PgRow, lane: &Lane) -> Result<JobSpec> {
     })
 }
 
+/// A row of what a token holds, with the names of its lane in it.
+pub(super) fn held(row: &PgRow, token: Token) -> Result<ClaimedJob> {
+    claimed(row, &lane(row)?, token)
+}
+
 /// A row that a claim handed out.
 pub(super) fn claimed(row: &PgRow, lane: &Lane, token: Token) -> Result<ClaimedJob> {
-    let past: Past = columns::decode(row.try_get("past")?).unwrap_or_default();
+    let past: Past = decode(row, "past")?.unwrap_or_default();
     Ok(ClaimedJob {
         id: JobId::from_bytes(uuid(row, "id")?),
         spec: Arc::new(spec(row, lane)?),
@@ -141,14 +169,14 @@ pub(super) fn id(row: &PgRow) -> Result<JobId> {
 }
 
 /// A row of a query over all tables.
-pub(super) fn stored(row: &PgRow, lane: &Lane) -> Result<Stored> {
+pub(super) fn stored(row: &PgRow) -> Result<Stored> {
     let (phase, place) = phase(row)?;
-    let past: Past = columns::decode(row.try_get("past")?).unwrap_or_default();
+    let past: Past = decode(row, "past")?.unwrap_or_default();
     // While it is held, the stored fence is that of the grant before.
     let held = u64::from(matches!(phase, Phase::Running(_)));
     let job = Job {
         id: id(row)?,
-        spec: Arc::new(spec(row, lane)?),
+        spec: Arc::new(spec(row, &lane(row)?)?),
         phase,
         ver: past.ver,
         fence: fence(row)? + held,
@@ -159,7 +187,7 @@ pub(super) fn stored(row: &PgRow, lane: &Lane) -> Result<Stored> {
         due_at: time(row, "due_at")?,
         expires_at: times(row, "expires_at")?,
         deadline_at: times(row, "deadline_at")?,
-        progress: columns::decode(row.try_get("progress")?),
+        progress: decode(row, "progress")?,
         history: past.history,
     };
     Ok(Stored {
@@ -179,10 +207,8 @@ fn phase(row: &PgRow) -> Result<(Phase, Place)> {
         let how = match ended {
             "succeeded" => How::Succeeded(result.map_or_else(Json::null, Json::trusted)),
             "cancelled" => How::Cancelled,
-            _ => {
-                let reason: Option<&str> = row.try_get("reason")?;
-                How::Dead(columns::reason(reason.unwrap_or_default()))
-            }
+            "dead" => How::Dead(columns::reason(row.try_get("reason")?).map_err(unknown)?),
+            _ => return Err(unknown(columns::Unknown)),
         };
         let over = Ended {
             how,
@@ -205,4 +231,24 @@ fn phase(row: &PgRow) -> Result<(Phase, Place)> {
         .try_get::<Option<i64>, _>("grant_id")?
         .map_or(Place::Held, Place::Grant);
     Ok((Phase::Running(hold), place))
+}
+
+/// Jobs that this process has claimed and could not read: claims pass them over. Each is tried again
+/// once there are more than can be kept.
+#[derive(Debug, Default)]
+pub(super) struct Skipped(Mutex<BTreeSet<JobId>>);
+
+impl Skipped {
+    pub(super) fn add(&self, ids: &[JobId]) {
+        let mut skipped = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if skipped.len() + ids.len() > limits::BATCH {
+            skipped.clear();
+        }
+        skipped.extend(ids);
+    }
+
+    pub(super) fn ids(&self) -> Vec<Uuid> {
+        let skipped = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        skipped.iter().map(|id| Uuid::from(*id)).collect()
+    }
 }

@@ -8,7 +8,8 @@ use super::schema::quoted;
 /// `m`. Those of [`OVER`] follow the same order.
 const LIVE: &str = "SELECT j.id, j.lane, j.rev, j.fence, j.rank, j.created_at, j.due_at, j.retain, \
      j.max_attempts, j.max_crashes, j.expires, j.deadline, j.expires_at, j.deadline_at, \
-     j.unique_key, j.progress, j.past, j.extra, j.metadata, r.touch_at, m.grant_id, \
+     j.unique_key, j.progress, j.past, j.extra, j.metadata, l.queue, l.name, l.version, \
+     r.touch_at, m.grant_id, \
      coalesce(h.token, m.token) AS token, coalesce(h.owner, m.owner) AS owner, \
      coalesce(h.since, m.since) AS since, coalesce(h.lease_until, m.lease_until) AS lease_until, \
      coalesce(h.cancel, false) AS cancel, NULL::text AS ended, NULL::text AS reason, \
@@ -20,15 +21,18 @@ const LOOKED_UP: &str = "FROM $schema$.jobs j \
          WHERE e.lane = j.lane AND e.suspect = j.suspect AND e.rank = j.rank \
          AND e.due_at = j.due_at AND e.id = j.id OFFSET 0) r ON true \
      LEFT JOIN LATERAL (SELECT * FROM $schema$.held h WHERE h.id = j.id OFFSET 0) h ON true \
-     LEFT JOIN members m ON m.id = j.id AND m.rev = j.rev ";
+     LEFT JOIN members m ON m.id = j.id AND m.rev = j.rev \
+     LEFT JOIN $schema$.lanes l ON l.id = j.lane ";
 
 /// Jobs that are over.
 const OVER: &str = "SELECT j.id, j.lane, j.rev, j.fence, j.rank, j.created_at, j.due_at, j.retain, \
      j.max_attempts, j.max_crashes, j.expires, j.deadline, j.expires_at, j.deadline_at, \
-     j.unique_key, j.progress, j.past, j.extra, j.metadata, NULL::bigint AS touch_at, \
+     j.unique_key, j.progress, j.past, j.extra, j.metadata, l.queue, l.name, l.version, \
+     NULL::bigint AS touch_at, \
      NULL::bigint AS grant_id, NULL::uuid AS token, NULL::uuid AS owner, NULL::bigint AS since, \
      NULL::bigint AS lease_until, false AS cancel, j.ended, j.reason, j.ended_at, j.purge_at, \
-     j.result, false AS suspect FROM $schema$.history j ";
+     j.result, false AS suspect FROM $schema$.history j \
+     LEFT JOIN $schema$.lanes l ON l.id = j.lane ";
 
 const MEMBERS: &str = "WITH members AS MATERIALIZED (\
      SELECT n.id, n.rev, g.id AS grant_id, g.token, g.owner, g.since, g.lease_until \
@@ -53,36 +57,54 @@ statements! {
     /// With the time to go by in the place of `$clock$`, as the one parameter is taken.
     create_within = "SELECT $schema$.store_within($clock$, $1) AS answer";
     succeed_within = "SELECT $schema$.succeed_within($clock$, $1) AS answer";
+    /// Where jobs are, for people.
+    place = "$schema$.jobs or $schema$.history,";
     now = "SELECT $schema$.now_ms($1) AS now";
-    lanes = "SELECT id, queue, name, version FROM $schema$.lanes";
-    add_lanes = "INSERT INTO $schema$.lanes(queue, name, version) \
-        SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[]) ON CONFLICT DO NOTHING";
+    served_lanes = "SELECT l.* FROM unnest($1::text[]) AS q(queue) \
+        CROSS JOIN unnest($2::text[], $3::bigint[]) AS n(name, version) \
+        CROSS JOIN LATERAL (SELECT l.id, l.stamp, l.queue, l.name, l.version \
+            FROM $schema$.lanes l WHERE l.queue = q.queue AND l.name = n.name \
+            AND l.version <= n.version OFFSET 0) l";
+    lanes = "SELECT id, stamp, queue, name, version FROM $schema$.lanes";
+    add_lanes = "SELECT * FROM $schema$.add_lanes($1, $2, $3)";
+    forget_lanes = "SELECT $schema$.forget_lanes($1)";
+    /// The numbers are checked last, as `check_lanes` says.
     create = "SELECT $schema$.create_jobs($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, \
-        $14, $15, $16) AS ids";
+        $14, $15, $16) AS ids, $schema$.check_lanes($17, $18)";
     remembered = "SELECT n.id FROM unnest($2::uuid[]) AS n(id) \
         WHERE EXISTS (SELECT FROM $schema$.gone_own o WHERE o.id = n.id \
             AND o.until > $schema$.now_ms($1)) \
         OR EXISTS (SELECT FROM $schema$.gone g WHERE g.hi >= n.id AND g.lo <= n.id \
             AND g.until > $schema$.now_ms($1) AND n.id = ANY(g.ids))";
     key_holders = "SELECT id, unique_key FROM $schema$.jobs WHERE unique_key = ANY($1::bytea[])";
-    claim_ready = "SELECT * FROM $schema$.claim_ready($1, $2, $3, $4, $5, $6, $7, $8, $9, NULL)";
+    claim_ready = "SELECT * FROM $schema$.claim_kinds($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, \
+        $11, $12, $13, $14, $15, $16, NULL)";
+    unclaim = "SELECT $schema$.unclaim($1, $2, $3, $4)";
     below = "SELECT lane, rank, due_at FROM $schema$.below($1, $2, $3)";
     claim_entries = "SELECT * FROM $schema$.claim_entries($1, $2, $3, $4, $5, $6, $7, $8, $9)";
-    held_by = "SELECT * FROM $schema$.held_by($1)";
+    held_by = "SELECT h.*, l.queue, l.name, l.version FROM $schema$.held_by($1) h \
+        LEFT JOIN $schema$.lanes l ON l.id = h.lane";
     holds_suspect = "SELECT $schema$.holds_suspect($1) AS holds";
     succeed = "SELECT $schema$.succeed($1, $2, $3, $4, $5) AS ids";
     /// In one commit, the successes first.
-    succeed_and_claim = "SELECT * FROM $schema$.claim_ready($1, $6, $7, $8, $9, $10, $11, $12, \
-        $13, $schema$.succeed($1, $2, $3, $4, $5))";
+    succeed_and_claim = "SELECT * FROM $schema$.claim_kinds($1, $6, $7, $8, $9, $10, $11, $12, \
+        $13, $14, $15, $16, $17, $18, $19, $20, $schema$.succeed($1, $2, $3, $4, $5))";
     renew = "SELECT id, token, cancel FROM $schema$.renew($1, $2, $3, $4, $5)";
-    save = "SELECT $schema$.save($1, $2) AS ids";
+    save = "SELECT $schema$.save($1, $2) AS ids, $schema$.check_lanes($3, $4)";
     due = "SELECT kind, id FROM $schema$.due($1, $2, $3, $4)";
     index_touches = "CREATE INDEX IF NOT EXISTS ready_touch ON $schema$.ready(touch_at)";
     purge = "SELECT $schema$.purge($1, $2) AS jobs";
-    load = format!("{MEMBERS} WHERE n.id = ANY($2::uuid[])) SELECT j.*, $schema$.now_ms($1) AS now \
+    /// As many as `$3` bytes hold, at least one; `rows` is how many there are. How long they are is
+    /// known without a look at what is so long.
+    load = format!("{MEMBERS} WHERE n.id = ANY($2::uuid[])) SELECT * FROM (\
+        SELECT j.*, $schema$.now_ms($1) AS now, row_number() OVER (ORDER BY j.id) AS nth, \
+            count(*) OVER () AS rows, sum(octet_length(metadata) + coalesce(octet_length(extra), 0) \
+                + coalesce(octet_length(past), 0) + coalesce(octet_length(result), 0)) \
+                OVER (ORDER BY j.id) AS bytes \
         FROM ({LIVE} {LOOKED_UP} WHERE j.id = ANY($2) \
             UNION ALL SELECT o.* FROM unnest($2) AS n(id) CROSS JOIN LATERAL (\
-                {OVER} WHERE j.id = n.id OFFSET 0) o) j");
+                {OVER} WHERE j.id = n.id OFFSET 0) o) j) j \
+        WHERE bytes <= $3 OR nth = 1 ORDER BY id");
     /// `$1` and `$2` are the least and the greatest id, `$3` the limit, `$4` the lanes or NULL,
     /// `$5` how they ended.
     list = ids_of("ASC");

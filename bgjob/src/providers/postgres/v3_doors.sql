@@ -257,12 +257,11 @@ DECLARE
     v_stored uuid[];
     j $schema$.new_job;
 BEGIN
-    INSERT INTO $schema$.lanes(queue, name, version)
-        SELECT DISTINCT n.queue, n.name, n.version
+    PERFORM $schema$.add_lanes(array_agg(n.queue), array_agg(n.name), array_agg(n.version))
         FROM json_to_recordset(p_jobs::json) AS n(queue text, name text, version bigint)
         WHERE NOT EXISTS (SELECT FROM $schema$.lanes l
             WHERE (l.queue, l.name, l.version) = (n.queue, n.name, n.version))
-        ORDER BY 1, 2, 3 ON CONFLICT (queue, name, version) DO NOTHING;
+        HAVING count(*) > 0;
     SELECT array_agg(ROW(nth, n.id, l.id, least(greatest(rank, 0), 3), $schema$.in_range(due),
         from_now, greatest(retain, 0), greatest(max_attempts, 1), greatest(max_crashes, 1),
         expires, deadline, decode(unique_key, 'hex'), extra, metadata)::$schema$.new_job

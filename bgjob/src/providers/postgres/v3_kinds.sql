@@ -1,1 +1,335 @@
--- Kinds of jobs, creates and claims.
+-- Kinds of jobs, and how much a call carries.
+
+-- A number may be given out twice: after a backup was put back, after tables were emptied, after a kind
+-- was forgotten. So each row has a stamp that no other one ever has. Who has noted a number hands its
+-- stamp along, and what was done with it is taken back where the two don't belong together any more.
+ALTER TABLE $schema$.lanes
+    ADD stamp bigint NOT NULL DEFAULT ('x' || left(gen_random_uuid()::text, 8)
+        || right(gen_random_uuid()::text, 8))::bit(64)::bigint,
+    -- When it was last looked whether it is used, and since when it has not been.
+    ADD looked_at bigint,
+    ADD idle_since bigint;
+
+-- Few jobs are so large that a thousand of them are more than a call carries. Claims ask whether there
+-- is one, and look at the size of each only then.
+CREATE INDEX jobs_large ON $schema$.jobs(lane) WHERE octet_length(metadata)
+    + coalesce(octet_length(extra), 0) + coalesce(octet_length(past), 0) > 4000;
+
+-- Numbers are drawn, so that no sequence that is behind stands in the way of a new kind. Answers these
+-- kinds, new or not.
+CREATE FUNCTION $schema$.add_lanes(p_queues text[], p_names text[], p_versions bigint[])
+RETURNS TABLE(id int, stamp bigint, queue text, name text, version bigint) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+BEGIN
+    FOR pass IN 1..20 LOOP
+        BEGIN
+            INSERT INTO $schema$.lanes(id, queue, name, version) OVERRIDING SYSTEM VALUE
+                SELECT ('x' || left(gen_random_uuid()::text, 8))::bit(32)::int & 2147483647,
+                    n.queue, n.name, n.version
+                FROM (SELECT DISTINCT u.queue, u.name, u.version
+                    FROM unnest(p_queues, p_names, p_versions) AS u(queue, name, version)) n
+                WHERE NOT EXISTS (SELECT FROM $schema$.lanes l
+                    WHERE (l.queue, l.name, l.version) = (n.queue, n.name, n.version))
+                ORDER BY n.queue, n.name, n.version
+                ON CONFLICT (queue, name, version) DO NOTHING;
+            EXIT;
+        EXCEPTION
+            -- Another kind has the number that was drawn.
+            WHEN unique_violation THEN NULL;
+        END;
+    END LOOP;
+    RETURN QUERY SELECT l.id, l.stamp, l.queue, l.name, l.version
+        FROM (SELECT DISTINCT u.queue, u.name, u.version
+            FROM unnest(p_queues, p_names, p_versions) AS u(queue, name, version)) n
+        JOIN $schema$.lanes l ON (l.queue, l.name, l.version) = (n.queue, n.name, n.version);
+END $$;
+
+-- Refuses, and with it all that its transaction did, where numbers stand for other kinds than those
+-- that the caller has noted. Asked last: what is seen then was so before, or will be refused.
+CREATE FUNCTION $schema$.check_lanes(p_lanes int[], p_stamps bigint[]) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (
+        SELECT FROM unnest(p_lanes, p_stamps) AS n(lane, stamp) LEFT JOIN LATERAL (
+            SELECT l.stamp FROM $schema$.lanes l WHERE l.id = n.lane OFFSET 0) l ON true
+        WHERE l.stamp IS DISTINCT FROM n.stamp)
+    THEN
+        RAISE EXCEPTION 'kinds of jobs have other numbers than they had' USING ERRCODE = 'BJ001';
+    END IF;
+END $$;
+
+-- Of these entries, in this order, the first that `p_room` bytes hold, and their bytes; the very first
+-- in any case where `p_one` says so.
+CREATE FUNCTION $schema$.fitting(
+    p_tids tid[], p_room bigint, p_one bool, OUT tids tid[], OUT bytes bigint)
+LANGUAGE sql VOLATILE AS $$
+    SELECT array_agg(f.tid ORDER BY f.nth), max(f.total)::bigint FROM (
+        SELECT n.tid, n.nth, sum(coalesce(j.bytes, 0)) OVER (ORDER BY n.nth) AS total
+        FROM unnest(p_tids) WITH ORDINALITY AS n(tid, nth)
+        CROSS JOIN LATERAL (SELECT e.id FROM $schema$.ready e WHERE e.ctid = n.tid OFFSET 0) e
+        LEFT JOIN LATERAL (
+            SELECT octet_length(metadata) + coalesce(octet_length(extra), 0)
+                + coalesce(octet_length(past), 0) AS bytes
+            FROM $schema$.jobs j WHERE j.id = e.id OFFSET 0) j ON true) f
+    WHERE f.total <= p_room OR p_one AND f.nth = 1
+$$;
+
+-- T2 for what is ready, as `claim_ready`, of kinds that are what the caller thinks they are; no more
+-- than `p_room` bytes, but one job where `p_one` says so; and none of `p_skip`. In the first row of the
+-- answer, `lane` is how many kinds there are of these queues with one of these names, in versions up to
+-- the one beside the name, and `deadline` is 1 where there was no room for all that could be had.
+CREATE FUNCTION $schema$.claim_kinds(
+    clock bigint, p_lanes int[], p_stamps bigint[], p_of int[], p_max int[], p_suspect bool,
+    p_floors bigint[], p_room bigint, p_one bool, p_skip uuid[], p_queues text[], p_names text[],
+    p_versions bigint[], p_token uuid, p_owner uuid, p_lease bigint, p_done uuid[])
+RETURNS SETOF $schema$.claimed LANGUAGE plpgsql ROWS 100 SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off SET jit = off AS $$
+DECLARE
+    v_now bigint := $schema$.now_ms(clock);
+    v_wanted bool;
+    v_suspect bool;
+    v_large bool;
+    v_full bool := false;
+    v_room bigint := p_room;
+    v_bytes bigint;
+    v_lanes int[];
+    v_nths int[];
+    v_asked int[];
+    v_index CONSTANT oid := '$schema$.ready_pkey'::regclass;
+    v_walked bigint := $schema$.walked(v_index);
+    v_tids tid[];
+    v_fit tid[];
+    v_ids uuid[];
+    v_revs int[];
+    v_all uuid[] := '{}';
+    v_all_revs int[] := '{}';
+    v_left int;
+    v_found bool;
+    v_more bool;
+    v_head $schema$.claimed;
+BEGIN
+    IF p_floors IS NOT NULL AND clock IS NULL THEN
+        v_head.fence := pg_current_xact_id()::text;
+        v_head.deadline_at := extract(epoch FROM now()) * 1000;
+        v_head.past := pg_current_snapshot();
+    END IF;
+    v_large := EXISTS (
+        SELECT FROM unnest(p_lanes) AS l(lane) CROSS JOIN LATERAL (
+            SELECT FROM $schema$.jobs j WHERE j.lane = l.lane AND octet_length(j.metadata)
+                + coalesce(octet_length(j.extra), 0) + coalesce(octet_length(j.past), 0) > 4000
+            LIMIT 1) j);
+    FOR pass IN 1..10 LOOP
+        v_more := false;
+        v_asked := '{}';
+        v_wanted := p_suspect AND EXISTS (
+            SELECT FROM unnest(p_lanes) AS l(lane) CROSS JOIN LATERAL (
+                SELECT FROM $schema$.ready e WHERE e.lane = l.lane AND e.suspect LIMIT 1) e
+        ) AND NOT $schema$.holds_suspect(p_token);
+        v_suspect := v_wanted AND EXISTS (
+            SELECT FROM unnest(p_lanes) AS l(lane) CROSS JOIN generate_series(0, 3) AS r(rank)
+            CROSS JOIN LATERAL (
+                SELECT FROM $schema$.ready e WHERE e.lane = l.lane AND e.suspect
+                    AND e.rank = r.rank::smallint AND e.due_at <= v_now LIMIT 1) e);
+        <<wants>>
+        FOR w IN 1..cardinality(p_max) LOOP
+            v_left := p_max[w];
+            SELECT array_agg(l.lane), array_agg(4 * (l.nth - 1) + 1) INTO v_lanes, v_nths
+                FROM unnest(p_lanes, p_of) WITH ORDINALITY AS l(lane, of_want, nth)
+                WHERE l.of_want = w;
+            CONTINUE WHEN v_left <= 0 OR v_lanes IS NULL;
+            v_asked := v_asked || v_lanes;
+            -- Of one lane all ranks at once, of several a rank at a time.
+            FOR v_rank IN 0..3 LOOP
+                EXIT WHEN v_left = 0;
+                -- Entries are walked in the order of the index, and no further than is wanted. One
+                -- more than that is looked at, to know whether there are more.
+                IF cardinality(v_lanes) = 1 AND NOT v_suspect THEN
+                    EXIT WHEN v_rank > 0;
+                    SELECT array_agg(e.tid) INTO v_tids FROM (
+                        SELECT e.tid FROM generate_series(0, 3) AS r(rank) CROSS JOIN LATERAL (
+                            SELECT ctid AS tid FROM $schema$.ready e
+                            WHERE e.lane = v_lanes[1] AND NOT e.suspect AND e.rank = r.rank::smallint
+                              AND e.due_at >= coalesce(p_floors[v_nths[1] + r.rank], 0)
+                              AND e.due_at <= v_now AND (e.until IS NULL OR e.until > v_now)
+                              AND e.id <> ALL(p_skip)
+                            ORDER BY e.due_at, e.id LIMIT v_left + 1 FOR UPDATE SKIP LOCKED) e
+                        LIMIT v_left + 1) e;
+                ELSE
+                    WITH seen AS MATERIALIZED (
+                        SELECT e.*, false AS suspect FROM unnest(v_lanes, v_nths) AS l(lane, nth)
+                        CROSS JOIN LATERAL (
+                            SELECT ctid AS tid, e.due_at, e.id FROM $schema$.ready e
+                            WHERE e.lane = l.lane AND NOT e.suspect AND e.rank = v_rank::smallint
+                              AND e.due_at >= coalesce(p_floors[l.nth + v_rank], 0)
+                              AND e.due_at <= v_now AND (e.until IS NULL OR e.until > v_now)
+                              AND e.id <> ALL(p_skip)
+                            ORDER BY e.due_at, e.id LIMIT v_left + 1 FOR UPDATE SKIP LOCKED) e
+                        UNION ALL
+                        SELECT e.*, true FROM unnest(v_lanes) AS l(lane) CROSS JOIN LATERAL (
+                            SELECT ctid AS tid, e.due_at, e.id FROM $schema$.ready e
+                            WHERE v_suspect AND e.lane = l.lane AND e.suspect AND e.rank = v_rank::smallint
+                              AND e.due_at <= v_now AND (e.until IS NULL OR e.until > v_now)
+                              AND e.id <> ALL(p_skip)
+                            ORDER BY e.due_at, e.id LIMIT 1 FOR UPDATE SKIP LOCKED) e
+                    ), counted AS (
+                        SELECT s.*, count(*) FILTER (WHERE s.suspect) OVER (ORDER BY s.due_at, s.id) AS nth
+                        FROM seen s)
+                    SELECT array_agg(c.tid) INTO v_tids FROM (
+                        SELECT tid FROM counted WHERE NOT suspect OR nth = 1
+                        ORDER BY due_at, id LIMIT v_left + 1) c;
+                END IF;
+                CONTINUE WHEN v_tids IS NULL;
+                v_more := v_more OR cardinality(v_tids) > v_left;
+                v_tids := v_tids[:v_left];
+                IF v_large THEN
+                    SELECT f.tids, coalesce(f.bytes, 0) INTO v_fit, v_bytes
+                        FROM $schema$.fitting(v_tids, v_room, p_one AND v_all = '{}') f;
+                    v_full := cardinality(v_tids) > coalesce(cardinality(v_fit), 0);
+                    v_room := v_room - v_bytes;
+                    v_tids := v_fit;
+                END IF;
+                WITH taken AS (
+                    DELETE FROM $schema$.ready WHERE ctid = ANY(v_tids) RETURNING id, rev, suspect)
+                SELECT array_agg(id), array_agg(rev), coalesce(bool_or(suspect), false)
+                INTO v_ids, v_revs, v_found FROM taken;
+                IF v_ids IS NOT NULL THEN
+                    v_all := v_all || v_ids;
+                    v_all_revs := v_all_revs || v_revs;
+                    v_left := v_left - cardinality(v_ids);
+                    v_suspect := v_suspect AND NOT v_found;
+                    v_wanted := v_wanted AND NOT v_found;
+                END IF;
+                EXIT wants WHEN v_full;
+            END LOOP;
+        END LOOP;
+        EXIT WHEN v_more OR v_full;
+        SELECT min(e.due_at) INTO v_head.due_at
+        FROM unnest(p_lanes) WITH ORDINALITY AS l(lane, nth)
+        CROSS JOIN generate_series(0, 3) AS r(rank) CROSS JOIN (VALUES (false), (true)) AS s(suspect)
+        CROSS JOIN LATERAL (
+            SELECT e.due_at FROM $schema$.ready e
+            WHERE e.lane = l.lane AND e.suspect = s.suspect AND e.rank = r.rank::smallint
+              AND e.due_at >= CASE WHEN s.suspect THEN 0
+                  ELSE coalesce(p_floors[4 * (l.nth - 1) + 1 + r.rank], 0) END
+              AND (e.until IS NULL OR e.until > v_now) AND e.id <> ALL(p_skip)
+            ORDER BY e.due_at, e.id LIMIT 1) e
+        WHERE v_wanted OR NOT s.suspect;
+        EXIT WHEN cardinality(v_all) > 0 OR v_head.due_at IS NULL OR v_head.due_at > v_now;
+        -- It came in between, or somebody is about to take what there is. Then whether they do has to be
+        -- known before "nothing" is an answer.
+        CONTINUE WHEN pass = 1;
+        PERFORM FROM unnest(v_asked) AS l(lane) CROSS JOIN generate_series(0, 3) AS r(rank)
+        CROSS JOIN (VALUES (false), (true)) AS s(suspect)
+        CROSS JOIN LATERAL (
+            SELECT FROM $schema$.ready e
+            WHERE e.lane = l.lane AND e.suspect = s.suspect AND e.rank = r.rank::smallint
+              AND e.due_at BETWEEN v_head.due_at AND v_now
+              AND (e.until IS NULL OR e.until > v_now) AND e.id <> ALL(p_skip) LIMIT 1 FOR UPDATE) e
+        WHERE v_wanted OR NOT s.suspect LIMIT 1;
+        EXIT WHEN NOT FOUND AND pass > 2;
+    END LOOP;
+    v_head.created_at := v_now;
+    v_head.done := p_done;
+    v_head.since := $schema$.walked(v_index) - v_walked;
+    v_head.deadline := v_full::int;
+    SELECT count(*) INTO v_head.lane
+        FROM unnest(p_queues) AS q(queue) CROSS JOIN unnest(p_names, p_versions) AS n(name, version)
+        CROSS JOIN LATERAL (
+            SELECT FROM $schema$.lanes l
+            WHERE l.queue = q.queue AND l.name = n.name AND l.version <= n.version OFFSET 0) l;
+    RETURN NEXT v_head;
+    IF cardinality(v_all) > 0 THEN
+        INSERT INTO $schema$.grants(token, owner, since, lease_until, members, ids, revs)
+            VALUES(p_token, p_owner, v_now, v_now + p_lease, cardinality(v_all), v_all, v_all_revs);
+        RETURN QUERY
+            SELECT j.id, j.lane, j.fence, j.rank, j.created_at, j.due_at, j.retain, j.max_attempts,
+                j.max_crashes, j.expires, j.deadline, j.deadline_at, v_now, j.unique_key, j.past,
+                j.extra, j.metadata, NULL::uuid[]
+            FROM $schema$.jobs j WHERE j.id = ANY(v_all);
+    END IF;
+    PERFORM $schema$.check_lanes(p_lanes, p_stamps);
+END $$;
+
+-- What was just claimed and can't be read waits again, as if nobody had claimed it.
+CREATE FUNCTION $schema$.unclaim(clock bigint, p_token uuid, p_ids uuid[], p_touch bigint)
+RETURNS void LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off SET jit = off AS $$
+DECLARE
+    v_grants bigint[];
+BEGIN
+    WITH own AS MATERIALIZED (
+        SELECT o.id, o.rev, o.grant_id, j.tid
+        FROM $schema$.held_jobs(p_ids, array_fill(p_token, ARRAY[cardinality(p_ids)]), NULL) o
+        CROSS JOIN LATERAL (
+            SELECT ctid AS tid FROM $schema$.jobs j
+            WHERE j.id = o.id AND j.rev = o.rev OFFSET 0) j
+        WHERE o.grant_id IS NOT NULL
+        ORDER BY o.grant_id, o.rev, o.id
+    ), changed AS (
+        UPDATE $schema$.jobs j SET rev = j.rev + 1
+        FROM own o WHERE j.ctid = o.tid AND j.rev = o.rev
+        RETURNING j.id, j.rev, j.lane, j.suspect, j.rank, j.due_at, j.expires_at, j.deadline_at,
+            o.grant_id
+    ), entered AS (
+        INSERT INTO $schema$.ready(lane, suspect, rank, due_at, id, rev, touch_at, until)
+        SELECT lane, suspect, rank, due_at, id, rev, $schema$.now_ms(clock) + p_touch,
+            least(expires_at, deadline_at)
+        FROM changed
+    )
+    SELECT array_agg(grant_id) INTO v_grants FROM changed;
+    PERFORM $schema$.leave(v_grants);
+END $$;
+
+-- Forgets kinds that no job is of any more: of some hundred at a time, those that have not been used
+-- for ten minutes. Whoever creates or claims has looked at the table before it commits, so that who
+-- gets it for itself alone sees all jobs there are and will be. Not while programs may be at work that
+-- don't look: those of before this version, as long as a deployment lasts.
+CREATE FUNCTION $schema$.forget_lanes(clock bigint) RETURNS int LANGUAGE plpgsql AS $$
+DECLARE
+    v_now CONSTANT bigint := $schema$.now_ms(clock);
+    v_grace CONSTANT bigint := 600000;
+    v_some int[];
+    v_unused int[];
+    v_forgotten int := 0;
+BEGIN
+    IF EXISTS (SELECT FROM $schema$.migrations HAVING max(applied_at) > now() - interval '7 days'
+        AND max(applied_at) > min(applied_at) + interval '1 hour')
+    THEN
+        RETURN 0;
+    END IF;
+    SELECT array_agg(id) INTO v_some FROM (
+        SELECT id FROM $schema$.lanes WHERE coalesce(looked_at, 0) < v_now - 60000
+        ORDER BY looked_at NULLS FIRST LIMIT 500) l;
+    IF v_some IS NULL THEN
+        RETURN 0;
+    END IF;
+    v_unused := $schema$.unused_lanes(v_some);
+    UPDATE $schema$.lanes l SET looked_at = v_now, idle_since = CASE WHEN l.id = ANY(v_unused)
+        THEN coalesce(l.idle_since, v_now) END WHERE l.id = ANY(v_some);
+    SELECT array_agg(id) INTO v_unused FROM (
+        SELECT id FROM $schema$.lanes WHERE id = ANY(v_unused) AND idle_since <= v_now - v_grace
+        LIMIT 200) l;
+    IF v_unused IS NULL THEN
+        RETURN 0;
+    END IF;
+    LOCK TABLE $schema$.lanes IN ACCESS EXCLUSIVE MODE NOWAIT;
+    DELETE FROM $schema$.lanes WHERE id = ANY($schema$.unused_lanes(v_unused));
+    GET DIAGNOSTICS v_forgotten = ROW_COUNT;
+    RETURN v_forgotten;
+EXCEPTION
+    -- Somebody is at work just now, or is at this; or may not do that.
+    WHEN lock_not_available OR insufficient_privilege THEN RETURN 0;
+END $$;
+
+-- Of these lanes, those that no job is in.
+CREATE FUNCTION $schema$.unused_lanes(p_lanes int[]) RETURNS int[] LANGUAGE sql STABLE AS $$
+    SELECT coalesce(array_agg(l.lane), '{}') FROM unnest(p_lanes) AS l(lane)
+    WHERE NOT EXISTS (SELECT FROM $schema$.ready e WHERE e.lane = l.lane)
+      AND NOT EXISTS (SELECT FROM $schema$.history h
+          WHERE h.ended IN ('succeeded', 'dead', 'cancelled') AND h.lane = l.lane)
+      AND l.lane NOT IN (
+          SELECT j.lane FROM (
+              SELECT unnest(g.ids) AS id FROM $schema$.grants g
+              UNION ALL SELECT h.id FROM $schema$.held h) m
+          CROSS JOIN LATERAL (SELECT j.lane FROM $schema$.jobs j WHERE j.id = m.id OFFSET 0) j)
+$$;

@@ -16,7 +16,7 @@ use crate::{
 
 use crate::providers::columns::encode;
 
-use super::{CAPABILITIES, error::blames_row, gone::Gone, insert::Inserts, tx::Tx};
+use super::{CAPABILITIES, error::blames_row, gone::Gone, insert::Inserts, rows::Found, tx::Tx};
 
 /// Statements of a batch of successes: looking each up for each job again costs a tenth of it.
 struct Deletes<'a> {
@@ -52,18 +52,23 @@ impl Tx<'_> {
         }
         // It may be one of this batch.
         inserts.flush(self)?;
-        if let Some(existing) = self.load(new.id)? {
-            let repeat = transition::is_repeat(&existing, new);
-            return Ok(if repeat {
-                Created::Exists
-            } else {
-                Created::IdTaken(Arc::clone(&existing.spec.name))
-            });
+        match self.load(new.id)? {
+            Found::Job(existing) if transition::is_repeat(&existing, new) => {
+                return Ok(Created::Exists);
+            }
+            // What can't be read is nobody's to repeat.
+            Found::Unreadable(_) => return Ok(Created::IdTaken("unreadable".into())),
+            Found::Job(existing) => {
+                return Ok(Created::IdTaken(Arc::clone(&existing.spec.name)));
+            }
+            Found::Nothing => {}
         }
         let holder = self.key_holder(new.spec.unique_key.as_deref())?;
         let id = holder.expect("only the id and the key of a job can be taken");
-        let job = self.load(id)?.expect("a holder is there");
-        Ok(Created::KeyTaken(Holder::of(&job)))
+        Ok(Created::KeyTaken(match self.load(id)? {
+            Found::Job(job) => Holder::of(&job),
+            Found::Unreadable(_) | Found::Nothing => Holder { id, name: None },
+        }))
     }
 
     /// The live job with this unique key.
@@ -172,6 +177,8 @@ impl Tx<'_> {
         if policy.touch.is_some() {
             self.touch(limit - swept.len(), policy, &mut swept)?;
         }
+        let unreadable = self.unreadable.drain(..);
+        swept.extend(unreadable.map(|id| Swept::Unreadable { id }));
         Ok(swept)
     }
 
@@ -227,8 +234,13 @@ impl Tx<'_> {
         id: JobId,
         transition: impl FnOnce(&mut Job, Timestamp) -> Option<T>,
     ) -> Result<Option<T>> {
-        let Some(mut job) = self.load(id)? else {
-            return Ok(None);
+        let mut job = match self.load(id)? {
+            Found::Job(job) => *job,
+            Found::Unreadable(_) => {
+                self.unreadable.push(id);
+                return Ok(None);
+            }
+            Found::Nothing => return Ok(None),
         };
         let before = job.clone();
         let answer = transition(&mut job, self.now);
@@ -240,8 +252,10 @@ impl Tx<'_> {
 
     /// T9, T10, and the operator's half of T12.
     pub(super) fn operate(&mut self, id: JobId, operation: &Operation) -> Result<Operated> {
-        let Some(mut job) = self.load(id)? else {
-            return Ok(Operated::Missing);
+        let mut job = match self.load(id)? {
+            Found::Job(job) => *job,
+            Found::Unreadable(error) => return Err(error),
+            Found::Nothing => return Ok(Operated::Missing),
         };
         let before = job.clone();
         if matches!(operation, Operation::Requeue(_))
@@ -269,6 +283,7 @@ impl Tx<'_> {
     /// T12.
     pub(super) fn purge(&mut self, limit: usize) -> Result<usize> {
         Gone::clear(self.db, self.now)?;
+        self.lanes.purge(self.db, self.now)?;
         self.db
             .prepare_cached(
                 "DELETE FROM bgjob_jobs WHERE id IN (

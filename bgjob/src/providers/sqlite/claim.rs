@@ -1,28 +1,31 @@
 //! T2: claims.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use rusqlite::{Result, params};
 
 use crate::{
     JobId, Timestamp,
     job::{
-        ClaimedJob, Grant, Phase, Priority, Serves, Token,
+        ClaimedJob, Grant, Phase, Priority, Room, Serves, Token,
         transition::{self, Refusal},
     },
     store::{Claim, Claimed, Want},
 };
 
 use super::{
-    rows::{self, light},
+    lanes::{Lane, Lanes},
+    rows::{self, Found, is_unreadable, light},
     tx::Tx,
 };
 
-/// Column 18, behind those of [`rows::LIGHT`], is when the job was claimed.
+/// As [`rows::held`] reads it.
 const HELD_BY: &str = concat!(
     "SELECT ",
     light!(),
-    ", h.since FROM bgjob_held h CROSS JOIN bgjob_jobs j ON j.id = h.id
+    ", h.since, l.queue, l.name, l.version
+     FROM bgjob_held h CROSS JOIN bgjob_jobs j ON j.id = h.id
+     LEFT JOIN bgjob_lanes l ON l.id = j.lane
      WHERE h.token = ?1 ORDER BY j.rank, j.due_at, j.id"
 );
 
@@ -52,28 +55,31 @@ const HOLD_ONE: &str = "INSERT INTO bgjob_held(id, token, owner, since, lease_un
      VALUES(?1, ?2, ?3, ?4, ?5)";
 
 const TAKE_OUT_ONE: &str = "DELETE FROM bgjob_ready
-     WHERE lane = ?1 AND suspect = 1 AND rank = ?2 AND due_at = ?3 AND id = ?4";
+     WHERE lane = ?1 AND suspect = ?5 AND rank = ?2 AND due_at = ?3 AND id = ?4";
 
 const ANY_CRASHED: &str = "SELECT 1 FROM bgjob_ready WHERE lane = ?1 AND suspect = 1 LIMIT 1";
 
 const NEXT_CRASHED: &str =
-    "SELECT r.due_at FROM bgjob_ready r CROSS JOIN bgjob_jobs j ON j.id = r.id
+    "SELECT r.due_at, r.id FROM bgjob_ready r CROSS JOIN bgjob_jobs j ON j.id = r.id
      WHERE r.lane = ?1 AND r.suspect = 1 AND r.rank = ?2 AND (r.until IS NULL OR r.until > ?3)
        AND (?4 OR j.crashes + 1 < j.max_crashes)
-     ORDER BY r.due_at, r.id LIMIT 1";
+     ORDER BY r.due_at, r.id LIMIT ?5";
 
-const NEXT: &str = "SELECT due_at FROM bgjob_ready
-     WHERE lane = ?1 AND suspect = ?2 AND rank = ?3 AND (until IS NULL OR until > ?4)
-     ORDER BY due_at, id LIMIT 1";
+const NEXT: &str = "SELECT due_at, id FROM bgjob_ready
+     WHERE lane = ?1 AND suspect = 0 AND rank = ?2 AND (until IS NULL OR until > ?3) AND ?4 = ?4
+     ORDER BY due_at, id LIMIT ?5";
 
 /// What each claim runs through the entries that wait; a test sees to it that they are found by an
 /// index, in order.
 #[cfg(test)]
 pub(super) const WALKS: [&str; 4] = [READ, HOLD, TAKE_OUT, NEXT];
 
+/// A lane, and whether those of it that have crashed are meant.
+type SideOf<'a> = (&'a (i64, Lane), bool);
+
 /// Entries of one lane and rank, as far as they were read.
-struct Source {
-    lane: i64,
+struct Source<'a> {
+    lane: &'a (i64, Lane),
     /// Those that have crashed: they are taken one by one, and of the suspects among them one.
     crashed: bool,
     read: VecDeque<ClaimedJob>,
@@ -81,13 +87,14 @@ struct Source {
     dry: bool,
     /// Where to read on.
     after: (Timestamp, Option<JobId>),
-    /// What was taken, in order. Of those that never crashed the last: it and all before it are
-    /// claimed.
+    /// What was taken, in order.
     taken: Vec<(Timestamp, JobId)>,
+    /// All up to the last one that was taken are, but for those that are too late.
+    all: bool,
 }
 
-impl Source {
-    fn new(lane: i64, crashed: bool) -> Self {
+impl<'a> Source<'a> {
+    fn new((lane, crashed): SideOf<'a>) -> Self {
         Self {
             lane,
             crashed,
@@ -95,20 +102,43 @@ impl Source {
             dry: false,
             after: (Timestamp::MIN, None),
             taken: Vec::new(),
+            all: !crashed,
         }
     }
 
     fn head(&self) -> Option<(Timestamp, JobId)> {
         self.read.front().map(|job| (job.due_at, job.id))
     }
+}
 
-    fn take(&mut self) -> ClaimedJob {
-        let job = self.read.pop_front().expect("it has a head");
-        if !self.crashed {
-            self.taken.clear();
+/// What a claim of what is ready has come to.
+struct Taking<'a> {
+    grant: &'a Grant,
+    jobs: Vec<ClaimedJob>,
+    unreadable: Vec<JobId>,
+    /// A suspect is wanted.
+    suspect: bool,
+    room: Room,
+    /// Something was left for want of room.
+    full: bool,
+}
+
+impl Taking<'_> {
+    fn has(&self, queue: &str) -> usize {
+        let jobs = self.jobs.iter();
+        jobs.filter(|job| *job.spec.queue == *queue).count()
+    }
+
+    /// Takes a job, if there is room for it.
+    fn take(&mut self, job: ClaimedJob) -> bool {
+        let bytes = job.spec.bytes();
+        self.full = !self.room.fits(bytes);
+        if !self.full {
+            self.room.take(bytes);
+            self.suspect &= !job.is_suspect();
+            self.jobs.push(job);
         }
-        self.taken.push((job.due_at, job.id));
-        job
+        !self.full
     }
 }
 
@@ -121,17 +151,25 @@ impl Tx<'_> {
         serves: &Serves,
     ) -> Result<Vec<Claim>> {
         let mut serves = serves.clone();
+        let mut room = Room::default();
         let mut answers = Vec::with_capacity(ids.len());
         for id in ids {
-            let answer = self.claim_one(*id, grant, &mut serves)?;
-            answers.push(answer);
+            answers.push(self.claim_one(*id, grant, &mut serves, &mut room)?);
         }
         Ok(answers)
     }
 
-    fn claim_one(&mut self, id: JobId, grant: &Grant, serves: &mut Serves) -> Result<Claim> {
-        let Some(mut job) = self.load(id)? else {
-            return Ok(Claim::Missing);
+    fn claim_one(
+        &mut self,
+        id: JobId,
+        grant: &Grant,
+        serves: &mut Serves,
+        room: &mut Room,
+    ) -> Result<Claim> {
+        let mut job = match self.load(id)? {
+            Found::Job(job) => *job,
+            Found::Unreadable(_) => return Ok(Claim::Unreadable),
+            Found::Nothing => return Ok(Claim::Missing),
         };
         if job.is_suspect() && serves.suspect {
             serves.suspect = !self.holds_suspect(grant.token)?;
@@ -140,6 +178,10 @@ impl Tx<'_> {
         Ok(match transition::claim(&mut job, grant, serves, self.now) {
             Ok(claimed) => {
                 if let Phase::Ready { .. } = before.phase {
+                    if !room.fits(job.spec.bytes()) {
+                        return Ok(Claim::Full);
+                    }
+                    room.take(job.spec.bytes());
                     self.leave(&before)?;
                     self.enter(&job)?;
                 }
@@ -159,46 +201,50 @@ impl Tx<'_> {
         grant: &Grant,
         serves: &Serves,
     ) -> Result<Claimed> {
-        self.lanes.refresh(self.db)?;
-        let mut jobs = Vec::new();
+        let mut taking = Taking {
+            grant,
+            jobs: Vec::new(),
+            unreadable: Vec::new(),
+            suspect: serves.suspect,
+            room: Room::default(),
+            full: false,
+        };
         if grant.repeat {
-            jobs = self.held_by(grant.token)?;
+            self.held_by(&mut taking)?;
         }
-        let mut suspect = serves.suspect && jobs.iter().all(|job| !job.is_suspect());
         let (mut more, mut next) = (false, None);
         for Want { queue, max } in want {
-            let held = jobs.iter().filter(|job| job.spec.queue == *queue).count();
-            let lanes: Vec<i64> = self.lanes.served(queue, serves).collect();
-            let lanes = self.sides(&lanes)?;
-            self.take(
-                &lanes,
-                max.saturating_sub(held),
-                &mut suspect,
-                grant,
-                &mut jobs,
-            )?;
-            match self.next_due(&lanes, suspect)? {
+            let lanes = Lanes::served(self.db, queue, serves)?;
+            let sides = self.sides(&lanes)?;
+            let max = max.saturating_sub(taking.has(queue));
+            self.take(&sides, max, &mut taking)?;
+            if taking.full {
+                break;
+            }
+            match self.next_due(&sides, &taking)? {
                 Some(due_at) if due_at <= self.now => more = true,
                 due_at => next = next.into_iter().chain(due_at).min(),
             }
         }
-        let next_due_in = next
-            .filter(|_| !more)
-            .map(|due_at: Timestamp| due_at.since(self.now));
+        let next = next.filter(|_| !more);
+        let mut next_due_in = next.map(|due_at: Timestamp| due_at.since(self.now));
+        if taking.full {
+            next_due_in = Some(Duration::ZERO);
+        }
         Ok(Claimed {
-            jobs,
+            jobs: taking.jobs,
             next_due_in,
-            unreadable: Vec::new(),
+            unreadable: taking.unreadable,
         })
     }
 
     /// The sides of these lanes that may have entries: of who never crashed, and of who has.
-    fn sides(&mut self, lanes: &[i64]) -> Result<Vec<(i64, bool)>> {
+    fn sides<'a>(&self, lanes: &'a [(i64, Lane)]) -> Result<Vec<SideOf<'a>>> {
         let mut any = self.db.prepare_cached(ANY_CRASHED)?;
-        let mut sides: Vec<_> = lanes.iter().map(|lane| (*lane, false)).collect();
+        let mut sides: Vec<_> = lanes.iter().map(|lane| (lane, false)).collect();
         for lane in lanes {
-            if any.exists([lane])? {
-                sides.push((*lane, true));
+            if any.exists([lane.0])? {
+                sides.push((lane, true));
             }
         }
         Ok(sides)
@@ -206,39 +252,34 @@ impl Tx<'_> {
 
     /// Claims at most `max` from these lanes of one queue, the most urgent and then the longest due
     /// first, and at most one suspect if one is wanted.
-    fn take(
-        &mut self,
-        lanes: &[(i64, bool)],
-        max: usize,
-        suspect: &mut bool,
-        grant: &Grant,
-        jobs: &mut Vec<ClaimedJob>,
-    ) -> Result<()> {
-        let full = jobs.len() + max;
+    fn take(&mut self, sides: &[SideOf<'_>], max: usize, taking: &mut Taking<'_>) -> Result<()> {
+        let full = taking.jobs.len() + max;
         for priority in Priority::ALL {
-            if jobs.len() == full {
+            if taking.jobs.len() == full || taking.full {
                 break;
             }
-            let sides = lanes.iter();
-            let mut sources: Vec<_> = sides.map(|side| Source::new(side.0, side.1)).collect();
+            let mut sources: Vec<_> = sides.iter().map(|side| Source::new(*side)).collect();
             // Each lane may have all of it, or its share: reading on costs one more query.
-            let chunk = (full - jobs.len()).div_ceil(lanes.len().max(1)) + 1;
-            while jobs.len() < full {
-                let Some(nth) = self.least(&mut sources, priority, chunk, suspect, grant.token)?
-                else {
+            let chunk = (full - taking.jobs.len()).div_ceil(sides.len().max(1)) + 1;
+            while taking.jobs.len() < full {
+                let Some(nth) = self.least(&mut sources, priority, chunk, taking)? else {
                     break;
                 };
-                let job = sources[nth].take();
-                if job.is_suspect() {
-                    *suspect = false;
+                let source = &mut sources[nth];
+                let job = source.read.pop_front().expect("the least one has a head");
+                let (entry, suspect) = ((job.due_at, job.id), job.is_suspect());
+                if !taking.take(job) {
+                    break;
+                }
+                source.taken.push(entry);
+                if suspect {
                     for source in &mut sources {
                         source.read.retain(|job| !job.is_suspect());
                     }
                 }
-                jobs.push(job);
             }
             for source in &sources {
-                self.hold(source, priority, grant)?;
+                self.hold(source, priority, taking.grant)?;
             }
         }
         Ok(())
@@ -247,15 +288,16 @@ impl Tx<'_> {
     /// The source whose head comes first.
     fn least(
         &mut self,
-        sources: &mut [Source],
+        sources: &mut [Source<'_>],
         priority: Priority,
         chunk: usize,
-        suspect: &mut bool,
-        token: Token,
+        taking: &mut Taking<'_>,
     ) -> Result<Option<usize>> {
+        // What all of them read has room in one answer.
+        let room = taking.room.left() / sources.len().max(1);
         for source in sources.iter_mut() {
             while source.read.is_empty() && !source.dry {
-                self.read(source, priority, chunk, suspect, token)?;
+                self.read(source, priority, (chunk, room), taking)?;
             }
         }
         let heads = sources.iter().enumerate().filter_map(|(nth, source)| {
@@ -265,58 +307,73 @@ impl Tx<'_> {
         Ok(heads.min().map(|(_, nth)| nth))
     }
 
-    /// Reads the next entries of a source, with their jobs; suspects only where one is wanted.
+    /// Reads the next entries of a source, with their jobs: at least one, if there is one; suspects
+    /// only where one is wanted.
     fn read(
         &mut self,
-        source: &mut Source,
+        source: &mut Source<'_>,
         priority: Priority,
-        chunk: usize,
-        suspect: &mut bool,
-        token: Token,
+        (chunk, room): (usize, usize),
+        taking: &mut Taking<'_>,
     ) -> Result<()> {
-        let lane = self.lanes.get(self.db, source.lane)?;
+        let (lane, kind) = source.lane;
+        let token = taking.grant.token;
         let mut rows = self.db.prepare_cached(READ)?;
         let mut rows = rows.query(params![
-            source.lane,
+            lane,
             source.crashed,
             priority.rank(),
             self.now,
             source.after.0,
             source.after.1.as_ref().map_or(&[][..], |id| id.as_bytes()),
             chunk as i64,
-            *suspect,
+            taking.suspect,
         ])?;
-        let mut count = 0;
-        while let Some(row) = rows.next()? {
-            source
-                .read
-                .push_back(rows::claimed(row, lane, token, self.now)?);
+        let (mut count, mut bytes) = (0, 0);
+        while count == 0 || bytes <= room {
+            let Some(row) = rows.next()? else {
+                source.dry = count < chunk;
+                break;
+            };
             count += 1;
-        }
-        source.dry = count < chunk;
-        if let Some(job) = source.read.back() {
-            source.after = (job.due_at, Some(job.id));
+            source.after = (row.get(4)?, row.get(0)?);
+            let job = match row.get(1)? {
+                of if *lane == of => rows::claimed(row, kind, token, self.now),
+                // Its entry is not that of its kind.
+                of => Err(rusqlite::Error::IntegralValueOutOfRange(1, of)),
+            };
+            match job {
+                Ok(job) => {
+                    bytes += job.spec.bytes();
+                    source.read.push_back(job);
+                }
+                Err(error) if is_unreadable(&error) => {
+                    source.all = false;
+                    taking.unreadable.extend(source.after.1);
+                }
+                Err(error) => return Err(error),
+            }
         }
         if source.read.iter().any(ClaimedJob::is_suspect) && self.holds_suspect(token)? {
             // An earlier call with this token has taken one.
-            *suspect = false;
+            taking.suspect = false;
             source.read.retain(|job| !job.is_suspect());
         }
         Ok(())
     }
 
-    /// Makes the grant hold what was taken of a source.
-    fn hold(&mut self, source: &Source, priority: Priority, grant: &Grant) -> Result<()> {
-        if source.crashed {
+    /// Makes the grant hold what was taken of a source: mostly all up to the last one, as they were
+    /// taken in order, but for those that are too late.
+    fn hold(&mut self, source: &Source<'_>, priority: Priority, grant: &Grant) -> Result<()> {
+        if !source.all {
             return self.hold_each(source, priority, grant);
         }
-        // All up to the last one, as they were taken in order, but for those that are too late.
         let Some((due_at, id)) = source.taken.last() else {
             return Ok(());
         };
-        let rank = priority.rank();
+        let (lane, rank) = (source.lane.0, priority.rank());
         self.db.prepare_cached(HOLD)?.execute(params![
-            source.lane,
+            lane,
             source.crashed,
             rank,
             self.now,
@@ -327,7 +384,7 @@ impl Tx<'_> {
             self.now + grant.lease,
         ])?;
         self.db.prepare_cached(TAKE_OUT)?.execute(params![
-            source.lane,
+            lane,
             source.crashed,
             rank,
             self.now,
@@ -337,7 +394,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    fn hold_each(&mut self, source: &Source, priority: Priority, grant: &Grant) -> Result<()> {
+    fn hold_each(&mut self, source: &Source<'_>, priority: Priority, grant: &Grant) -> Result<()> {
         let until = self.now + grant.lease;
         for (due_at, id) in &source.taken {
             self.db.prepare_cached(HOLD_ONE)?.execute(params![
@@ -348,31 +405,37 @@ impl Tx<'_> {
                 until
             ])?;
             self.db.prepare_cached(TAKE_OUT_ONE)?.execute(params![
-                source.lane,
+                source.lane.0,
                 priority.rank(),
                 due_at,
-                id
+                id,
+                source.crashed
             ])?;
         }
         Ok(())
     }
 
     /// When the first of those that are left is due. It is not more than a look at the first entry
-    /// of each lane and rank, but for suspects that are not wanted.
-    fn next_due(&mut self, lanes: &[(i64, bool)], suspect: bool) -> Result<Option<Timestamp>> {
+    /// of each lane and rank, but for suspects that are not wanted and what can't be read.
+    fn next_due(&self, sides: &[SideOf<'_>], taking: &Taking<'_>) -> Result<Option<Timestamp>> {
         let mut look = self.db.prepare_cached(NEXT)?;
         let mut among_crashed = self.db.prepare_cached(NEXT_CRASHED)?;
+        let most = i64::try_from(taking.unreadable.len() + 1).unwrap_or(i64::MAX);
         let mut next = None;
-        for &(lane, crashed) in lanes {
+        for &(lane, crashed) in sides {
             for priority in Priority::ALL {
-                let rank = priority.rank();
-                let mut rows = if crashed {
-                    among_crashed.query(params![lane, rank, self.now, suspect])?
+                let look = if crashed {
+                    &mut among_crashed
                 } else {
-                    look.query(params![lane, false, rank, self.now])?
+                    &mut look
                 };
-                if let Some(row) = rows.next()? {
-                    next = next.into_iter().chain(Some(row.get(0)?)).min();
+                let values = params![lane.0, priority.rank(), self.now, taking.suspect, most];
+                let mut rows = look.query(values)?;
+                while let Some(row) = rows.next()? {
+                    if !taking.unreadable.contains(&row.get(1)?) {
+                        next = next.into_iter().chain(Some(row.get(0)?)).min();
+                        break;
+                    }
                 }
             }
         }
@@ -380,19 +443,21 @@ impl Tx<'_> {
     }
 
     /// What a token holds, in the order of claims. Reads all that is held: only repeats ask.
-    fn held_by(&mut self, token: Token) -> Result<Vec<ClaimedJob>> {
+    fn held_by(&self, taking: &mut Taking<'_>) -> Result<()> {
+        let token = taking.grant.token;
         let mut rows = self.db.prepare_cached(HELD_BY)?;
         let mut rows = rows.query([token])?;
-        let mut jobs = Vec::new();
         while let Some(row) = rows.next()? {
-            let lane = self.lanes.get(self.db, row.get(1)?)?;
-            jobs.push(rows::claimed(row, lane, token, row.get(18)?)?);
+            let job = rows::held(row, token)?;
+            taking.room.take(job.spec.bytes());
+            taking.suspect &= !job.is_suspect();
+            taking.jobs.push(job);
         }
-        Ok(jobs)
+        Ok(())
     }
 
     /// Whether a token holds a suspect already.
-    fn holds_suspect(&mut self, token: Token) -> Result<bool> {
+    fn holds_suspect(&self, token: Token) -> Result<bool> {
         self.db.prepare_cached(HOLDS_SUSPECT)?.exists([token])
     }
 }

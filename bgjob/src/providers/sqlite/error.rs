@@ -4,6 +4,8 @@ use rusqlite::ErrorCode;
 
 use crate::{Error, ErrorKind};
 
+use super::rows::is_unreadable;
+
 /// SQLite's error as one of ours: what can pass is `Unavailable`, so that callers try again.
 pub(super) fn translate(error: rusqlite::Error) -> Error {
     use ErrorCode as Code;
@@ -35,6 +37,10 @@ pub(super) fn translate(error: rusqlite::Error) -> Error {
         Some(Code::DatabaseCorrupt) => (
             ErrorKind::Internal,
             "the database is damaged: restore it from a backup",
+        ),
+        _ if is_unreadable(&error) => (
+            ErrorKind::Internal,
+            "what is stored in `bgjob_jobs` can't be read: mend it, or remove it",
         ),
         _ => (ErrorKind::Internal, "the database refused a statement"),
     };

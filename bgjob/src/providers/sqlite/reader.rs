@@ -21,7 +21,7 @@ use super::{
     connect::{Db, Use},
     error::translate,
     options::SqliteOptions,
-    rows::{self, WHOLE},
+    rows::{self, Found, WHOLE},
 };
 
 type Read = Box<dyn FnOnce(Result<&mut Db>) + Send>;
@@ -96,9 +96,12 @@ impl Db {
 
     /// The jobs with these ids.
     pub(super) fn get(&mut self, ids: &[JobId]) -> rusqlite::Result<Vec<Option<Job>>> {
-        ids.iter()
-            .map(|id| rows::load(&self.db, &mut self.lanes, *id))
-            .collect()
+        let get = |id: &JobId| match rows::load(&self.db, *id)? {
+            Found::Job(job) => Ok(Some(*job)),
+            Found::Unreadable(error) => Err(error),
+            Found::Nothing => Ok(None),
+        };
+        ids.iter().map(get).collect()
     }
 
     /// Jobs that fit the filter, by id. Walks what the filter's state has an index for and leaves
@@ -128,17 +131,24 @@ impl Db {
         let mut values: Vec<&dyn ToSql> = vec![&least, &greatest];
         values.extend(ended.as_ref().map(|ended| ended as &dyn ToSql));
         let mut rows = rows.query(values.as_slice())?;
+        let mut bytes = 0;
         for _ in 0..limits::LOOKED_AT.max(slice.limit) {
             let Some(row) = rows.next()? else {
                 listed.next = None;
                 break;
             };
-            let job = rows::job(&self.db, &mut self.lanes, row)?;
-            listed.next = Some(job.id);
-            if filter.fits(&job) {
-                listed.jobs.push(job);
+            listed.next = Some(row.get(0)?);
+            match rows::job(row) {
+                Ok(job) if filter.fits(&job) => {
+                    bytes += job.bytes();
+                    listed.jobs.push(job);
+                }
+                Ok(_) => {}
+                // What can't be read is not listed, here as elsewhere.
+                Err(error) if rows::is_unreadable(&error) => {}
+                Err(error) => return Err(error),
             }
-            if listed.jobs.len() == slice.limit {
+            if listed.jobs.len() == slice.limit || bytes >= limits::BATCH_BYTES / 2 {
                 break;
             }
         }

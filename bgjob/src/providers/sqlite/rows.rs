@@ -3,26 +3,28 @@
 use std::{sync::Arc, time::Duration};
 
 use rusqlite::{
-    Connection, OptionalExtension, Result, Row, ToSql,
-    types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, ValueRef},
+    Connection, Error, OptionalExtension, Result, Row, ToSql,
+    types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, Type, ValueRef},
 };
 use serde::de::DeserializeOwned;
 
 use crate::{
-    JobId, Timestamp,
-    job::{ClaimedJob, Ended, Hold, How, Job, JobSpec, Json, Owner, Phase, Priority, Token},
+    BoxError, JobId, Timestamp,
+    job::{
+        Attempt, ClaimedJob, Ended, Hold, How, Job, JobSpec, Json, Owner, Phase, Priority, Token,
+    },
 };
 
 use crate::providers::columns::{self, Extra};
 
-use super::lanes::{Lane, Lanes};
+use super::lanes::Lane;
 
 /// The columns a claim gives out, in the order [`claimed`] reads them.
 macro_rules! light {
     () => {
         "j.id, j.lane, j.rank, j.created_at, j.due_at, j.max_attempts, j.max_crashes, j.retain, \
          j.expires, j.deadline, j.deadline_at, j.unique_key, j.fence, j.epoch, j.errors, \
-         j.crashes, j.extra, j.metadata"
+         j.crashes, j.extra, j.metadata, j.history"
     };
 }
 pub(super) use light;
@@ -31,17 +33,56 @@ pub(super) use light;
 pub(super) const WHOLE: &str = concat!(
     "SELECT ",
     light!(),
-    ", j.expires_at, j.ver, j.ended, j.reason, j.ended_at, j.purge_at, j.progress, j.history,
-       j.result, h.token, h.owner, h.since, h.lease_until, h.cancel, r.touch_at
+    ", j.expires_at, j.ver, j.ended, j.reason, j.ended_at, j.purge_at, j.progress,
+       j.result, h.token, h.owner, h.since, h.lease_until, h.cancel, r.touch_at,
+       l.queue, l.name, l.version
      FROM bgjob_jobs j
+     LEFT JOIN bgjob_lanes l ON l.id = j.lane
      LEFT JOIN bgjob_held h ON h.id = j.id
      LEFT JOIN bgjob_ready r ON r.lane = j.lane AND r.suspect = (j.crashes > 0)
           AND r.rank = j.rank AND r.due_at = j.due_at AND r.id = j.id "
 );
 
+/// What is stored under a job's id.
+pub(super) enum Found {
+    Job(Box<Job>),
+    /// It is there, and this is why nobody knows what it says.
+    Unreadable(Error),
+    Nothing,
+}
+
+/// Whether a row of a job says what this program can't read, and no more is wrong than that.
+pub(super) fn is_unreadable(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::FromSqlConversionFailure(..)
+            | Error::InvalidColumnType(..)
+            | Error::IntegralValueOutOfRange(..)
+    )
+}
+
+fn unknown(column: usize, why: impl Into<BoxError>) -> Error {
+    Error::FromSqlConversionFailure(column, Type::Text, why.into())
+}
+
 /// The text of a column as one of our own types.
-fn decode<T: DeserializeOwned>(text: &ValueRef<'_>) -> Option<T> {
-    columns::decode(text.as_str_or_null().ok()?)
+fn decode<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> Result<Option<T>> {
+    let text = row.get_ref(column)?.as_str_or_null();
+    let text = text.map_err(|error| unknown(column, error))?;
+    columns::decode(text).map_err(|error| unknown(column, error))
+}
+
+/// The lane of a row whose names are in it from this column on.
+fn lane(row: &Row<'_>, column: usize) -> Result<Lane> {
+    let Some(queue) = row.get(column)? else {
+        let why = "its row of `bgjob_lanes`, which says of what kind it is, is gone";
+        return Err(unknown(column, why));
+    };
+    Ok(Lane {
+        queue,
+        name: row.get(column + 1)?,
+        version: row.get(column + 2)?,
+    })
 }
 
 fn span(row: &Row<'_>, column: usize) -> Result<Option<Duration>> {
@@ -60,7 +101,7 @@ fn text(row: &Row<'_>, column: usize) -> Result<Option<Arc<str>>> {
 }
 
 fn spec(row: &Row<'_>, lane: &Lane) -> Result<JobSpec> {
-    let extra: Extra = decode(&row.get_ref(16)?).unwrap_or_default();
+    let extra: Extra = decode(row, 16)?.unwrap_or_default();
     Ok(JobSpec {
         name: Arc::clone(&lane.name),
         queue: Arc::clone(&lane.queue),
@@ -88,6 +129,8 @@ pub(super) fn claimed(
     token: Token,
     since: Timestamp,
 ) -> Result<ClaimedJob> {
+    // Its end will be noted there, so it has to be read now.
+    decode::<Vec<Attempt>>(row, 18)?;
     Ok(ClaimedJob {
         id: row.get(0)?,
         spec: Arc::new(spec(row, lane)?),
@@ -103,50 +146,66 @@ pub(super) fn claimed(
     })
 }
 
+/// A row of [`light!`] with, behind it, since when the job is held and the names of its lane.
+pub(super) fn held(row: &Row<'_>, token: Token) -> Result<ClaimedJob> {
+    claimed(row, &lane(row, 20)?, token, row.get(19)?)
+}
+
 /// The job with this id.
-pub(super) fn load(db: &Connection, lanes: &mut Lanes, id: JobId) -> Result<Option<Job>> {
-    db.prepare_cached(&format!("{WHOLE} WHERE j.id = ?1"))?
-        .query_row([id], |row| job(db, lanes, row))
-        .optional()
+pub(super) fn load(db: &Connection, id: JobId) -> Result<Found> {
+    let job = db
+        .prepare_cached(&format!("{WHOLE} WHERE j.id = ?1"))?
+        .query_row([id], job)
+        .optional();
+    match job {
+        Ok(Some(job)) => Ok(Found::Job(Box::new(job))),
+        Ok(None) => Ok(Found::Nothing),
+        Err(error) if is_unreadable(&error) => Ok(Found::Unreadable(error)),
+        Err(error) => Err(error),
+    }
 }
 
 /// A row of [`WHOLE`] as a job.
-pub(super) fn job(db: &Connection, lanes: &mut Lanes, row: &Row<'_>) -> Result<Job> {
+pub(super) fn job(row: &Row<'_>) -> Result<Job> {
     let phase = phase(row)?;
     // While it is held, the stored fence is that of the grant before.
     let held = u64::from(matches!(phase, Phase::Running(_)));
     Ok(Job {
         id: row.get(0)?,
-        spec: Arc::new(spec(row, lanes.get(db, row.get(1)?)?)?),
+        spec: Arc::new(spec(row, &lane(row, 33)?)?),
         phase,
-        ver: row.get(19)?,
+        ver: row.get(20)?,
         fence: row.get::<_, u64>(12)? + held,
         epoch: row.get(13)?,
         errors: row.get(14)?,
         crashes: row.get(15)?,
         created_at: row.get(3)?,
         due_at: row.get(4)?,
-        expires_at: row.get(18)?,
+        expires_at: row.get(19)?,
         deadline_at: row.get(10)?,
-        progress: decode(&row.get_ref(24)?),
-        history: decode(&row.get_ref(25)?).unwrap_or_default(),
+        progress: decode(row, 25)?,
+        history: decode(row, 18)?.unwrap_or_default(),
     })
 }
 
 fn phase(row: &Row<'_>) -> Result<Phase> {
-    let ended: Option<String> = row.get(20)?;
+    let ended: Option<String> = row.get(21)?;
+    let reason = || {
+        let text = row.get_ref(22)?.as_str_or_null();
+        let text = text.map_err(|error| unknown(22, error))?;
+        columns::reason(text).map_err(|error| unknown(22, error))
+    };
     let how = match ended.as_deref() {
         Some("succeeded") => How::Succeeded(text(row, 26)?.map_or_else(Json::null, Json::trusted)),
         Some("cancelled") => How::Cancelled,
-        Some(_) => How::Dead(columns::reason(
-            row.get_ref(21)?.as_str().unwrap_or_default(),
-        )),
+        Some("dead") => How::Dead(reason()?),
+        Some(_) => return Err(unknown(21, columns::Unknown)),
         None => return waiting_or_held(row),
     };
     Ok(Phase::Ended(Ended {
         how,
-        at: row.get(22)?,
-        purge_at: row.get(23)?,
+        at: row.get(23)?,
+        purge_at: row.get(24)?,
     }))
 }
 

@@ -14,7 +14,11 @@ use crate::{
 
 use crate::providers::columns::encode;
 
-use super::{gone::Gone, lanes::Lanes, rows};
+use super::{
+    gone::Gone,
+    lanes::Lanes,
+    rows::{self, Found},
+};
 
 /// What a transaction changed that someone may wait for.
 #[derive(Debug, Default)]
@@ -35,13 +39,15 @@ pub(super) struct Tx<'a> {
     pub(super) news: &'a mut News,
     /// Ids that are remembered; what it knows is true for one call.
     pub(super) gone: Gone,
+    /// Jobs that the call was to change and could not read.
+    pub(super) unreadable: Vec<JobId>,
     pub(super) now: Timestamp,
 }
 
 impl Tx<'_> {
-    /// The job with this id.
-    pub(super) fn load(&mut self, id: JobId) -> Result<Option<Job>> {
-        rows::load(self.db, self.lanes, id)
+    /// What is stored under this id.
+    pub(super) fn load(&self, id: JobId) -> Result<Found> {
+        rows::load(self.db, id)
     }
 
     /// Replaces what `before` was by what a transition made of it. Never for a job that was just

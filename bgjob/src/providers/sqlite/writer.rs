@@ -319,10 +319,6 @@ impl Thread {
         self.connect().map_err(Failed::Whole)?;
         let db = self.db.as_mut().expect("it was just connected");
         let result = transact(db, now, calls, || self.inbox.linger());
-        if result.is_err() {
-            // It may have lanes that were rolled back.
-            db.lanes = Default::default();
-        }
         let file = self.options.path.display();
         result.map_err(|failed| match failed {
             Failed::Whole(error) => Failed::Whole(error.with("file", file)),
@@ -400,6 +396,7 @@ fn transact(
         .db
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(whole)?;
+    db.lanes.begin();
     let mut news = News::default();
     let mut run = |calls: &mut [Box<dyn Call>]| {
         for call in calls {
@@ -408,6 +405,7 @@ fn transact(
                 lanes: &mut db.lanes,
                 news: &mut news,
                 gone: Gone::default(),
+                unreadable: Vec::new(),
                 now,
             };
             call.run(&mut step)

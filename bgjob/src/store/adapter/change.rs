@@ -32,7 +32,9 @@ impl<D: DocumentStore> Documents<D> {
         let mut futile = 0;
         while !open.is_empty() {
             Self::give_way(futile).await;
-            let (turn, later) = one_of_each(&open, |nth| id(&items[nth]));
+            let (mut turn, mut later) = one_of_each(&open, |nth| id(&items[nth]));
+            let portion = self.sizes.portion().min(turn.len());
+            later.extend(turn.drain(portion..));
             let ids: Vec<_> = turn.iter().map(|&nth| id(&items[nth])).collect();
             let (mut writes, mut written) = (Vec::new(), Vec::new());
             for (&nth, read) in turn.iter().zip(self.read_jobs(&ids).await?) {
@@ -85,11 +87,17 @@ impl<D: DocumentStore> Documents<D> {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        let documents = self.store.get(ids).await?;
-        Ok(documents
-            .into_iter()
-            .map(|document| document.map_or(Read::Nothing, read))
-            .collect())
+        let mut all = Vec::with_capacity(ids.len());
+        let mut rest = ids;
+        while !rest.is_empty() {
+            let (portion, later) = rest.split_at(self.sizes.portion().min(rest.len()));
+            let documents = self.store.get(portion).await?;
+            self.sizes.learn(documents.iter().flatten());
+            let documents = documents.into_iter();
+            all.extend(documents.map(|document| document.map_or(Read::Nothing, read)));
+            rest = later;
+        }
+        Ok(all)
     }
 
     /// Says where somebody has to look.

@@ -1,6 +1,6 @@
 //! Claims, by id and of what is ready.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Duration};
 
 use super::{
     Documents,
@@ -10,7 +10,7 @@ use super::{
 use crate::{
     Job, JobId, Priority, Result, Timestamp,
     job::{
-        ClaimedJob, Grant, Phase, Serves, Token,
+        ClaimedJob, Grant, Phase, Room, Serves, Token,
         transition::{self, Refusal},
     },
     store::{Claim, Claimed, DocumentStore, Filed, Want},
@@ -27,15 +27,18 @@ impl<D: DocumentStore> Documents<D> {
         serves: &Serves,
     ) -> Result<Vec<Claim>> {
         let mut serves = serves.clone();
+        let mut room = Room::default();
         let mut answers: Vec<Option<Claim>> = ids.iter().map(|_| None).collect();
         let mut open: Vec<usize> = (0..ids.len()).collect();
         let mut futile = 0;
         while !open.is_empty() {
             Self::give_way(futile).await;
-            let (turn, mut again) = one_of_each(&open, |nth| ids[nth]);
+            let (mut turn, mut again) = one_of_each(&open, |nth| ids[nth]);
+            let portion = self.sizes.portion().min(turn.len());
+            again.extend(turn.drain(portion..));
             let wanted: Vec<_> = turn.iter().map(|&nth| ids[nth]).collect();
             let claims = self
-                .try_claim(&wanted, grant, &mut serves, Held::Answered)
+                .try_claim(&wanted, grant, &mut serves, &mut room, Held::Answered)
                 .await?;
             let duplicates = again.len();
             for (&nth, claim) in turn.iter().zip(claims) {
@@ -65,6 +68,7 @@ impl<D: DocumentStore> Documents<D> {
         ids: &[JobId],
         grant: &Grant,
         serves: &mut Serves,
+        room: &mut Room,
         held: Held,
     ) -> Result<Vec<Option<Claim>>> {
         let now = self.clock();
@@ -93,8 +97,14 @@ impl<D: DocumentStore> Documents<D> {
                 claims.push(Some(Claim::Busy));
                 continue;
             }
+            let bytes = job.spec.bytes();
             let claim = transition::claim(job, grant, serves, now);
             if claim.is_ok() && !again {
+                if !room.fits(bytes) {
+                    claims.push(Some(Claim::Full));
+                    continue;
+                }
+                room.take(bytes);
                 serves.suspect &= !job.is_suspect();
                 writes.push(((**job).clone(), version.clone()));
                 written.push(nth);
@@ -119,7 +129,10 @@ impl<D: DocumentStore> Documents<D> {
             jobs: Vec::new(),
             unreadable: Vec::new(),
             lost: HashSet::new(),
+            portion: 0,
             full: 0,
+            room: Room::default(),
+            no_room: false,
             more: false,
             next: None,
             now: self.clock(),
@@ -131,6 +144,8 @@ impl<D: DocumentStore> Documents<D> {
         if grant.repeat {
             scan.jobs = self.held_by(grant.token).await?;
             scan.serves.suspect &= scan.jobs.iter().all(|job| !job.is_suspect());
+            let held = scan.jobs.iter();
+            held.for_each(|job| scan.room.take(job.spec.bytes()));
         }
         for Want { queue, max } in want {
             let held = scan
@@ -144,17 +159,24 @@ impl<D: DocumentStore> Documents<D> {
             loop {
                 let lost = scan.lost.len();
                 for priority in Priority::ALL {
-                    self.claim_rank(queue, priority, &mut scan).await?;
+                    if !scan.no_room {
+                        self.claim_rank(queue, priority, &mut scan).await?;
+                    }
                 }
-                if scan.lost.len() == lost || scan.jobs.len() >= scan.full {
+                if scan.lost.len() == lost || scan.jobs.len() >= scan.full || scan.no_room {
                     break;
                 }
             }
         }
         let next = scan.next.filter(|_| !scan.more);
+        let next = next.map(|due_at| due_at.since(scan.now));
         Ok(Claimed {
             jobs: scan.jobs,
-            next_due_in: next.map(|due_at| due_at.since(scan.now)),
+            next_due_in: if scan.no_room {
+                Some(Duration::ZERO)
+            } else {
+                next
+            },
             unreadable: scan.unreadable,
         })
     }
@@ -167,9 +189,16 @@ impl<D: DocumentStore> Documents<D> {
             let page = self.store.scan(&range, after.as_ref(), PAGE).await?;
             let mut rest = page.as_slice();
             while !rest.is_empty() {
+                scan.portion = self.sizes.portion();
                 let taken = scan.take(rest);
                 let claims = self
-                    .try_claim(&taken.ids, scan.grant, &mut scan.serves, Held::LeftOut)
+                    .try_claim(
+                        &taken.ids,
+                        scan.grant,
+                        &mut scan.serves,
+                        &mut scan.room,
+                        Held::LeftOut,
+                    )
                     .await?;
                 for (claim, id) in claims.into_iter().zip(&taken.ids) {
                     match claim {
@@ -179,10 +208,11 @@ impl<D: DocumentStore> Documents<D> {
                         None | Some(Claim::Busy | Claim::Terminal | Claim::Missing) => {
                             scan.lost.insert(*id);
                         }
+                        Some(Claim::Full) => scan.no_room = true,
                         Some(Claim::NotDue | Claim::NotServed) => {}
                     }
                 }
-                if taken.last {
+                if taken.last || scan.no_room {
                     return Ok(());
                 }
                 rest = taken.rest;
@@ -204,13 +234,15 @@ impl<D: DocumentStore> Documents<D> {
                 .scan(&keys::all(keys::LEASE), after.as_ref(), PAGE)
                 .await?;
             let ids: Vec<_> = page.iter().map(|(_, id)| *id).collect();
-            for (job, _) in self.read_jobs(&ids).await?.into_iter().flatten() {
-                // A renewal between two pages shows a job twice.
-                if let Phase::Running(hold) = &job.phase
-                    && hold.token == token
-                    && held.iter().all(|known| known.id != job.id)
-                {
-                    held.push(transition::claimed(&job, hold));
+            for ids in ids.chunks(self.sizes.portion()) {
+                for (job, _) in self.read_jobs(ids).await?.into_iter().flatten() {
+                    // A renewal between two pages shows a job twice.
+                    if let Phase::Running(hold) = &job.phase
+                        && hold.token == token
+                        && held.iter().all(|known| known.id != job.id)
+                    {
+                        held.push(transition::claimed(&job, hold));
+                    }
                 }
             }
             if page.len() < PAGE {
@@ -236,8 +268,13 @@ struct Scan<'a> {
     unreadable: Vec<JobId>,
     /// What looked ready and was somebody else's.
     lost: HashSet<JobId>,
+    /// How many jobs are read at a time.
+    portion: usize,
     /// How many jobs it is to have when the queue at hand is done.
     full: usize,
+    room: Room,
+    /// Something was left for want of room.
+    no_room: bool,
     /// There is more than was wanted.
     more: bool,
     next: Option<Timestamp>,
@@ -282,6 +319,10 @@ impl Scan<'_> {
             }
             if waiting.suspect && !suspect {
                 // The one before it may turn out to be too late, and then this one is tried.
+                let (rest, last) = (&page[nth..], false);
+                return Taken { ids, rest, last };
+            }
+            if ids.len() >= self.portion {
                 let (rest, last) = (&page[nth..], false);
                 return Taken { ids, rest, last };
             }

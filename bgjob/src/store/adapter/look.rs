@@ -49,23 +49,35 @@ impl<D: DocumentStore> Documents<D> {
         mut after: Option<JobId>,
         limit: usize,
     ) -> Result<Listed> {
-        let (mut jobs, mut looked_at) = (Vec::new(), 0);
+        let (mut jobs, mut looked_at, mut bytes) = (Vec::new(), 0, 0);
         loop {
-            let page = self.store.list(after, PAGE).await?;
-            let whole = page.len() == PAGE;
+            let (page, whole) = self.list_page(after).await?;
             looked_at += page.len();
             for document in &page {
                 after = Some(document.id);
-                jobs.extend(fitting(document, filter));
+                let job = fitting(document, filter);
+                bytes += job.as_ref().map_or(0, Job::bytes);
+                jobs.extend(job);
                 if jobs.len() == limit {
                     return Ok(Listed { jobs, next: after });
                 }
             }
-            if !whole || looked_at >= limits::LOOKED_AT {
+            let enough = looked_at >= limits::LOOKED_AT || bytes >= limits::BATCH_BYTES / 2;
+            if !whole || enough {
                 let next = after.filter(|_| whole);
                 return Ok(Listed { jobs, next });
             }
         }
+    }
+
+    /// The documents behind this one, as many as are likely to be a batch, and whether there may be
+    /// more.
+    async fn list_page(&self, after: Option<JobId>) -> Result<(Vec<Document>, bool)> {
+        let most = self.sizes.portion().min(PAGE);
+        let page = self.store.list(after, most).await?;
+        self.sizes.learn(&page);
+        let whole = page.len() == most;
+        Ok((page, whole))
     }
 
     /// Documents are listed upwards alone, so it goes down in strides, each from its least id up.
@@ -106,9 +118,8 @@ impl<D: DocumentStore> Documents<D> {
         let below = Slice::last(0).after(least).ids();
         let mut after = below.map(|(_, below)| below);
         loop {
-            let page = self.store.list(after, PAGE).await?;
+            let (page, whole) = self.list_page(after).await?;
             after = page.last().map(|document| document.id);
-            let whole = page.len() == PAGE;
             for document in page {
                 if document.id > greatest {
                     return Ok((found, looked_at));

@@ -8,6 +8,7 @@ mod guard;
 mod keys;
 mod look;
 mod operate;
+mod sizes;
 mod stored;
 mod sweep;
 mod waits;
@@ -32,6 +33,7 @@ use crate::{
 };
 #[cfg(feature = "testing")]
 pub(crate) use body::Body;
+use sizes::Sizes;
 use waits::Waits;
 
 /// Any [`DocumentStore`] as a full [`JobStore`]: it reads documents, applies the
@@ -49,7 +51,8 @@ use waits::Waits;
 ///
 /// # What it costs
 ///
-/// Calls of the store below, for a batch of any size where nobody else changes the same documents:
+/// Calls of the store below, for a batch of any size where nobody else changes the same documents.
+/// Gets and replaces of large documents are several, of about 4 MiB each, by what the last ones were:
 ///
 /// | call | reads | writes |
 /// |---|---|---|
@@ -98,6 +101,7 @@ use waits::Waits;
 pub struct Documents<D> {
     store: D,
     waits: Waits,
+    sizes: Sizes,
 }
 
 impl<D: DocumentStore> Documents<D> {
@@ -109,6 +113,7 @@ impl<D: DocumentStore> Documents<D> {
         Self {
             store,
             waits: Waits::default(),
+            sizes: Sizes::default(),
         }
     }
 

@@ -126,12 +126,17 @@ impl<D: DocumentStore> Documents<D> {
         let mut ids: Vec<_> = page.iter().map(|(_, id)| *id).collect();
         let mut purged = 0;
         // Whoever takes a key rewrites its last job as it is: that is no reason to keep it.
-        for round in 0..Self::ROUNDS {
+        let mut round = 0;
+        while !ids.is_empty() && round < Self::ROUNDS {
             Self::give_way(round).await;
+            let (before, was) = (ids.len(), purged);
             ids = self.purge_ids(&ids, now, &mut purged).await?;
-            if ids.is_empty() {
-                break;
-            }
+            // Large ones go in several portions, which is no reason to give up.
+            round = if ids.len() < before || purged > was {
+                0
+            } else {
+                round + 1
+            };
         }
         let whole = page.len() == most;
         Ok((purged, page.into_iter().last().filter(|_| whole)))
@@ -145,7 +150,11 @@ impl<D: DocumentStore> Documents<D> {
         purged: &mut usize,
     ) -> Result<Vec<JobId>> {
         let (mut deletes, mut jobs) = (Vec::new(), Vec::new());
-        for document in self.store.get(ids).await?.into_iter().flatten() {
+        let portion = self.sizes.portion().min(ids.len());
+        let (ids, later) = ids.split_at(portion);
+        let documents = self.store.get(ids).await?;
+        self.sizes.learn(documents.iter().flatten());
+        for document in documents.into_iter().flatten() {
             let is_job = match Body::read(&document) {
                 Some(Body::Job(job)) if transition::is_purgeable(&job, now) => true,
                 Some(Body::Gone { until } | Body::Void { until }) if until <= now => false,
@@ -158,7 +167,7 @@ impl<D: DocumentStore> Documents<D> {
             [] => Vec::new(),
             deletes => self.store.delete(deletes).await?,
         };
-        let mut again = Vec::new();
+        let mut again = later.to_vec();
         for ((answer, is_job), (id, _)) in deleted.iter().zip(jobs).zip(deletes) {
             match answer {
                 Replaced::Replaced => *purged += usize::from(is_job),

@@ -47,6 +47,16 @@ macro_rules! __store_cases {
                 an_old_holder_that_is_purged_leaves_the_new_one_its_key,
                 the_key_comes_back_with_the_job,
             }
+            large [] {
+                claims_by_id_bring_no_more_than_a_batch,
+                a_large_job_comes_alone,
+            }
+            large_ready [ReadyScan] {
+                a_claim_brings_no_more_than_a_batch,
+                headers_and_tags_count_too,
+                what_a_claim_has_no_room_for_is_left_as_it_is,
+                a_repeat_brings_no_more_than_a_batch,
+            }
             claim [] {
                 a_claim_hands_the_job_out,
                 a_claimed_job_is_running,

@@ -13,6 +13,8 @@ mod edges;
 mod filters;
 mod finish;
 mod grants;
+mod large;
+mod large_ready;
 mod list;
 mod many;
 mod many_unique;
