@@ -29,6 +29,7 @@ use bgjob::{
     },
 };
 use servers::{pgbouncer::PgBouncer, postgres::Server};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, raw_sql};
 
 async fn memory() -> Clocked {
     let clock = ManualClock::new();
@@ -79,7 +80,15 @@ async fn open(folder: &Folder, clock: &ManualClock, sync: Sync) -> SqliteStore {
 async fn sqlite() -> Clocked {
     let (folder, clock) = (Folder::new(), ManualClock::new());
     let store = open(&folder, &clock, Sync::Full).await;
-    Clocked::new(store, clock).keep(folder)
+    let path = folder.0.join("jobs.db");
+    let damage = move |id: JobId| {
+        let db = rusqlite::Connection::open(&path).expect("it is there");
+        let edit = "UPDATE bgjob_jobs SET history = 'edited' WHERE id = ?1";
+        let edited = db.execute(edit, [id.as_bytes()]);
+        assert_eq!(edited.expect("it is right"), 1);
+        std::future::ready(())
+    };
+    Clocked::new(store, clock).keep(folder).with_damage(damage)
 }
 
 /// As two processes have it.
@@ -129,7 +138,20 @@ async fn open_schema(options: PostgresOptions) -> PostgresStore {
 async fn postgres() -> Clocked {
     let clock = ManualClock::new();
     let options = schema(&server().url(), &clock);
-    Clocked::new(open_schema(options).await, clock)
+    let store = open_schema(options).await;
+    let name = store.schema().to_owned();
+    let damage = move |id: JobId| {
+        let edit = ["jobs", "history"]
+            .map(|table| format!("UPDATE {name}.{table} SET past = 'edited' WHERE id = '{id}';"));
+        async move {
+            let mut db = PgConnection::connect(&server().url())
+                .await
+                .expect("it answers");
+            let edited = raw_sql(AssertSqlSafe(edit.concat())).execute(&mut db).await;
+            assert_eq!(edited.expect("it is right").rows_affected(), 1);
+        }
+    };
+    Clocked::new(store, clock).with_damage(damage)
 }
 
 async fn postgres_twice() -> Clocked {
@@ -250,7 +272,16 @@ bgjob::document_conformance!(file_documents_wrapped, file_documents_wrapped);
 async fn file() -> Clocked {
     let (folder, clock) = (Folder::new(), ManualClock::new());
     let documents = open_files(&folder, &clock).await;
-    Clocked::new(Documents::new(documents), clock).keep(folder)
+    let root = folder.0.join("jobs/documents");
+    let damage = move |id: JobId| {
+        let name = id.to_string();
+        let path = root.join(&name[..7]).join(format!("{name}.json"));
+        std::fs::write(path, "edited").expect("it is there");
+        std::future::ready(())
+    };
+    Clocked::new(Documents::new(documents), clock)
+        .keep(folder)
+        .with_damage(damage)
 }
 
 async fn file_twice() -> Clocked {

@@ -75,6 +75,12 @@ async fn a_publication_of_all_tables_hinders_nothing() {
     lives(&store).await;
     let left = count_at(&own.url, "SELECT count(*) FROM bgjob.gone").await;
     assert_eq!(left, 0, "the purge has deleted it");
+    let keyless = "SELECT count(*) FROM pg_class c
+        WHERE c.relnamespace = 'bgjob'::regnamespace AND c.relkind IN ('r', 'p')
+          AND c.relpersistence = 'p' AND c.relreplident <> 'f'
+          AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary)";
+    let keyless = count_at(&own.url, keyless).await;
+    assert_eq!(keyless, 0, "tables that nobody could delete from");
 }
 
 #[tokio::test]

@@ -130,19 +130,15 @@ async fn times_that_are_stored_already_are_mended_with_the_tables() {
             .await
             .expect("they can be made");
     }
-    let old = options.clone().as_of(2).open().await.expect("it opens");
-    let old = JobManager::builder(old).build().expect("it can all");
-    let zero = old
-        .enqueue_raw("resize", 1)
-        .await
-        .expect("it is stored")
-        .id();
-    let end = old
-        .enqueue_raw("resize", 2)
-        .await
-        .expect("it is stored")
-        .id();
-    plant(&name).await;
+    // As the function of before stored them.
+    let (mut stored, mut db) = (Vec::new(), connect().await);
+    for at in ["'0001-01-01'", "'20000-01-01'"] {
+        let call = format!("SELECT {name}.enqueue('resize', '1', at => {at})");
+        let id = sqlx::query_scalar(AssertSqlSafe(call)).fetch_one(&mut db);
+        let id: sqlx::types::Uuid = id.await.expect("it took all of them");
+        stored.push(JobId::from(id));
+    }
+    let (zero, end) = (stored[0], stored[1]);
     let store = options.open().await.expect("it opens");
     let jobs = JobManager::builder(store).build().expect("it can all");
     assert_eq!(claim(&jobs).await, [zero]);
@@ -163,6 +159,36 @@ async fn a_job_at_a_time_that_none_can_have_can_be_changed() {
         .await
         .expect("it can be moved");
     assert_eq!(claim(&schema.jobs).await, [end]);
+}
+
+#[tokio::test]
+async fn a_job_that_cannot_be_changed_fails_no_other_ones_sweep() {
+    let schema = Schema::new().await;
+    let mut late = Vec::new();
+    for _ in 0..5 {
+        let id = schema
+            .enqueue("'resize', '1', at => '2001-01-01', expires => '1 hour'")
+            .await;
+        late.push(id.expect("it is taken"));
+    }
+    let stuck = late[2];
+    let trigger = format!(
+        "CREATE FUNCTION jobs.no() RETURNS trigger LANGUAGE plpgsql AS $$
+         BEGIN IF OLD.id = '{stuck}' THEN RAISE 'no'; END IF; RETURN OLD; END $$;
+         CREATE TRIGGER no BEFORE DELETE OR UPDATE ON jobs.jobs
+             FOR EACH ROW EXECUTE FUNCTION jobs.no()"
+    );
+    schema.run(&trigger).await.expect("it is right");
+    let swept = schema.jobs.store().sweep(10, &SweepPolicy::default()).await;
+    let swept = swept.expect("one job is no reason to fail");
+    for job in late {
+        let is_it = |one: &Swept| match one {
+            Swept::Unreadable { id } => *id == job && job == stuck,
+            Swept::Expired { id, .. } => *id == job && job != stuck,
+            _ => false,
+        };
+        assert!(swept.iter().any(is_it), "{job} in {swept:?}");
+    }
 }
 
 #[tokio::test]

@@ -20,9 +20,8 @@ use crate::{
 
 use super::{
     create::millis,
-    db::{Db, call, ids, uuids},
-    error::{is_stale, is_taken, translate},
-    lanes::{Number, distinct},
+    db::{Db, call, uuids},
+    error::{is_taken, translate},
     rows::{self, Past, Place, Stored},
 };
 
@@ -87,7 +86,7 @@ pub(super) const TRIES: usize = 20;
 
 /// A change as `save` takes it; see there.
 #[derive(Serialize)]
-struct Change {
+pub(super) struct Change {
     id: JobId,
     rev: i32,
     was: &'static str,
@@ -143,7 +142,7 @@ struct EndColumns {
 }
 
 impl Change {
-    fn new(before: &Stored, after: &Job, lane: i32) -> Self {
+    pub(super) fn new(before: &Stored, after: &Job, lane: i32) -> Self {
         let (was, was_grant, was_until) = match before.place {
             Place::Ready => ("ready", None, None),
             Place::Grant(id) => ("grant", Some(id), None),
@@ -330,17 +329,18 @@ impl Db {
                 .iter()
                 .map(|(before, after, _)| (before, after))
                 .collect();
-            let saved = self.save(&pairs).await?;
+            let (saved, refused) = self.save_each(&pairs).await?;
             open = loaded.later;
             let later = open.len();
             for (_, after, answer) in changed {
                 if saved.contains(&after.id) {
                     news.note(&after);
                     answers.insert(after.id, answer);
-                } else {
+                } else if !refused.contains(&after.id) {
                     open.push(after.id);
                 }
             }
+            news.unreadable.extend(refused);
             if open.is_empty() {
                 return Ok(answers);
             }
@@ -350,48 +350,6 @@ impl Db {
             ErrorKind::Unavailable,
             "others changed the same jobs again and again",
         ))
-    }
-
-    /// Writes changed jobs back, and answers those that still stood as they were read.
-    async fn save(&self, changed: &[(&Stored, &Job)]) -> Result<Vec<JobId>> {
-        if changed.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut tries = 1..TRIES;
-        loop {
-            match self.try_save(changed).await {
-                Err(error) if is_stale(&error) && tries.next().is_some() => self.forget_numbers(),
-                saved => return saved,
-            }
-        }
-    }
-
-    async fn try_save(&self, changed: &[(&Stored, &Job)]) -> Result<Vec<JobId>> {
-        let mut changes = Vec::with_capacity(changed.len());
-        let mut numbers = Vec::new();
-        for (before, after) in changed {
-            // An edit may have changed its version.
-            let lane = if Arc::ptr_eq(&before.job.spec, &after.spec) {
-                before.lane
-            } else {
-                let lanes = self.intern(std::iter::once(&after.spec)).await?;
-                numbers.push(lanes[0]);
-                lanes[0].id
-            };
-            changes.push(Change::new(before, after, lane));
-        }
-        self.write(&changes, numbers).await
-    }
-
-    /// Writes changes, some of which need these numbers to be those of their lanes still.
-    async fn write(&self, changes: &[Change], numbers: Vec<Number>) -> Result<Vec<JobId>> {
-        let (lanes, stamps) = distinct(numbers);
-        let save = call(&self.sql.save)
-            .bind(self.clock())
-            .bind(encode(&changes))
-            .bind(lanes)
-            .bind(stamps);
-        ids(&self.row(save).await?)
     }
 
     /// T7, T11, T8.

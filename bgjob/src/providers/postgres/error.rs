@@ -51,6 +51,16 @@ pub(super) fn is_stale(error: &Error) -> bool {
     refusal.is_some_and(|refusal: &Refusal| refusal.code.as_deref() == Some("BJ001"))
 }
 
+/// Whether it may be one row that the server refused: data that it can't take or read, a limit, a
+/// trigger of the user's. Others of the same batch may do.
+pub(super) fn blames_row(error: &Error) -> bool {
+    let class = sqlstate(error).and_then(|code| code.get(..2));
+    matches!(
+        class,
+        Some("0A" | "22" | "23" | "38" | "39" | "44" | "54" | "P0" | "XX")
+    )
+}
+
 /// sqlx's error as one of ours: what can pass is `Unavailable`, so that callers try again.
 ///
 /// Messages of the server are kept as the cause; its `DETAIL`, which may quote a row, is not.

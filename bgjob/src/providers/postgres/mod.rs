@@ -24,6 +24,7 @@ mod lanes;
 mod options;
 mod read;
 mod rows;
+mod save;
 mod schema;
 mod signals;
 mod sql;

@@ -1,10 +1,10 @@
 //! What a suite needs of a provider under test: a fresh one, and a way to let time pass.
 
-use std::{any::Any, fmt, sync::Arc, time::Duration};
+use std::{any::Any, fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
-use crate::{JobQueue, JobStore, store::DocumentStore, testing::ManualClock};
+use crate::{JobId, JobQueue, JobStore, store::DocumentStore, testing::ManualClock};
 
 /// A store under test. One is made for each case; what it holds on to (a folder, a database of its
 /// own) goes with it.
@@ -32,7 +32,17 @@ pub trait StoreFixture: Send + Sync {
     fn queue(&self) -> Option<Arc<dyn JobQueue>> {
         None
     }
+
+    /// Makes a stored job unreadable, as an edit by hand or a newer program would: in its file, its
+    /// row. Answers whether it could. Provided: it can't, and the cases about such a job have
+    /// nothing to look at.
+    async fn damage(&self, id: JobId) -> bool {
+        let _ = id;
+        false
+    }
 }
+
+type Damage = dyn Fn(JobId) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync;
 
 /// A store that goes by a [`ManualClock`].
 pub struct Clocked {
@@ -40,6 +50,7 @@ pub struct Clocked {
     second: Option<Arc<dyn JobStore>>,
     clock: ManualClock,
     queue: Option<Arc<dyn JobQueue>>,
+    damage: Option<Box<Damage>>,
     keep: Vec<Box<dyn Any + Send + Sync>>,
 }
 
@@ -51,8 +62,19 @@ impl Clocked {
             second: None,
             clock,
             queue: None,
+            damage: None,
             keep: Vec::new(),
         }
+    }
+
+    /// With a way to make one of its jobs unreadable; see [`StoreFixture::damage`].
+    #[must_use]
+    pub fn with_damage<F>(mut self, damage: impl Fn(JobId) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.damage = Some(Box::new(move |id| Box::pin(damage(id))));
+        self
     }
 
     /// With the same store as a second process opens it, with the same clock: the same file,
@@ -124,6 +146,16 @@ impl StoreFixture for Clocked {
 
     fn queue(&self) -> Option<Arc<dyn JobQueue>> {
         self.queue.clone()
+    }
+
+    async fn damage(&self, id: JobId) -> bool {
+        match &self.damage {
+            Some(damage) => {
+                damage(id).await;
+                true
+            }
+            None => false,
+        }
     }
 }
 

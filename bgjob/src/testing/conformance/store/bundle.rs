@@ -169,6 +169,11 @@ impl Bundle {
         self.fixture.advance(by).await;
     }
 
+    /// Makes a job unreadable; answers whether that can be done to this store.
+    pub(super) async fn damage(&self, id: JobId) -> bool {
+        self.fixture.damage(id).await
+    }
+
     pub(super) async fn now(&self) -> Timestamp {
         self.store.now().await.expect("the store tells its time")
     }

@@ -171,6 +171,11 @@ macro_rules! __store_cases {
                 an_empty_batch_is_no_error,
                 the_history_keeps_the_last_attempts,
             }
+            damage [] {
+                a_claim_passes_it_over,
+                a_sweep_goes_on_with_the_others,
+                a_purge_goes_on_with_the_others,
+            }
             vanish [] {
                 success_deletes_at_once,
                 a_repeated_create_starts_nothing,

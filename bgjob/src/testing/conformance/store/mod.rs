@@ -9,6 +9,7 @@ mod cases;
 mod claim;
 mod counts;
 mod create;
+mod damage;
 mod edges;
 mod filters;
 mod finish;

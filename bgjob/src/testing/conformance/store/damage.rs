@@ -1,0 +1,74 @@
+//! One job that can't be read (somebody edited it, a newer program wrote it) among many: it is left as
+//! it is, and hurts no other. Only where the fixture can [damage](super::super::StoreFixture::damage)
+//! one.
+
+use super::bundle::{Bundle, To, claimed_ids, secs};
+use crate::{
+    JobId,
+    job::State,
+    store::{Claim, Swept},
+};
+
+/// Some jobs, and one of them that can't be read; `None` where none can be damaged.
+async fn among(t: &Bundle, jobs: Vec<JobId>) -> Option<(JobId, Vec<JobId>)> {
+    let damaged = jobs[jobs.len() / 2];
+    let others = jobs.into_iter().filter(|id| *id != damaged).collect();
+    t.damage(damaged).await.then_some((damaged, others))
+}
+
+pub(super) async fn a_claim_passes_it_over(t: &Bundle) {
+    let mut jobs = Vec::new();
+    for _ in 0..5 {
+        jobs.push(t.add(|_| {}).await);
+    }
+    let Some((damaged, others)) = among(t, jobs).await else {
+        return;
+    };
+    assert_eq!(t.try_claim(damaged).await, Claim::Unreadable);
+    if !t.store.capabilities().ready_scan {
+        return;
+    }
+    let mut claimed = claimed_ids(&t.ready(10).await);
+    // What was passed over may have taken the place of another one.
+    claimed.extend(claimed_ids(&t.ready(10).await));
+    claimed.sort_unstable();
+    assert_eq!(claimed, others);
+}
+
+pub(super) async fn a_sweep_goes_on_with_the_others(t: &Bundle) {
+    let mut jobs = Vec::new();
+    for _ in 0..5 {
+        jobs.push(t.add(|spec| spec.expires = Some(secs(1))).await);
+    }
+    let Some((_, others)) = among(t, jobs).await else {
+        return;
+    };
+    t.advance(secs(2)).await;
+    let swept = t.sweep().await;
+    for id in &others {
+        let expired = |one: &Swept| matches!(one, Swept::Expired { id: of, .. } if of == id);
+        assert!(swept.iter().any(expired), "{swept:?}");
+        assert_eq!(t.state(*id).await, State::Dead);
+    }
+    let held = t.running(|_| {}).await;
+    t.advance(secs(60)).await;
+    let swept = t.sweep().await;
+    let revoked = |one: &Swept| matches!(one, Swept::Revoked { id, .. } if *id == held.id);
+    assert!(swept.iter().any(revoked), "the next one too: {swept:?}");
+}
+
+pub(super) async fn a_purge_goes_on_with_the_others(t: &Bundle) {
+    let mut jobs = Vec::new();
+    for _ in 0..5 {
+        let brief = t.ended(To::Success, |spec| spec.retain = secs(1));
+        jobs.push(brief.await);
+    }
+    let Some((_, others)) = among(t, jobs).await else {
+        return;
+    };
+    t.advance(secs(2)).await;
+    t.purge(100).await;
+    for id in others {
+        assert_eq!(t.get(id).await, None, "it was kept");
+    }
+}
