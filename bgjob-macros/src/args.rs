@@ -9,10 +9,10 @@ use syn::{
     parse::{ParseStream, Parser},
 };
 
-use crate::{errors::Errors, nearest::did_you_mean};
+use crate::{elsewhere::elsewhere, errors::Errors, nearest::did_you_mean};
 
 /// Every argument, each as it is written.
-pub(crate) const ARGUMENTS: [(&str, &str); 15] = [
+pub(crate) const ARGUMENTS: [(&str, &str); 16] = [
     ("name", "name = \"send_mail\""),
     ("aliases", "aliases = [\"old_name\"]"),
     ("queue", "queue = \"mail\""),
@@ -27,6 +27,7 @@ pub(crate) const ARGUMENTS: [(&str, &str); 15] = [
     ("version", "version = 1"),
     ("upgrade", "upgrade = path::of_a_function"),
     ("blocking", "blocking"),
+    ("extern", "extern"),
     ("crate", "crate = path::to::bgjob"),
 ];
 
@@ -70,9 +71,10 @@ impl Args {
         let key = arg.key.to_string();
         let known = ARGUMENTS.map(|(key, _)| key);
         if !known.contains(&key.as_str()) {
-            let hint = match did_you_mean(&key, &known) {
-                hint if hint.is_empty() => format!("; there are {}", known.join(", ")),
-                hint => hint,
+            let hint = match (elsewhere(&key), did_you_mean(&key, &known)) {
+                (Some(ours), _) => format!(": {}", ours.advice(arg.value.as_ref())),
+                (None, hint) if hint.is_empty() => format!("; there are {}", known.join(", ")),
+                (None, hint) => hint,
             };
             errors.on(&arg.key, format!("`#[job]` has no argument `{key}`{hint}"));
         } else if self.0.iter().any(|other| other.key == arg.key) {

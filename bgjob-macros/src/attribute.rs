@@ -9,6 +9,13 @@ pub(crate) fn expand_job(args: TokenStream, item: TokenStream) -> TokenStream {
     let mut errors = Errors::default();
     let options = Options::new(Args::parse(args, &mut errors), &mut errors);
     let function = JobFn::parse(&item, &mut errors);
+    // It is no item by itself; all else is left to the compiler.
+    let is_signature = |function: &JobFn| options.signature.is_some() && !function.has_body;
+    let kept = if function.as_ref().is_some_and(is_signature) {
+        TokenStream::new()
+    } else {
+        item
+    };
     let job = function.and_then(|function| Job::new(options, function, &mut errors));
     let generated = match job {
         Some(job) if errors.is_empty() => expand::whole(&job),
@@ -16,7 +23,7 @@ pub(crate) fn expand_job(args: TokenStream, item: TokenStream) -> TokenStream {
         None => TokenStream::new(),
     };
     // The function's own tokens come first, untouched: editors complete in a half-typed body.
-    let mut all = item;
+    let mut all = kept;
     all.extend(errors.into_tokens());
     all.extend(generated);
     all

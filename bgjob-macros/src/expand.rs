@@ -36,9 +36,14 @@ pub(crate) fn whole(job: &Job) -> TokenStream {
     } = job;
     let handle = handle(job);
     let methods = methods(job, &quote!(&__JOB));
-    let run = run(job);
-    let needs = needs(job);
     let descriptor = descriptor(job);
+    let (body, register) = match job.options.signature {
+        Some(_) => (bounds(job), quote!(register_signature)),
+        None => {
+            let (run, needs) = (run(job), needs(job));
+            (quote!(#run #needs), quote!(register))
+        }
+    };
     quote! {
         #handle
 
@@ -46,8 +51,7 @@ pub(crate) fn whole(job: &Job) -> TokenStream {
         #[allow(deprecated)]
         const _: () = {
             #methods
-            #run
-            #needs
+            #body
             #descriptor
 
             #[automatically_derived]
@@ -59,9 +63,26 @@ pub(crate) fn whole(job: &Job) -> TokenStream {
                 }
             }
 
-            #krate::__private::register!(&__JOB);
+            #krate::__private::#register!(&__JOB);
         };
     }
+}
+
+/// What a body would ask of the types of a signature.
+fn bounds(job: &Job) -> TokenStream {
+    let Job {
+        krate,
+        metadata,
+        returns,
+        ..
+    } = job;
+    let metadata = quote_spanned! {metadata.span()=>
+        const _: () = #krate::__private::is_metadata::<#metadata>();
+    };
+    let returns = quote_spanned! {returns.span()=>
+        const _: () = #krate::__private::is_result::<#returns>();
+    };
+    quote!(#metadata #returns)
 }
 
 /// The handle alone, for a job whose attribute is wrong: what uses it gets no errors of its own.
@@ -91,7 +112,9 @@ fn handle(job: &Job) -> TokenStream {
         ..
     } = job;
     let plain = ident.unraw();
-    let about = if *ident == plain {
+    let about = if job.options.signature.is_some() {
+        format!(" The job `{name}`, which another program runs.")
+    } else if *ident == plain {
         format!(" The job `{name}`, as [`{plain}()`] handles it.")
     } else {
         format!(" The job `{name}`.")
@@ -124,7 +147,11 @@ fn methods(job: &Job, descriptor: &TokenStream) -> TokenStream {
     } = job;
     let enqueue = format_ident!("enqueue", span = ident.span());
     let enqueue_all = format_ident!("enqueue_all", span = ident.span());
-    let perform = format_ident!("perform", span = ident.span());
+    // Without a body there is nothing to perform.
+    let perform = job.options.signature.is_none().then(|| {
+        let perform = format_ident!("perform", span = ident.span());
+        quote!(#krate::__private::perform!(#perform, #metadata, #returns, #descriptor);)
+    });
     quote! {
         #[automatically_derived]
         #[allow(dead_code)]
@@ -148,7 +175,7 @@ fn methods(job: &Job, descriptor: &TokenStream) -> TokenStream {
                 #krate::EnqueueAll::new(manager, #descriptor, metadata)
             }
 
-            #krate::__private::perform!(#perform, #metadata, #returns, #descriptor);
+            #perform
         }
     }
 }
@@ -259,7 +286,7 @@ fn descriptor(job: &Job) -> TokenStream {
         arguments,
         ..
     } = job;
-    let mut with = TokenStream::new();
+    let mut with = quote!(.with_metadata(::core::any::type_name::<#metadata>));
     if !options.aliases.is_empty() {
         let aliases = &options.aliases;
         with.extend(quote!(.with_aliases(&[#(#aliases),*])));
@@ -303,9 +330,13 @@ fn descriptor(job: &Job) -> TokenStream {
     if !arguments.is_empty() {
         with.extend(quote!(.with_needs(__needs)));
     }
+    let new = match options.signature {
+        Some(_) => quote!(signature(#name)),
+        None => quote!(new(#name, __run)),
+    };
     quote! {
         static __JOB: #krate::registry::JobDescriptor =
-            #krate::registry::JobDescriptor::new(#name, __run)
+            #krate::registry::JobDescriptor::#new
                 .with_read_back(#krate::__private::read_back!(#metadata))
                 #with;
     }

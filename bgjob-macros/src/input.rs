@@ -13,6 +13,8 @@ pub(crate) struct JobFn {
     pub(crate) attrs: Vec<Attribute>,
     pub(crate) vis: Visibility,
     pub(crate) sig: Signature,
+    /// Whether there is one; it stays unread.
+    pub(crate) has_body: bool,
 }
 
 impl JobFn {
@@ -20,9 +22,13 @@ impl JobFn {
     pub(crate) fn parse(tokens: &TokenStream, errors: &mut Errors) -> Option<Self> {
         let read = |input: ParseStream<'_>| {
             let function = input.parse::<Self>();
+            let has_body = input.peek(syn::token::Brace);
             // The body, or what is left of something that is no function.
             input.parse::<TokenStream>()?;
-            function
+            function.map(|function| Self {
+                has_body,
+                ..function
+            })
         };
         match read.parse2(tokens.clone()) {
             Ok(function) => Some(function),
@@ -41,6 +47,7 @@ impl Parse for JobFn {
             attrs: input.call(Attribute::parse_outer)?,
             vis: input.parse()?,
             sig: input.parse()?,
+            has_body: true,
         })
     }
 }

@@ -6,6 +6,7 @@
 
 mod args;
 mod attribute;
+mod elsewhere;
 mod errors;
 mod expand;
 mod input;

@@ -31,12 +31,18 @@ pub(crate) struct Job {
 impl Job {
     /// Checks the function. `None` where no handle can be made of it.
     pub(crate) fn new(options: Options, function: JobFn, errors: &mut Errors) -> Option<Self> {
-        let JobFn { attrs, vis, sig } = function;
+        let JobFn {
+            attrs,
+            vis,
+            sig,
+            has_body,
+        } = function;
         let name = job_name(&options, &sig.ident, errors);
         let mut unfit = Errors::default();
         check_kind(&sig, &options, &mut unfit);
         let types = argument_types(&sig, &mut unfit);
         check_types(&types, &sig.output, &mut unfit);
+        check_body(has_body, &sig, &types, &options, errors);
         if !unfit.is_empty() {
             errors.append(unfit);
             return None;
@@ -95,6 +101,8 @@ fn job_name(options: &Options, ident: &Ident, errors: &mut Errors) -> String {
 fn check_kind(sig: &Signature, options: &Options, errors: &mut Errors) {
     const PLAIN: &str = "a job must be a plain `async fn`: remove this";
     match (&sig.asyncness, options.blocking) {
+        // How it runs is for its body to say.
+        _ if options.signature.is_some() => {}
         (None, None) => errors.on(
             sig.fn_token,
             "a job must be an `async fn`; for code that blocks its thread say `#[job(blocking)]`",
@@ -126,6 +134,37 @@ fn check_kind(sig: &Signature, options: &Options, errors: &mut Errors) {
             clause,
             "a job has no `where` clause: it is one concrete function",
         );
+    }
+}
+
+/// A body, or `extern` in its place: then what concerns the body alone is not said here.
+fn check_body(
+    has_body: bool,
+    sig: &Signature,
+    types: &[Type],
+    options: &Options,
+    errors: &mut Errors,
+) {
+    match (options.signature, has_body) {
+        (None, true) => return,
+        (None, false) => {
+            let message = "a job has a body; where another program runs it, write `#[job(extern)]`";
+            return errors.on(&sig.ident, message);
+        }
+        (Some(signature), true) => {
+            let message = "with `extern` there is no body: end the function in `;`, or remove this";
+            errors.at(signature, message);
+        }
+        (Some(_), false) => {}
+    }
+    for ty in types.iter().skip(1) {
+        let message = "with `extern` a job takes its metadata alone: remove this; extractors stand \
+                       where its body is";
+        errors.on(ty, message);
+    }
+    if let Some(upgrade) = &options.upgrade {
+        let message = "old metadata is upgraded where the body is: remove `upgrade` here";
+        errors.on(upgrade, message);
     }
 }
 

@@ -34,6 +34,8 @@ pub(crate) struct Options {
     pub(crate) upgrade: Option<Path>,
     /// Where it says so.
     pub(crate) blocking: Option<Span>,
+    /// Where it says that the body is another program's.
+    pub(crate) signature: Option<Span>,
     pub(crate) krate: Option<Path>,
 }
 
@@ -63,6 +65,7 @@ impl Options {
             version: None,
             upgrade: None,
             blocking: get("blocking").and_then(|arg| reader.flag(&arg)),
+            signature: get("extern").and_then(|arg| reader.flag(&arg)),
             krate: get("crate").and_then(|arg| reader.path(&arg)),
         };
         let (version, upgrade) = reader.version(get("version"), get("upgrade"));
@@ -166,6 +169,12 @@ impl Reader<'_> {
 
     fn duration(&mut self, arg: &Arg) -> Option<(Duration, LitStr)> {
         let Some(text) = string(arg.value.as_ref()) else {
+            if let (Some(value), Some(seconds)) = (&arg.value, seconds(arg.value.as_ref())) {
+                let key = &arg.key;
+                let text = format!("`{key}` takes a time as a string: `{key} = \"{seconds}s\"`");
+                self.0.on(value, text);
+                return None;
+            }
             return self.mistyped(arg, "a time as a string");
         };
         match literal::duration(&text.value()) {
@@ -235,6 +244,26 @@ impl Reader<'_> {
             );
         }
         Some(key.span())
+    }
+}
+
+/// `300` and `Duration::from_secs(300)` → 300
+fn seconds(value: Option<&Expr>) -> Option<u64> {
+    let literal = match ungrouped(value?) {
+        Expr::Call(call) => match &*call.func {
+            Expr::Path(path) if path.path.segments.last()?.ident == "from_secs" => {
+                call.args.first().map(ungrouped)?
+            }
+            _ => return None,
+        },
+        value => value,
+    };
+    match literal {
+        Expr::Lit(literal) => match &literal.lit {
+            Lit::Int(number) => number.base10_parse().ok(),
+            _ => None,
+        },
+        _ => None,
     }
 }
 

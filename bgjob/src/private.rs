@@ -14,7 +14,10 @@ use tokio::{runtime::Handle, sync::oneshot};
     reason = "empty where jobs are not collected by the linker"
 )]
 pub use crate::registry::linked::section::*;
-pub use crate::{__perform as perform, __read_back as read_back, __register as register};
+pub use crate::{
+    __perform as perform, __read_back as read_back, __register as register,
+    __register_signature as register_signature,
+};
 use crate::{
     BoxError, IntoOutcome, JobContext, Json, Metadata, Outcome,
     events::Place,
@@ -80,6 +83,14 @@ impl<M: Metadata> ReadBackOf<M> {
 pub fn metadata<M: Metadata>(ctx: &JobContext, job: &JobDescriptor) -> Result<M, Outcome<Json>> {
     extract::decode(ctx, job.version(), job.upgrade())
 }
+
+/// The first argument of a signature is one of a job.
+#[doc(hidden)]
+pub const fn is_metadata<M: Metadata>() {}
+
+/// A signature returns what a job may return.
+#[doc(hidden)]
+pub const fn is_result<R: IntoOutcome>() {}
 
 /// A further argument failed. A `JobError` says what is to be done, as it does for a handler.
 #[doc(hidden)]
@@ -236,7 +247,8 @@ mod tests {
             outcomes.iter().map(says).collect::<Vec<_>>(),
             [
                 "1",
-                "the upgraded metadata does not fit the type (version: 1)",
+                "the upgraded metadata does not fit the type: expected u32, found a string \
+                 (version: 1)",
                 "unknown word"
             ]
         );

@@ -1,7 +1,9 @@
 //! Storing jobs: one, many, again, and at once from a thousand tasks.
 
+use std::time::{Duration, SystemTime};
+
 use bgjob::{
-    ErrorKind, JobId, JobManager, JobState, Outcome, Priority, job,
+    Backoff, ErrorKind, JobId, JobManager, JobState, Outcome, Priority, job,
     job::{DeadReason, How, Phase},
 };
 
@@ -26,6 +28,11 @@ async fn what_is_said_at_the_enqueue_is_stored() {
         .priority(Priority::High)
         .queue("special")
         .max_attempts(9)
+        .max_crashes(2)
+        .timeout(secs(7))
+        .backoff(Backoff::constant(secs(3)).without_jitter())
+        .expires(secs(50))
+        .deadline(secs(90))
         .retain(secs(60))
         .header("tenant", "a")
         .tag("blue")
@@ -35,11 +42,50 @@ async fn what_is_said_at_the_enqueue_is_stored() {
     let stored = job.job().await.unwrap();
     assert_eq!(stored.spec.priority, Priority::High);
     assert_eq!(&*stored.spec.queue, "special");
-    assert_eq!(stored.spec.max_attempts, 9);
+    assert_eq!((stored.spec.max_attempts, stored.spec.max_crashes), (9, 2));
+    assert_eq!(stored.spec.timeout, Some(secs(7)));
+    let backoff = stored.spec.backoff.as_ref().map(|backoff| backoff.wait(4));
+    assert_eq!(backoff, Some(secs(3)));
+    let limits = (stored.spec.expires, stored.spec.deadline);
+    assert_eq!(limits, (Some(secs(50)), Some(secs(90))));
     assert_eq!(stored.spec.retain, secs(60));
     assert_eq!(stored.spec.headers["tenant"], "a");
     assert_eq!(stored.spec.tags, ["blue"]);
     assert_eq!(stored.due_at.since(stored.created_at), secs(5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_time_out_and_a_backoff_of_the_job_s_own_hold_wherever_it_runs() {
+    let world = World::new();
+    let _running = world.start(registry(), &Probe::new()).await;
+    // Its function says nothing: five minutes, and a second after the first error.
+    let own = stubborn::enqueue(&world.jobs, ())
+        .timeout(secs(2))
+        .backoff(Backoff::constant(secs(40)).without_jitter())
+        .max_attempts(2);
+    let job = own.await.unwrap();
+    let ended = job.ended().await.unwrap();
+    let error = ended.last_error().unwrap().message().to_owned();
+    assert_eq!(error, "not done within its timeout (2s)");
+    let starts = world.log.starts(job.id());
+    // The attempt, five seconds of grace, the wait.
+    assert_eq!(starts[1] - starts[0], secs(2 + 5 + 40));
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_can_have_unique_keys_of_their_own() {
+    let world = World::new();
+    let before = echo::enqueue(&world.jobs, 1)
+        .unique_key("k1")
+        .await
+        .unwrap();
+    let all = echo::enqueue_all(&world.jobs, [1, 2, 2]);
+    let all = all.unique_key_by(|n| format!("k{n}")).await.unwrap();
+    let existing = [all[0].existing(), all[1].existing(), all[2].existing()];
+    assert_eq!(existing, [true, false, true]);
+    assert_eq!(all[0].id(), before.id());
+    assert_eq!(all[2].id(), all[1].id());
+    assert_eq!(world.count(JobState::Ready).await, 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -241,6 +287,37 @@ async fn one_bad_job_does_not_hurt_its_batch() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_refusal_that_is_about_no_job_is_not_repeated_for_each() {
+    let world = World::new();
+    world.store.faults().always(&[Call::Create], Fault::Lasting);
+    let error = echo::enqueue_all(&world.jobs, 0..5000).await.unwrap_err();
+    assert!(!error.is_retryable());
+    assert!(error.to_string().contains("stored: 0 of 5000"), "{error}");
+    let creates = world.store.faults().count(Call::Create);
+    assert!(creates <= 5, "{creates} creates");
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_in_front_of_a_store_that_hangs_are_answered_in_half_a_minute() {
+    let world = World::new();
+    // The first two batches are stored.
+    world.store.faults().plan(|call, n| match (call, n) {
+        (Call::Create, 3..) => Fault::Hang,
+        _ => Fault::None,
+    });
+    let before = world.elapsed();
+    let answers = echo::enqueue_all(&world.jobs, 0..100_000).each().await;
+    let answers = answers.unwrap();
+    assert!(world.elapsed() - before <= secs(31));
+    assert_eq!(answers.iter().flatten().count(), 2000);
+    assert_eq!(world.count(JobState::Ready).await, 2000);
+    for answer in &answers[2000..] {
+        let error = answer.as_ref().unwrap_err();
+        assert!(error.is_retryable() && error.job_id().is_some(), "{error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_enqueue_in_doubt_names_its_id_and_can_be_repeated() {
     let world = World::new();
     world.store.faults().once(&[Call::Create], Fault::After);
@@ -316,6 +393,21 @@ async fn limits_are_refused_by_name_before_anything_is_stored() {
     check(raw(1).queue("Bad").await.unwrap_err(), "queue names are");
     check(raw(1).max_attempts(0).await.unwrap_err(), "max_attempts");
     check(raw(1).delay(secs(u64::MAX)).await.unwrap_err(), "delay");
+    let far = SystemTime::now() + secs(11 * 365 * 24 * 3600);
+    check(raw(1).at(far).await.unwrap_err(), "`at` is more than ten");
+    check(raw(1).max_crashes(0).await.unwrap_err(), "max_crashes");
+    check(raw(1).timeout(secs(0)).await.unwrap_err(), "`timeout`");
+    check(
+        raw(1).timeout(secs(u64::MAX)).await.unwrap_err(),
+        "`timeout`",
+    );
+    check(raw(1).expires(secs(0)).await.unwrap_err(), "`expires`");
+    check(raw(1).deadline(secs(0)).await.unwrap_err(), "`deadline`");
+    let function = Backoff::custom(|_| secs(1));
+    check(raw(1).backoff(function).await.unwrap_err(), "`backoff`");
+    static MANY: [Duration; 101] = [Duration::ZERO; 101];
+    let steps = Backoff::steps(&MANY);
+    check(raw(1).backoff(steps).await.unwrap_err(), "100 steps");
     check(raw(1).unique_key("").await.unwrap_err(), "unique_key");
     assert_eq!(world.store.faults().count(Call::Create), 0);
 }

@@ -19,6 +19,7 @@ mod panics;
 mod queue;
 mod results;
 mod retries;
+mod runtimes;
 mod serving;
 mod shutdown;
 mod slowed;

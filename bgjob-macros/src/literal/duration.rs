@@ -22,13 +22,18 @@ pub(super) fn duration_in(text: &str, part: &str) -> Result<Duration, Mistake> {
             "expected a time such as `30s` or `1h 30m`",
         ));
     }
-    let mut total = Duration::ZERO;
-    let mut rest = part;
-    while !rest.is_empty() {
-        let (number, unit, after) = number_and_unit(rest);
-        total = total.saturating_add(quantity(text, number, unit)?);
-        rest = after.trim_start();
-    }
+    let total = match total(text, part) {
+        Ok(total) => total,
+        Err(mistake) => {
+            return Err(in_words(part).map_or(mistake, |ours| {
+                Mistake::new(
+                    text,
+                    part,
+                    format!("write `{ours}`: a time has ms, s, m, h or d"),
+                )
+            }));
+        }
+    };
     if total > SPAN_MAX {
         return Err(Mistake::new(
             text,
@@ -37,6 +42,73 @@ pub(super) fn duration_in(text: &str, part: &str) -> Result<Duration, Mistake> {
         ));
     }
     Ok(total)
+}
+
+fn total(text: &str, part: &str) -> Result<Duration, Mistake> {
+    let mut total = Duration::ZERO;
+    let mut rest = part;
+    while !rest.is_empty() {
+        let (number, unit, after) = number_and_unit(rest);
+        total = total.saturating_add(quantity(text, number, unit)?);
+        rest = after.trim_start();
+    }
+    Ok(total)
+}
+
+/// `"5 minutes"`, `"1.5h"`, `"1 hour and 30 min"` → as it is written here, if that can be said.
+fn in_words(part: &str) -> Option<String> {
+    let mut millis = 0.0;
+    let mut rest = part;
+    while !rest.is_empty() {
+        let end = |c: char| !c.is_ascii_digit() && c != '.';
+        let (number, after) = rest.split_at(rest.find(end)?);
+        let after = after.trim_start();
+        let end = after.find(|c: char| !c.is_alphabetic());
+        let (unit, after) = after.split_at(end.unwrap_or(after.len()));
+        millis += number.parse::<f64>().ok()? * millis_of(unit)?;
+        let after = after.trim_start_matches([' ', ',']);
+        rest = after.strip_prefix("and ").unwrap_or(after).trim_start();
+    }
+    let whole = millis.fract() == 0.0 && (1.0..1e15).contains(&millis);
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "it is whole"
+    )]
+    whole.then(|| written(millis as u64))
+}
+
+#[allow(clippy::cast_precision_loss, reason = "a day has few milliseconds")]
+fn millis_of(unit: &str) -> Option<f64> {
+    let millis = match unit.to_lowercase().as_str() {
+        "ms" | "msec" | "msecs" | "milli" | "millis" | "millisecond" | "milliseconds" => 1,
+        "s" | "sec" | "secs" | "second" | "seconds" => 1000,
+        "m" | "min" | "mins" | "minute" | "minutes" => 60 * 1000,
+        "h" | "hr" | "hrs" | "hour" | "hours" => 60 * 60 * 1000,
+        "d" | "day" | "days" => DAY * 1000,
+        "w" | "wk" | "week" | "weeks" => 7 * DAY * 1000,
+        _ => return None,
+    };
+    Some(millis as f64)
+}
+
+/// `5_400_000` → `1h 30m`
+fn written(mut millis: u64) -> String {
+    let mut parts = Vec::new();
+    let units = [
+        ("d", DAY * 1000),
+        ("h", 60 * 60 * 1000),
+        ("m", 60 * 1000),
+        ("s", 1000),
+        ("ms", 1),
+    ];
+    for (unit, size) in units {
+        if millis >= size {
+            parts.push(format!("{}{unit}", millis / size));
+            millis %= size;
+        }
+    }
+    parts.join(" ")
 }
 
 /// `"1h 30m"` → `("1", "h", " 30m")`
@@ -110,6 +182,26 @@ mod tests {
     }
 
     #[test]
+    fn what_is_written_in_words_is_told_as_it_is_written_here() {
+        let check = |text: &str, ours: &str| {
+            let mistake = duration(text).expect_err(text);
+            assert_eq!(
+                mistake.draw(text),
+                format!("write `{ours}`: a time has ms, s, m, h or d")
+            );
+        };
+        check("5 minutes", "5m");
+        check("5min", "5m");
+        check("1 hour", "1h");
+        check("1.5h", "1h 30m");
+        check("1 hour and 30 min", "1h 30m");
+        check("2 weeks, 1 day", "15d");
+        check("90 Seconds", "1m 30s");
+        check("1 h 5 m", "1h 5m");
+        check("0.5s", "500ms");
+    }
+
+    #[test]
     fn mistakes_in_durations() {
         mistake(
             "30",
@@ -123,24 +215,17 @@ mod tests {
                      ^"#]],
         );
         mistake(
-            "1h 5 m",
+            "5fortnights",
             &expect![[r#"
-                `5` has no unit: write `5s`, or use ms, m, h or d
-                  1h 5 m
-                     ^"#]],
+                `fortnights` is no unit of time: use ms, s, m, h or d
+                  5fortnights
+                   ^^^^^^^^^^"#]],
         );
         mistake(
-            "5min",
-            &expect![[r#"
-                `min` is no unit of time: use ms, s, m, h or d
-                  5min
-                   ^^^"#]],
-        );
-        mistake(
-            "1.5h",
+            "1.00001s",
             &expect![[r#"
                 only whole numbers: write `1h 30m`, not `1.5h`
-                  1.5h
+                  1.00001s
                    ^"#]],
         );
         mistake(

@@ -40,6 +40,15 @@ fn a_job_with_everything() {
 }
 
 #[test]
+fn a_signature_has_no_function() {
+    expand(
+        "extern, queue = \"images\"",
+        "pub async fn resize(_: Image) -> Result<Thumb, Oops>;",
+        &expect_file!["snapshots/signature.txt"],
+    );
+}
+
+#[test]
 fn a_job_with_a_mistake_keeps_its_function_and_its_handle() {
     expand(
         "timeout = 5",

@@ -139,9 +139,8 @@ fn arguments_behind_a_mistake_are_read() {
         "nam = \"a\", retry = 5",
         &expect![[r#"
             `nam`: `#[job]` has no argument `nam`; did you mean `name`?
-            `retry`: `#[job]` has no argument `retry`; there are name, aliases, queue,
-                priority, max_attempts, max_crashes, backoff, timeout, expires, deadline,
-                retain, version, upgrade, blocking, crate
+            `retry`: `#[job]` has no argument `retry`: write `max_attempts = 6`, which
+                counts the first run and 5 retries
         "#]],
     );
     check_args(

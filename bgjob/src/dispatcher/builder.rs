@@ -395,6 +395,7 @@ impl DispatcherBuilder {
             None => Registry::linked()?,
         };
         registry.check()?;
+        registry.check_signatures()?;
         let named = self.jobs.iter().flatten().map(String::as_str);
         let registry =
             registry.expect_jobs(self.expected.iter().map(String::as_str).chain(named))?;

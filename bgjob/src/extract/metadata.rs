@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::JobContext;
 use crate::{
     BoxError, Error, ErrorKind, Json, Outcome,
-    job::{DeadReason, Failure, FailureKind, Wide},
+    job::{DeadReason, Failure, FailureKind, Wide, misfit},
 };
 
 /// What a job can be told: any type that serde reads and writes and that owns all it has.
@@ -53,7 +53,8 @@ fn upgraded<M: Metadata>(stored: &Json, version: u32, upgrade: Upgrade) -> Resul
     let wide = Wide::of(stored)?;
     let value = upgrade(wide.value.clone(), version)?;
     wide.json(&value)?.decode().map_err(|_| {
-        let text = "the upgraded metadata does not fit the type";
+        let said = misfit::<M>(&value).map_or_else(String::new, |said| format!(": {said}"));
+        let text = format!("the upgraded metadata does not fit the type{said}");
         Error::new(ErrorKind::InvalidInput, text)
             .with("version", version)
             .into()

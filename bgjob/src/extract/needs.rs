@@ -1,6 +1,9 @@
 //! [`Needs`]: what the handlers of a dispatcher ask it for.
 
-use std::any::{Any, TypeId, type_name};
+use std::{
+    any::{Any, TypeId, type_name},
+    sync::Arc,
+};
 
 use super::Services;
 
@@ -12,6 +15,8 @@ pub struct Needs(Vec<Need>);
 #[derive(Debug)]
 struct Need {
     service: TypeId,
+    /// The same in an `Arc`: what `.state(Arc::new(…))` gives.
+    in_arc: TypeId,
     name: &'static str,
 }
 
@@ -20,8 +25,11 @@ impl Needs {
     pub fn service<T: Any + Send + Sync>(&mut self) {
         let service = TypeId::of::<T>();
         if !self.0.iter().any(|need| need.service == service) {
-            let name = type_name::<T>();
-            self.0.push(Need { service, name });
+            self.0.push(Need {
+                service,
+                in_arc: TypeId::of::<Arc<T>>(),
+                name: type_name::<T>(),
+            });
         }
     }
 
@@ -30,9 +38,25 @@ impl Needs {
         self.0
             .iter()
             .filter(|need| !services.contains_key(&need.service))
-            .map(|need| advice(need.name))
+            .map(|need| {
+                if services.contains_key(&need.in_arc) {
+                    shared_advice(need.name)
+                } else {
+                    advice(need.name)
+                }
+            })
             .collect()
     }
+}
+
+/// What to do where `.state(…)` was given the service in an `Arc`.
+fn shared_advice(type_name: &str) -> String {
+    let short = without_paths(type_name);
+    let value = snake_case(short.split('<').next().unwrap_or_default());
+    format!(
+        "`State<{short}>`, but was given an `Arc<{short}>`: write `.shared_state({value})` instead \
+         of `.state({value})`"
+    )
 }
 
 /// What a missing service is called and how it is given.
@@ -98,6 +122,18 @@ mod tests {
             "alloc::sync::Arc<dyn app::Clock>",
             "`State<Arc<dyn Clock>>`: add `.state(arc)`",
         );
+    }
+
+    #[test]
+    fn who_gave_an_arc_is_told_how_to_share() {
+        struct Mailer;
+        let mut needs = Needs::default();
+        needs.service::<Mailer>();
+        let mailer = Arc::new(Arc::new(Mailer));
+        let services = Services::from([(TypeId::of::<Arc<Mailer>>(), mailer as _)]);
+        let says = "`State<Mailer>`, but was given an `Arc<Mailer>`: write `.shared_state(mailer)` \
+                    instead of `.state(mailer)`";
+        assert_eq!(needs.missing(&services), [says]);
     }
 
     #[test]

@@ -9,7 +9,10 @@ use std::{
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
 use serde_json::{error::Category, value::RawValue};
 
-use super::strict::{self, Refused, What};
+use super::{
+    misfit,
+    strict::{self, Refused, What},
+};
 use crate::Error;
 
 /// The largest buffer that is kept for the next value, in bytes.
@@ -110,7 +113,8 @@ impl Json {
     /// Decodes it.
     ///
     /// # Errors
-    /// `InvalidInput` where it doesn't fit `T`; the message says where, never what.
+    /// `InvalidInput` where it doesn't fit `T`; the message says where, and what was expected,
+    /// never what was found.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, Error> {
         serde_json::from_str(&self.0).map_err(|e| match e.classify() {
             // It is about the JSON as such (too deep, a number out of range), and quotes nothing.
@@ -118,10 +122,17 @@ impl Json {
                 Error::invalid("the JSON can't be read").with("reason", e)
             }
             // serde_json's own text may quote the value, and values are never logged.
-            Category::Data | Category::Io => Error::invalid("the JSON does not fit the type")
+            Category::Data | Category::Io => Error::invalid(self.misfit::<T>())
                 .with("line", e.line())
                 .with("column", e.column()),
         })
+    }
+
+    fn misfit<T: DeserializeOwned>(&self) -> String {
+        let value = serde_json::from_str(&self.0).ok();
+        let said = value.and_then(|value| misfit::<T>(&value));
+        let said = said.map_or_else(String::new, |said| format!(": {said}"));
+        format!("the JSON does not fit the type{said}")
     }
 
     /// The text.

@@ -3,26 +3,30 @@
 //! There is no timer: a lone enqueue goes at once, and a thousand at a time share a few commits.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
-    future::poll_fn,
+    collections::BTreeMap,
+    future::{Future, poll_fn},
+    pin::Pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicU32, Ordering::Relaxed},
     },
-    task::Poll,
+    task::{Context, Poll},
     time::Duration,
 };
 
 use tokio::sync::oneshot;
 
+use super::{
+    culprits::Search,
+    line::{Lead, Line, Place, Turn},
+};
 use crate::{
-    Error, ErrorKind, JobQueue, JobStore, Result,
+    Error, ErrorKind, JobId, JobQueue, JobStore, Result,
     calls::{contained, within},
     events::{Event, Events, Part},
     job::{Due, NewJob, limits},
     queue::Hint,
     store::Created,
-    task,
 };
 
 /// Longest a create may take before it is called unknown.
@@ -36,8 +40,9 @@ const WAITING_MAX: usize = 16 * limits::BATCH;
 /// producer run without ever pausing.
 const TURN: u32 = 256;
 
-/// Batches that may be on their way at a time: while the store works on one, the next is made.
-const ABREAST: usize = 2;
+/// How often a job is sent whose runtime-to-the-store ended, before its caller hears that nobody
+/// knows.
+const TRIES: usize = 3;
 
 /// Where all of a manager's creates go through.
 #[derive(Debug)]
@@ -45,16 +50,9 @@ pub(super) struct Creates {
     pub(super) store: Arc<dyn JobStore>,
     pub(super) queue: Option<Arc<dyn JobQueue>>,
     pub(super) events: Events,
-    line: Mutex<Line>,
+    pub(super) line: Line,
     turn: AtomicU32,
     door: Arc<tokio::sync::Semaphore>,
-}
-
-#[derive(Debug, Default)]
-struct Line {
-    /// Batches that are on their way; who made one takes the next one along.
-    on_the_way: usize,
-    waiting: VecDeque<(NewJob, oneshot::Sender<Result<Created>>)>,
 }
 
 impl Creates {
@@ -68,45 +66,60 @@ impl Creates {
             store,
             queue,
             events,
-            line: Mutex::default(),
+            line: Line::default(),
             turn: AtomicU32::new(1),
             door,
         }
     }
 
-    fn line(&self) -> MutexGuard<'_, Line> {
-        self.line.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Stores one job, together with whatever else comes at the same time.
+    /// Stores one job, together with whatever else comes at the same time. `fresh`: its id was
+    /// drawn for this call, so that nobody else can have stored it.
     ///
     /// Dropping the future leaves the job stored or not, never half; its neighbours are not hurt.
-    pub(super) async fn one(self: &Arc<Self>, job: NewJob) -> Result<Created> {
+    pub(super) async fn one(self: &Arc<Self>, job: NewJob, fresh: bool) -> Result<Created> {
         if self.turn.fetch_add(1, Relaxed).is_multiple_of(TURN) {
             give_way().await;
         }
-        if self.line().may_go() {
-            // Few wait: no need for a task and its wake-up. The guard hands what has gathered
-            // meanwhile to a task of its own, also when this future is dropped half way.
-            let _guard = HandOn(Arc::clone(self));
-            let answers = self.create(std::slice::from_ref(&job)).await;
-            return answers.into_iter().next().expect("one answer a job");
+        let tries = if fresh { TRIES } else { 1 };
+        for before in 0..tries {
+            match self.once(&job).await {
+                None => {}
+                // By a try before this one.
+                Some(Ok(Created::Exists)) if before > 0 => return Ok(Created::Created),
+                Some(answer) => return answer,
+            }
         }
-        let _place = self.door.acquire().await.map_err(|_| closed())?;
-        let (sender, answer) = oneshot::channel();
-        let idle = {
-            let mut line = self.line();
-            line.waiting.push_back((job, sender));
-            line.may_go()
-        };
-        if idle {
-            // The batch that was on its way has just come home.
-            task::spawn(Self::flush(OnTheWay(Arc::clone(self), false)));
-        }
-        answer.await.map_err(|_| closed())?
+        let text = "the runtime that carried the job to the store has ended: it may be stored or \
+                    not; enqueue it again with the same id";
+        Err(Error::new(ErrorKind::Unavailable, text).about(job.id))
     }
 
-    /// Stores many jobs, in as few batches as the limits allow. One answer a job, in order.
+    /// `None` if nobody knows, as the runtime that carried it ended meanwhile.
+    async fn once(self: &Arc<Self>, job: &NewJob) -> Option<Result<Created>> {
+        if let Some(lead) = self.lead() {
+            // Few wait: no need for a task and its wake-up.
+            return Some(self.alone(job, lead).await);
+        }
+        let _place = self.door.acquire().await.ok()?;
+        match self.place(job) {
+            Place::Go(lead) => Some(self.alone(job, lead).await),
+            Place::Wait(answer) => match Waits::new(self, job.id, answer).await {
+                Ok(Turn::Answer(answer)) => Some(answer),
+                Ok(Turn::Go(lead)) => Some(self.alone(job, lead).await),
+                Err(_) => None,
+            },
+        }
+    }
+
+    /// What has gathered meanwhile goes when the lead is dropped, also if this future is dropped
+    /// half way.
+    async fn alone(&self, job: &NewJob, _lead: Lead) -> Result<Created> {
+        let answers = self.create(std::slice::from_ref(job)).await;
+        answers.into_iter().next().expect("one answer a job")
+    }
+
+    /// Stores many jobs, in as few batches as the limits allow. One answer a job, in order. Where
+    /// the store takes none of a batch it is not asked to take those after it.
     pub(super) async fn many(&self, jobs: &[NewJob]) -> Vec<Result<Created>> {
         let mut answers = Vec::with_capacity(jobs.len());
         let mut rest = jobs;
@@ -114,59 +127,50 @@ impl Creates {
             let (batch, later) = rest.split_at(fitting(rest.iter()));
             answers.append(&mut self.create(batch).await);
             rest = later;
+            if let Some(error) = gone(&answers[answers.len() - batch.len()..]) {
+                let error = Error::new(error.kind(), "not tried: the store refused those before")
+                    .because(error.to_string());
+                answers.extend(rest.iter().map(|job| Err(error.share().about(job.id))));
+                break;
+            }
         }
         answers
     }
 
-    /// Sends what has gathered until nothing is left.
-    async fn flush(mut way: OnTheWay) {
-        loop {
-            let (jobs, senders): (Vec<_>, Vec<_>) = {
-                let mut line = way.0.line();
-                if line.waiting.is_empty() {
-                    line.on_the_way -= 1;
-                    drop(line);
-                    way.1 = true;
-                    return;
-                }
-                let n = fitting(line.waiting.iter().map(|(job, _)| job));
-                line.waiting.drain(..n).unzip()
-            };
-            for (sender, answer) in senders.into_iter().zip(way.0.create(&jobs).await) {
-                // Whoever dropped its future does not want to know.
-                let _ = sender.send(answer);
-            }
-            // Those who have their answer are likely to enqueue again: they share the next batch.
-            tokio::task::yield_now().await;
+    /// One batch: store, then hint. Where it fails for a lasting reason the culprit is looked for.
+    pub(super) async fn create(&self, jobs: &[NewJob]) -> Vec<Result<Created>> {
+        match self.call(jobs).await {
+            Ok(answers) => answers.into_iter().map(Ok).collect(),
+            Err(error) if error.is_retryable() || jobs.len() == 1 => refused(jobs, &error),
+            Err(_) => self.search(jobs).await,
         }
     }
 
-    /// One batch: store, then hint. A batch that fails for a lasting reason is halved until the
-    /// culprit stands alone.
-    async fn create(&self, jobs: &[NewJob]) -> Vec<Result<Created>> {
+    async fn search(&self, jobs: &[NewJob]) -> Vec<Result<Created>> {
+        let mut search = Search::new(jobs);
+        while let Some((range, batch)) = search.next() {
+            search.answered(range, self.call(batch).await);
+        }
+        search.done()
+    }
+
+    async fn call(&self, jobs: &[NewJob]) -> Result<Vec<Created>> {
         let create = contained(&self.events, Part::Store, || async {
             let answers = self.store.create(jobs).await?;
             assert_eq!(answers.len(), jobs.len(), "a store answers each job");
             Ok(answers)
         });
-        let answer = match within(CREATE, create).await {
+        match within(CREATE, create).await {
             Some(Ok(answers)) => {
                 self.hint(jobs, &answers).await;
-                return answers.into_iter().map(Ok).collect();
+                Ok(answers)
             }
-            Some(Err(error)) => error,
-            None => Error::new(ErrorKind::Timeout, "the store did not answer within 30 s"),
-        };
-        if answer.is_retryable() || jobs.len() == 1 {
-            return jobs
-                .iter()
-                .map(|job| Err(answer.share().about(job.id)))
-                .collect();
+            Some(Err(error)) => Err(error),
+            None => {
+                let text = "the store did not answer within 30 s";
+                Err(Error::new(ErrorKind::Timeout, text))
+            }
         }
-        let (head, tail) = jobs.split_at(jobs.len() / 2);
-        let mut answers = Box::pin(self.create(head)).await;
-        answers.append(&mut Box::pin(self.create(tail)).await);
-        answers
     }
 
     /// Tells what was stored: once for each name and queue.
@@ -274,50 +278,52 @@ pub(super) fn fitting<'a>(jobs: impl Iterator<Item = &'a NewJob>) -> usize {
     jobs.take(limits::BATCH).take_while(fits).count().max(1)
 }
 
-fn closed() -> Error {
-    Error::new(
-        ErrorKind::Closed,
-        "the runtime shut down while the job was on its way",
-    )
+fn refused(jobs: &[NewJob], error: &Error) -> Vec<Result<Created>> {
+    jobs.iter()
+        .map(|job| Err(error.share().about(job.id)))
+        .collect()
 }
 
-impl Line {
-    /// Whether another batch may go, which is then counted.
-    fn may_go(&mut self) -> bool {
-        let may = self.on_the_way < ABREAST;
-        self.on_the_way += usize::from(may);
-        may
-    }
+/// Why the store takes no jobs, if these answers say so.
+fn gone(answers: &[Result<Created>]) -> Option<&Error> {
+    let mut errors = answers.iter().filter_map(|answer| answer.as_ref().err());
+    let none_stored = answers.iter().all(Result::is_err);
+    errors.find(|error| none_stored || error.is_retryable())
 }
 
-/// When the lone enqueue is over, what gathered behind it gets a task.
-struct HandOn(Arc<Creates>);
+/// One that waits for its answer.
+struct Waits<'a> {
+    creates: &'a Arc<Creates>,
+    id: JobId,
+    answer: oneshot::Receiver<Turn>,
+    over: bool,
+}
 
-impl Drop for HandOn {
-    fn drop(&mut self) {
-        let mut line = self.0.line();
-        if line.waiting.is_empty() {
-            line.on_the_way -= 1;
-        } else if tokio::runtime::Handle::try_current().is_ok() {
-            task::spawn(Creates::flush(OnTheWay(Arc::clone(&self.0), false)));
-        } else {
-            // Outside a runtime nobody can wait either: dropping the senders tells them.
-            line.waiting.clear();
-            line.on_the_way -= 1;
+impl<'a> Waits<'a> {
+    fn new(creates: &'a Arc<Creates>, id: JobId, answer: oneshot::Receiver<Turn>) -> Self {
+        Self {
+            creates,
+            id,
+            answer,
+            over: false,
         }
     }
 }
 
-/// A batch that is on its way, and whether it came home. If not (its runtime went down), whoever
-/// waits is told, and the next enqueue begins anew: a manager may outlive a runtime.
-struct OnTheWay(Arc<Creates>, bool);
+impl Future for Waits<'_> {
+    type Output = Result<Turn, oneshot::error::RecvError>;
 
-impl Drop for OnTheWay {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let polled = Pin::new(&mut self.answer).poll(cx);
+        self.over = polled.is_ready();
+        polled
+    }
+}
+
+impl Drop for Waits<'_> {
     fn drop(&mut self) {
-        if !self.1 {
-            let mut line = self.0.line();
-            line.waiting.clear();
-            line.on_the_way -= 1;
+        if !self.over {
+            self.creates.give_up(self.id);
         }
     }
 }

@@ -158,6 +158,9 @@ impl Bulk {
     }
 
     async fn run(self) -> Result<Bulked> {
+        if let Operation::Reschedule(due) = self.operation {
+            super::options::check_due(due)?;
+        }
         let begun = self.manager.store().now().await?;
         let mut so_far = Bulked::default();
         let mut states = self.states()?;

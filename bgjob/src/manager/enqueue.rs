@@ -11,10 +11,13 @@ use std::{
 
 use serde::Serialize;
 
-use super::{JobHandle, JobManager};
+use super::{
+    JobHandle, JobManager,
+    options::{Options, options},
+};
 use crate::{
-    Error, ErrorKind, JobId, JobSpec, Json, Priority, Result,
-    job::{Due, NewJob, UniqueKey, limits},
+    Backoff, Error, ErrorKind, JobId, Json, Priority, Result,
+    job::{Due, NewJob, UniqueKey},
     registry::JobDescriptor,
     transaction::Transaction,
 };
@@ -53,109 +56,26 @@ pub struct Enqueue<M, R> {
 /// handles, in order.
 ///
 /// # Errors
-/// As for [`Enqueue`], for the first job that failed. A batch is not atomic: the others are stored.
-/// With ids of your own ([`id_by`](Self::id_by)) it can be repeated.
+/// As for [`Enqueue`], for the first job that failed; the error says how many were stored, as a
+/// batch is not atomic. With ids of your own ([`id_by`](Self::id_by)) all of it can be repeated;
+/// [`each`](Self::each) answers for each job.
+///
+/// It gives up when the store has not answered for 30 s: what comes after a batch that the store
+/// did not take is not tried.
 #[must_use = "nothing is enqueued until it is awaited"]
 pub struct EnqueueAll<M, R> {
     manager: JobManager,
     source: Source,
-    jobs: Vec<(M, Option<JobId>)>,
+    jobs: Vec<One<M>>,
     options: Options,
     result: PhantomData<fn() -> R>,
 }
 
-/// What an enqueue says otherwise than the job's attribute.
-#[derive(Debug, Default)]
-struct Options {
-    due: Due,
-    queue: Option<Arc<str>>,
-    priority: Option<Priority>,
-    version: Option<u32>,
-    max_attempts: Option<u32>,
-    retain: Option<Duration>,
-    headers: Vec<(String, String)>,
-    tags: Vec<String>,
-}
-
-impl Options {
-    fn apply(&self, spec: &mut JobSpec) {
-        if let Some(queue) = &self.queue {
-            spec.queue = Arc::clone(queue);
-        }
-        if let Some(priority) = self.priority {
-            spec.priority = priority;
-        }
-        if let Some(version) = self.version {
-            spec.version = version;
-        }
-        if let Some(max) = self.max_attempts {
-            spec.max_attempts = max;
-        }
-        if let Some(retain) = self.retain {
-            spec.retain = retain;
-        }
-        spec.headers.extend(self.headers.iter().cloned());
-        spec.tags.extend(self.tags.iter().cloned());
-    }
-}
-
-/// The options one job and many have in common.
-macro_rules! options {
-    () => {
-        /// Due this long from now, by the store's clock; at most ten years.
-        pub fn delay(mut self, delay: Duration) -> Self {
-            self.options.due = Due::After(delay);
-            self
-        }
-
-        /// Due at this time. A time that has passed means now.
-        pub fn at(mut self, time: SystemTime) -> Self {
-            self.options.due = Due::At(time.into());
-            self
-        }
-
-        /// Into this queue instead of the job's own.
-        pub fn queue(mut self, queue: impl Into<Arc<str>>) -> Self {
-            self.options.queue = Some(queue.into());
-            self
-        }
-
-        /// With this priority instead of the job's own.
-        pub fn priority(mut self, priority: Priority) -> Self {
-            self.options.priority = Some(priority);
-            self
-        }
-
-        /// With this version of the metadata; for raw enqueues, the typed ones know it.
-        pub fn version(mut self, version: u32) -> Self {
-            self.options.version = Some(version);
-            self
-        }
-
-        /// Dead after this many errors instead of the job's own number; 1 to 1000.
-        pub fn max_attempts(mut self, attempts: u32) -> Self {
-            self.options.max_attempts = Some(attempts);
-            self
-        }
-
-        /// Kept this long after it succeeded or was cancelled, instead of the job's own time.
-        pub fn retain(mut self, retain: Duration) -> Self {
-            self.options.retain = Some(retain);
-            self
-        }
-
-        /// With a pair that travels with the job. All pairs and tags: at most 16 KiB.
-        pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-            self.options.headers.push((name.into(), value.into()));
-            self
-        }
-
-        /// With a word to find it by; at most 32.
-        pub fn tag(mut self, tag: impl Into<String>) -> Self {
-            self.options.tags.push(tag.into());
-            self
-        }
-    };
+/// One job of many.
+struct One<M> {
+    metadata: M,
+    id: Option<JobId>,
+    unique_key: Option<UniqueKey>,
 }
 
 impl<M, R> Enqueue<M, R> {
@@ -165,7 +85,7 @@ impl<M, R> Enqueue<M, R> {
     }
 
     pub(super) fn raw(manager: &JobManager, name: Arc<str>, metadata: M) -> Self {
-        Self::from_source(manager, Source::Named(name), metadata)
+        Self::from_source(manager, Source::named(name), metadata)
     }
 
     fn from_source(manager: &JobManager, source: Source, metadata: M) -> Self {
@@ -335,8 +255,9 @@ impl<M: Serialize, R> Enqueue<M, R> {
 
     async fn enqueue(self) -> Result<JobHandle<R>> {
         let manager = self.manager.clone();
+        let fresh = self.id.is_none();
         let job = self.into_job()?;
-        let answer = manager.inner.creates.one(job.clone()).await?;
+        let answer = manager.inner.creates.one(job.clone(), fresh).await?;
         #[cfg(feature = "testing")]
         manager.enqueued([job.id]).await;
         handle(&manager, &job, answer)
@@ -355,7 +276,11 @@ impl<M, R> EnqueueAll<M, R> {
             source: Source::Described(job),
             jobs: metadata
                 .into_iter()
-                .map(|metadata| (metadata, None))
+                .map(|metadata| One {
+                    metadata,
+                    id: None,
+                    unique_key: None,
+                })
                 .collect(),
             options: Options::default(),
             result: PhantomData,
@@ -366,8 +291,28 @@ impl<M, R> EnqueueAll<M, R> {
 
     /// Each with the id this gives it; see [`Enqueue::id`].
     pub fn id_by(mut self, id: impl Fn(&M) -> JobId) -> Self {
-        for (metadata, place) in &mut self.jobs {
-            *place = Some(id(metadata));
+        for one in &mut self.jobs {
+            one.id = Some(id(&one.metadata));
+        }
+        self
+    }
+
+    /// Each with the unique key this gives it; see [`Enqueue::unique_key`]. Of several with one key
+    /// the first is stored, and the others' handles are its handle.
+    ///
+    /// ```
+    /// # use bgjob::prelude::*;
+    /// # #[job] async fn refresh(user: u64) {}
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> bgjob::Result<()> {
+    /// let jobs = JobManager::connect("memory:").await?;
+    /// let all = refresh::enqueue_all(&jobs, [7, 8, 7]);
+    /// let all = all.unique_key_by(|user| format!("refresh {user}")).await?;
+    /// assert_eq!(all[2].id(), all[0].id());
+    /// # Ok(()) }
+    /// ```
+    pub fn unique_key_by<K: Into<String>>(mut self, key: impl Fn(&M) -> K) -> Self {
+        for one in &mut self.jobs {
+            one.unique_key = Some(UniqueKey::OfJob(key(&one.metadata).into()));
         }
         self
     }
@@ -401,23 +346,55 @@ impl<M: Serialize, R> EnqueueAll<M, R> {
             options,
             ..
         } = self;
-        let jobs = jobs.into_iter().map(|(metadata, id)| {
-            let id = id.unwrap_or_else(JobId::new);
-            new_job(&manager, &source, &options, &metadata, id, None)
+        let jobs = jobs.into_iter().map(|one| {
+            let id = one.id.unwrap_or_else(JobId::new);
+            let (metadata, key) = (&one.metadata, one.unique_key.as_ref());
+            new_job(&manager, &source, &options, metadata, id, key)
         });
         let jobs = jobs.collect::<Result<Vec<_>>>()?;
         Ok((manager, jobs))
     }
 
-    async fn enqueue(self) -> Result<Vec<JobHandle<R>>> {
+    /// Enqueues them and answers for each: the handles of what was stored are not lost where others
+    /// failed. An error that is [retryable](Error::is_retryable) names the id of its job:
+    /// with that the same job can be enqueued again.
+    ///
+    /// ```
+    /// # use bgjob::prelude::*;
+    /// # #[job] async fn resize(image: u64) {}
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> bgjob::Result<()> {
+    /// let jobs = JobManager::connect("memory:").await?;
+    /// for answer in resize::enqueue_all(&jobs, 0..3).each().await? {
+    ///     match answer {
+    ///         Ok(job) => println!("{} is stored", job.id()),
+    ///         Err(error) => println!("{error}"),
+    ///     }
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// `InvalidInput` where one of them breaks a limit: then nothing is stored.
+    ///
+    /// # Cancel safety
+    /// As for [`Enqueue`]: each is stored or not.
+    pub async fn each(self) -> Result<Vec<Result<JobHandle<R>>>> {
         let (manager, jobs) = self.into_jobs()?;
         let answers = manager.inner.creates.many(&jobs).await;
         #[cfg(feature = "testing")]
         manager.enqueued(jobs.iter().map(|job| job.id)).await;
-        jobs.iter()
+        let answers = jobs
+            .iter()
             .zip(answers)
-            .map(|(job, answer)| handle(&manager, job, answer?))
-            .collect()
+            .map(|(job, answer)| handle(&manager, job, answer?));
+        Ok(answers.collect())
+    }
+
+    async fn enqueue(self) -> Result<Vec<JobHandle<R>>> {
+        let answers = self.each().await?;
+        let (all, stored) = (answers.len(), answers.iter().flatten().count());
+        let handles: Result<Vec<_>> = answers.into_iter().collect();
+        handles.map_err(|error| error.with("stored", format!("{stored} of {all}")))
     }
 }
 
@@ -432,16 +409,11 @@ fn new_job<M: Serialize>(
 ) -> Result<NewJob> {
     let refuse = |error: Error| error.with("name", source.name()).about(id);
     let mut spec = source.spec(Json::encode(metadata).map_err(refuse)?);
-    options.apply(&mut spec);
+    options.apply(&mut spec).map_err(refuse)?;
     source.check(&spec, metadata).map_err(refuse)?;
     let key = unique_key.map(|key| key.stored(source.oldest_name()));
     spec.unique_key = key.transpose().map_err(refuse)?;
     spec.validate(manager.inner.max_metadata).map_err(refuse)?;
-    if let Due::After(delay) = options.due
-        && delay > limits::SPAN
-    {
-        return Err(refuse(Error::invalid("`delay` is longer than ten years")));
-    }
     if spec.unique_key.is_some() && !manager.inner.store.capabilities().unique {
         let message = "this store has no unique keys: leave `unique_key` out";
         return Err(refuse(Error::new(ErrorKind::Unsupported, message)));

@@ -4,10 +4,13 @@ mod answer;
 mod batch;
 mod builder;
 mod bulk;
+mod culprits;
 mod enqueue;
 mod handle;
+mod line;
 mod list;
 mod operate;
+mod options;
 mod source;
 mod within;
 
@@ -27,7 +30,8 @@ use crate::{JobQueue, JobStore, events::Events, job::Json};
 
 /// The producing side: stores jobs and hints at them; lists, cancels and requeues them.
 ///
-/// Cheap to clone: all clones share one store, one queue and one batcher.
+/// Cheap to clone: all clones share one store, one queue and one batcher. It belongs to no runtime:
+/// one in a static serves any number of them, also those that end while others enqueue.
 ///
 /// ```
 /// use bgjob::prelude::*;
@@ -109,8 +113,10 @@ impl JobManager {
         ManagerBuilder::new(Arc::new(store))
     }
 
-    /// Enqueues a job by a name that is only known at run time. Names, options and metadata are as
-    /// for the typed helpers; nothing checks that the metadata fits the job.
+    /// Enqueues a job by a name that is only known at run time. If a job that is linked into this
+    /// program has the name, or had it ([`aliases`](crate::job)), its attribute says queue,
+    /// priority, limits and version, as for the typed helper; else the defaults hold. Each option
+    /// can be said here too. Nothing checks that the metadata fits the job.
     ///
     /// ```
     /// # use bgjob::JobManager;

@@ -68,8 +68,9 @@ impl JobManager {
     /// Changes when a waiting job is due; `Due::Now` also ends the wait for a retry.
     ///
     /// # Errors
-    /// `NotFound`; `Conflict` if it does not wait.
+    /// `NotFound`; `Conflict` if it does not wait; `InvalidInput` for more than ten years from now.
     pub async fn reschedule(&self, id: JobId, due: Due) -> Result<()> {
+        super::options::check_due(due).map_err(|error| error.about(id))?;
         self.ready(id, &Operation::Reschedule(due)).await
     }
 

@@ -4,44 +4,62 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::{Error, JobSpec, Json, Result, registry::JobDescriptor};
+use crate::{
+    Error, JobSpec, Json, Result,
+    registry::{self, JobDescriptor},
+};
 
 /// Where the job's settings come from.
 #[derive(Clone)]
 pub(super) enum Source {
     Described(&'static JobDescriptor),
-    Named(Arc<str>),
+    /// A name that was given, and the job that has it or had it, where that is linked.
+    Named(Arc<str>, Option<&'static JobDescriptor>),
 }
 
 impl Source {
+    pub(super) fn named(name: Arc<str>) -> Self {
+        let job = registry::known(&name);
+        Self::Named(name, job)
+    }
+
     pub(super) fn spec(&self, metadata: Json) -> JobSpec {
         match self {
             Self::Described(job) => job.spec(metadata),
-            Self::Named(name) => JobSpec::new(Arc::clone(name), metadata),
+            // The name stays as it was given: workers may know the old one alone.
+            Self::Named(name, Some(job)) => JobSpec {
+                name: Arc::clone(name),
+                ..job.spec(metadata)
+            },
+            Self::Named(name, None) => JobSpec::new(Arc::clone(name), metadata),
         }
     }
 
     pub(super) fn name(&self) -> &str {
         match self {
             Self::Described(job) => job.name(),
-            Self::Named(name) => name,
+            Self::Named(name, _) => name,
+        }
+    }
+
+    fn job(&self) -> Option<&'static JobDescriptor> {
+        match self {
+            Self::Described(job) | Self::Named(_, Some(job)) => Some(*job),
+            Self::Named(_, None) => None,
         }
     }
 
     /// The name that its unique keys belong to.
     pub(super) fn oldest_name(&self) -> &str {
-        match self {
-            Self::Described(job) => job.oldest_name(),
-            Self::Named(name) => name,
+        match self.job() {
+            Some(job) => job.oldest_name(),
+            None => self.name(),
         }
     }
 
     /// All names of its function that are known here.
     pub(super) fn family(&self) -> &'static [&'static str] {
-        match self {
-            Self::Described(job) => job.family(),
-            Self::Named(_) => &[],
-        }
+        self.job().map_or(&[], JobDescriptor::family)
     }
 
     /// In debug builds and in tests: whether the metadata can be read back as what it was. What

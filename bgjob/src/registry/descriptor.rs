@@ -52,6 +52,10 @@ pub struct JobDescriptor {
     version: u32,
     upgrade: Option<Upgrade>,
     blocking: bool,
+    /// Another program runs it.
+    signature: bool,
+    /// What its metadata is called, where that is known.
+    metadata: Option<fn() -> &'static str>,
     handler: Handler,
     read_back: Option<ReadBack>,
     needs: fn(&mut Needs),
@@ -84,6 +88,8 @@ impl JobDescriptor {
             version: 0,
             upgrade: None,
             blocking: false,
+            signature: false,
+            metadata: None,
             handler,
             read_back: None,
             needs: |_| {},
@@ -91,6 +97,16 @@ impl JobDescriptor {
             shared: OnceLock::new(),
             family: OnceLock::new(),
         }
+    }
+
+    /// What a program knows of a job that it enqueues and another one runs. Its place is the
+    /// caller's.
+    #[track_caller]
+    pub const fn signature(name: &'static str) -> Self {
+        // No registry takes it.
+        let mut this = Self::new(name, |_| Box::pin(std::future::pending()));
+        this.signature = true;
+        this
     }
 
     /// Names it had before, the oldest first; jobs stored under them still run.
@@ -183,6 +199,13 @@ impl JobDescriptor {
     #[must_use]
     pub const fn with_read_back(mut self, check: Option<ReadBack>) -> Self {
         self.read_back = check;
+        self
+    }
+
+    /// What gives the name of its metadata's type: `std::any::type_name::<Image>`.
+    #[must_use]
+    pub const fn with_metadata(mut self, name: fn() -> &'static str) -> Self {
+        self.metadata = Some(name);
         self
     }
 
@@ -281,6 +304,11 @@ impl JobDescriptor {
         self.blocking
     }
 
+    /// Whether another program runs it, so that there is no handler here.
+    pub const fn is_signature(&self) -> bool {
+        self.signature
+    }
+
     /// What runs one attempt.
     pub const fn handler(&self) -> Handler {
         self.handler
@@ -338,7 +366,40 @@ impl JobDescriptor {
         }
     }
 
-    /// How long an attempt of this job may take: what its enqueue said, else what the function says.
+    /// What a signature says otherwise than the job it stands for, one phrase each.
+    pub(super) fn differences(&self, signature: &Self) -> Vec<String> {
+        let mut said = Vec::new();
+        let mut compare = |what: &str, ours: &dyn fmt::Debug, theirs: &dyn fmt::Debug| {
+            let (ours, theirs) = (format!("{ours:?}"), format!("{theirs:?}"));
+            if ours != theirs {
+                said.push(format!("`{what}` is {theirs} there and {ours} here"));
+            }
+        };
+        // Unique keys belong to it.
+        compare(
+            "the oldest name",
+            &self.oldest_name(),
+            &signature.oldest_name(),
+        );
+        compare("queue", &self.queue, &signature.queue);
+        compare("priority", &self.priority, &signature.priority);
+        compare("version", &self.version, &signature.version);
+        compare("max_attempts", &self.max_attempts, &signature.max_attempts);
+        compare("max_crashes", &self.max_crashes, &signature.max_crashes);
+        compare("expires", &self.expires, &signature.expires);
+        compare("deadline", &self.deadline, &signature.deadline);
+        compare("retain", &self.retain, &signature.retain);
+        // A job's own time-out and backoff are not stored: they may be left out.
+        if signature.timeout != Self::TIMEOUT {
+            compare("timeout", &self.timeout, &signature.timeout);
+        }
+        if let (Some(ours), Some(theirs)) = (self.metadata, signature.metadata) {
+            compare("the metadata", &ours(), &theirs());
+        }
+        said
+    }
+
+    /// How long an attempt of this job may take: what its enqueue said, else its function.
     pub fn timeout_of(&self, spec: &JobSpec) -> Duration {
         spec.timeout.unwrap_or(self.timeout)
     }

@@ -4,7 +4,9 @@
 //! the binary. Nothing runs before `main`. Where the linker can't do that (WebAssembly, Miri,
 //! feature `macros` off) the macro expands to nothing.
 
-use super::Registry;
+use std::sync::LazyLock;
+
+use super::{JobDescriptor, Registry};
 use crate::{Error, ErrorKind, Result};
 
 #[cfg(all(feature = "macros", not(target_family = "wasm"), not(miri)))]
@@ -17,8 +19,16 @@ pub(crate) mod section {
     #[linkme::distributed_slice]
     pub static BGJOB_V0_1_JOBS: [&'static JobDescriptor];
 
+    /// Those that other programs run.
+    #[linkme::distributed_slice]
+    pub static BGJOB_V0_1_SIGNATURES: [&'static JobDescriptor];
+
     pub(super) fn jobs() -> Option<&'static [&'static JobDescriptor]> {
         Some(&BGJOB_V0_1_JOBS)
+    }
+
+    pub(super) fn signatures() -> &'static [&'static JobDescriptor] {
+        &BGJOB_V0_1_SIGNATURES
     }
 
     // bgjob's own unit tests list their jobs: `forbid(unsafe_code)` lets a section be named by
@@ -33,6 +43,19 @@ pub(crate) mod section {
             static __LINKED: &$crate::registry::JobDescriptor = $descriptor;
         };
     }
+
+    #[cfg(not(test))]
+    #[doc(hidden)]
+    #[macro_export]
+    macro_rules! __register_signature {
+        ($descriptor:expr) => {
+            #[$crate::__private::linkme::distributed_slice(
+                $crate::__private::BGJOB_V0_1_SIGNATURES
+            )]
+            #[linkme(crate = $crate::__private::linkme)]
+            static __LINKED: &$crate::registry::JobDescriptor = $descriptor;
+        };
+    }
 }
 
 #[cfg(not(all(feature = "macros", not(target_family = "wasm"), not(miri))))]
@@ -41,6 +64,10 @@ pub(crate) mod section {
 
     pub(super) fn jobs() -> Option<&'static [&'static JobDescriptor]> {
         None
+    }
+
+    pub(super) fn signatures() -> &'static [&'static JobDescriptor] {
+        &[]
     }
 }
 
@@ -51,7 +78,32 @@ macro_rules! __register {
     ($descriptor:expr) => {};
 }
 
+#[cfg(any(test, miri, target_family = "wasm", not(feature = "macros")))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __register_signature {
+    ($descriptor:expr) => {};
+}
+
+/// The job of this name or alias that is linked into this program, be it a signature, if there is
+/// one.
+pub(crate) fn known(name: &str) -> Option<&'static JobDescriptor> {
+    static LINKED: LazyLock<Registry> = LazyLock::new(|| {
+        let jobs = section::jobs().into_iter().flatten();
+        Registry::of(jobs.chain(section::signatures()).copied())
+    });
+    LINKED.get(name)
+}
+
 impl Registry {
+    /// Checks that the signatures that are linked into this program fit the jobs they stand for.
+    ///
+    /// # Errors
+    /// `InvalidInput` naming all that differs, and where both are defined.
+    pub(crate) fn check_signatures(&self) -> Result<()> {
+        self.check_against(section::signatures())
+    }
+
     /// All jobs that are linked into this program.
     ///
     /// A crate of jobs is linked only if the program names it: `use that_crate as _;` does.
@@ -67,6 +119,12 @@ impl Registry {
                  without its feature `macros`): list them with `Registry::new().with::<my_job>()`",
             )
         })?;
+        if jobs.is_empty() && !section::signatures().is_empty() {
+            return Err(Error::invalid(
+                "only signatures of jobs (`#[job(extern)]`) are linked into this program: it can \
+                 enqueue them; a program that runs them links the functions",
+            ));
+        }
         if jobs.is_empty() {
             return Err(Error::invalid(
                 "no job is linked into this program: annotate an async fn with `#[job]`; where the \

@@ -144,9 +144,36 @@ impl Registry {
         Ok(())
     }
 
+    pub(super) fn check_against(&self, signatures: &[&'static JobDescriptor]) -> Result<()> {
+        let mut wrong = Vec::new();
+        for signature in signatures {
+            let Some(job) = self.get(signature.name()) else {
+                continue;
+            };
+            let differences = job.differences(signature);
+            if !differences.is_empty() {
+                let (name, there, here) = (signature.name(), signature.place(), job.place());
+                let differences = differences.join(", ");
+                wrong.push(format!(
+                    "the signature of `{name}` at {there} does not fit the job at {here}: \
+                     {differences}"
+                ));
+            }
+        }
+        if wrong.is_empty() {
+            return Ok(());
+        }
+        Err(Error::invalid(wrong.join("; ")))
+    }
+
     /// `#[job]` has checked all this; a descriptor written by hand may be wrong.
     fn check_options(&self, job: &JobDescriptor) -> Result<()> {
         let defined = |error: Error| error.with("job", job.name()).with("defined", job.place());
+        if job.is_signature() {
+            let text = "this is a signature without a body (`#[job(extern)]`): name the job \
+                        itself, in the program that runs it";
+            return Err(defined(Error::invalid(text)));
+        }
         job.names()
             .try_for_each(crate::job::check_name)
             .and_then(|()| crate::job::check_span("timeout", Some(job.timeout())))
@@ -206,6 +233,7 @@ mod tests {
 
     static A: JobDescriptor = job("a")
         .with_aliases(&["old_a", "older_a"])
+        .with_metadata(|| "app::Image")
         .with_version(2, None);
     static B: JobDescriptor = job("b").with_queue("slow");
     static B_AGAIN: JobDescriptor = job("b");
@@ -270,6 +298,38 @@ mod tests {
         says(
             registry([&TOO_LONG]).check(),
             &["`timeout`", &place(&TOO_LONG)],
+        );
+    }
+
+    #[test]
+    fn a_signature_is_no_job() {
+        static RESIZE: JobDescriptor = JobDescriptor::signature("resize");
+        says(
+            registry([&RESIZE]).check(),
+            &["a signature without a body", &RESIZE.place()],
+        );
+    }
+
+    #[test]
+    fn a_signature_that_says_otherwise_than_its_job_is_told_with_both_places() {
+        static FITS: JobDescriptor = JobDescriptor::signature("b").with_queue("slow");
+        static OTHER: JobDescriptor = JobDescriptor::signature("old_a")
+            .with_queue("images")
+            .with_version(3, None)
+            .with_metadata(|| "web::Image");
+        static OF_ANOTHER: JobDescriptor = JobDescriptor::signature("c");
+        let jobs = registry([&A, &B]);
+        assert!(jobs.check_against(&[&FITS, &OF_ANOTHER]).is_ok());
+        says(
+            jobs.check_against(&[&FITS, &OTHER]),
+            &[
+                "the signature of `old_a`",
+                &OTHER.place(),
+                &A.place(),
+                "`queue` is \"images\" there and \"default\" here",
+                "`version` is 3 there and 2 here",
+                "`the metadata` is \"web::Image\" there and \"app::Image\" here",
+            ],
         );
     }
 

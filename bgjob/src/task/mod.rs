@@ -6,7 +6,10 @@ mod threads;
 
 use std::future::Future;
 
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::{
+    runtime::Handle,
+    task::{JoinHandle, JoinSet},
+};
 
 #[cfg(feature = "testing")]
 pub(crate) use process::{Process, Within, is_simulated, kill_this, note};
@@ -32,6 +35,16 @@ where
     note(set.spawn(Within::this(future)));
 }
 
+/// Starts a task of this process in a runtime that may be another one, and may have ended: then
+/// the future is dropped.
+#[cfg(feature = "testing")]
+pub(crate) fn spawn_on<F>(runtime: &Handle, future: F)
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    note(runtime.spawn(Within::this(future)).abort_handle());
+}
+
 /// Starts a task.
 #[cfg(not(feature = "testing"))]
 pub(crate) fn spawn<F>(future: F) -> JoinHandle<F::Output>
@@ -48,6 +61,16 @@ where
     F: Future<Output: Send> + Send + 'static,
 {
     set.spawn(future);
+}
+
+/// Starts a task in a runtime that may be another one, and may have ended: then the future is
+/// dropped.
+#[cfg(not(feature = "testing"))]
+pub(crate) fn spawn_on<F>(runtime: &Handle, future: F)
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    drop(runtime.spawn(future));
 }
 
 /// Whether a simulated process runs this.

@@ -17,6 +17,9 @@ macro_rules! __lifecycle_cases {
                 of_one_key_one_job_lives,
                 a_key_belongs_to_its_function,
             }
+            runtimes [] {
+                one_that_ends_fails_nobody_else_s_enqueue,
+            }
             cancel [] {
                 a_waiting_job_never_starts,
                 a_running_job_hears_of_it,

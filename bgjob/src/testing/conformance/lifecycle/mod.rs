@@ -13,6 +13,7 @@ mod heard;
 mod leases;
 mod lost;
 mod run;
+mod runtimes;
 mod share;
 mod shutdown;
 mod unique;

@@ -1,0 +1,6 @@
+use bgjob::prelude::*;
+
+#[job(extern)]
+async fn greet(_: String) {}
+
+fn main() {}
