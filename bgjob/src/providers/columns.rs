@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
-use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::job::{DeadReason, JobSpec, StoredBackoff};
 
@@ -25,11 +25,7 @@ pub(super) struct Extra {
     pub(super) tags: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     timeout: Option<u64>,
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        deserialize_with = "if_known"
-    )]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) backoff: Option<StoredBackoff>,
 }
 
@@ -37,12 +33,6 @@ impl Extra {
     pub(super) fn timeout(&self) -> Option<Duration> {
         self.timeout.map(Duration::from_nanos)
     }
-}
-
-/// A shape that a newer version wrote counts as not there; the fields beside it are kept.
-fn if_known<'de, D: Deserializer<'de>>(json: D) -> Result<Option<StoredBackoff>, D::Error> {
-    let json = serde_json::Value::deserialize(json)?;
-    Ok(serde_json::from_value(json).ok())
 }
 
 /// The value of the column `extra`.
