@@ -12,6 +12,8 @@ use std::{
 mod args;
 #[path = "../bgjob-macros/src/attribute.rs"]
 mod attribute;
+#[path = "../bgjob-macros/src/elsewhere.rs"]
+mod elsewhere;
 #[path = "../bgjob-macros/src/errors.rs"]
 #[allow(dead_code, reason = "its own tests use more")]
 mod errors;

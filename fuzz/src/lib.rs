@@ -6,6 +6,8 @@
 mod args;
 #[path = "../../bgjob-macros/src/attribute.rs"]
 mod attribute;
+#[path = "../../bgjob-macros/src/elsewhere.rs"]
+mod elsewhere;
 #[path = "../../bgjob-macros/src/errors.rs"]
 mod errors;
 #[path = "../../bgjob-macros/src/expand.rs"]
