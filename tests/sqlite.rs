@@ -20,6 +20,8 @@ use bgjob::{
     store::{Created, Ending, Filter, Finished, Slice},
 };
 
+use tokio::sync::Notify;
+
 /// How a process of these tests knows that it is one, and which file it works on.
 const DATABASE: &str = "BGJOB_TEST_SQLITE_DATABASE";
 
@@ -341,11 +343,14 @@ const LARGE: usize = 1024 * 1024;
 const MANY: usize = 400;
 
 static DONE: AtomicUsize = AtomicUsize::new(0);
+static ALL: Notify = Notify::const_new();
 
 #[job(name = "large", max_attempts = 1)]
 async fn large(text: String) {
     assert_eq!(text.len(), LARGE - 2);
-    DONE.fetch_add(1, Relaxed);
+    if DONE.fetch_add(1, Relaxed) + 1 == MANY {
+        ALL.notify_one();
+    }
 }
 
 /// What [`large_jobs_are_run_in_little_memory`] starts: runs all of them and says how much memory
@@ -363,12 +368,7 @@ async fn process_that_runs_large_jobs() {
         .start()
         .await;
     let running = running.expect("it starts");
-    let all = async {
-        while DONE.load(Relaxed) < MANY {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    soon(all).await;
+    soon(ALL.notified()).await;
     let _ = running.shutdown().await;
     let status = std::fs::read_to_string("/proc/self/status").expect("it is Linux");
     let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

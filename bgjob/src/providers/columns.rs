@@ -56,8 +56,8 @@ pub(super) fn encode(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("our own types have JSON forms")
 }
 
-/// A column says what this program does not know: a newer one wrote it. Its job is left alone, as what
-/// would be read for nothing (attempts, crashes) would be written back as nothing.
+/// A column says what this program does not know: a newer one wrote it. Its job is left alone, as
+/// what would be read for nothing (attempts, crashes) would be written back as nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Unknown;
 

@@ -145,8 +145,8 @@ impl Lanes {
         lane
     }
 
-    /// Forgets the lanes that no job is in, and queues that have none left and that nobody waits for,
-    /// where there are many.
+    /// Forgets the lanes that no job is in, and queues that have none left and that nobody waits
+    /// for, where there are many.
     pub(super) fn forget(&mut self, is_awaited: impl Fn(u32) -> bool) {
         if self.lanes.len() - self.free_lanes.len() <= self.many.max(SPARE) {
             return;

@@ -16,13 +16,14 @@ use crate::{
 };
 
 use super::{
-    change::{Loaded, TRIES},
+    change::TRIES,
     create::millis,
     db::{Call, Db, call, queues, uuids, versions},
     end::Succeeded,
     error::{is_stale, translate},
     floors::{Below, Picture, Search},
     lanes::Lane,
+    load::Loaded,
     rows::{self, Stored},
 };
 

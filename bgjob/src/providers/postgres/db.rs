@@ -181,8 +181,8 @@ impl Db {
         tx.commit().await.map(|()| rows)
     }
 
-    /// The numbers of these jobs' lanes, which are added where they are new. In a transaction of its
-    /// own: whoever enqueues in theirs must not hold up others who use the same lane first.
+    /// The numbers of these jobs' lanes, which are added where they are new. In a transaction of
+    /// its own: whoever enqueues in theirs must not hold up others who use the same lane first.
     pub(super) async fn intern<'a>(
         &self,
         specs: impl Iterator<Item = &'a Arc<JobSpec>> + Clone,

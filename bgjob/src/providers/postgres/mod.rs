@@ -21,6 +21,7 @@ mod end;
 mod error;
 mod floors;
 mod lanes;
+mod load;
 mod options;
 mod read;
 mod rows;

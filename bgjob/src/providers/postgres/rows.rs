@@ -1,7 +1,7 @@
 //! Rows as typed jobs.
 //!
-//! A row that can't be read (a newer program wrote it, or its row of `lanes` is gone) is an error of
-//! its own, and its job is left alone.
+//! A row that can't be read (a newer program wrote it, or its row of `lanes` is gone) is an error
+//! of its own, and its job is left alone.
 
 use std::{
     collections::BTreeSet,
@@ -233,8 +233,8 @@ fn phase(row: &PgRow) -> Result<(Phase, Place)> {
     Ok((Phase::Running(hold), place))
 }
 
-/// Jobs that this process has claimed and could not read: claims pass them over. Each is tried again
-/// once there are more than can be kept.
+/// Jobs that this process has claimed and could not read: claims pass them over. Each is tried
+/// again once there are more than can be kept.
 #[derive(Debug, Default)]
 pub(super) struct Skipped(Mutex<BTreeSet<JobId>>);
 

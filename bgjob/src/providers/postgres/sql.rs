@@ -98,7 +98,8 @@ statements! {
     /// known without a look at what is so long.
     load = format!("{MEMBERS} WHERE n.id = ANY($2::uuid[])) SELECT * FROM (\
         SELECT j.*, $schema$.now_ms($1) AS now, row_number() OVER (ORDER BY j.id) AS nth, \
-            count(*) OVER () AS rows, sum(octet_length(metadata) + coalesce(octet_length(extra), 0) \
+            count(*) OVER () AS rows, \
+            sum(octet_length(metadata) + coalesce(octet_length(extra), 0) \
                 + coalesce(octet_length(past), 0) + coalesce(octet_length(result), 0)) \
                 OVER (ORDER BY j.id) AS bytes \
         FROM ({LIVE} {LOOKED_UP} WHERE j.id = ANY($2) \

@@ -52,7 +52,8 @@ use waits::Waits;
 /// # What it costs
 ///
 /// Calls of the store below, for a batch of any size where nobody else changes the same documents.
-/// Gets and replaces of large documents are several, of about 4 MiB each, by what the last ones were:
+/// Gets and replaces of large documents are several, of about 4 MiB each, by what the last ones
+/// were:
 ///
 /// | call | reads | writes |
 /// |---|---|---|
