@@ -169,7 +169,7 @@ impl Connections {
         let is_own = |spare: &Spare| spare.runtime == runtime;
         let own = spare.iter().rposition(is_own).map(|n| spare.remove(n));
         if own.is_none() && self.pool.size() >= self.pool.options().get_max_connections() {
-            spare.pop().map(Spare::let_go);
+            spare.pop().into_iter().for_each(Spare::let_go);
         }
         if !spare.iter().any(is_own) {
             self.add_soon();
