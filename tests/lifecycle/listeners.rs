@@ -2,9 +2,11 @@
 
 use std::sync::{Arc, Mutex};
 
-use bgjob::{Event, JobDispatcher, JobManager, Registry, providers::memory::MemoryStore};
+use bgjob::{
+    Event, JobDispatcher, JobManager, Owner, Registry, job::Phase, providers::memory::MemoryStore,
+};
 
-use crate::support::{World, jobs::*};
+use crate::support::{Probe, World, jobs::*};
 
 #[derive(Clone, Default)]
 struct Heard(Arc<Mutex<Vec<String>>>);
@@ -99,4 +101,21 @@ async fn a_name_that_breaks_a_line_is_refused() {
         let error = builder.start().await.unwrap_err();
         assert!(error.to_string().contains("worker_name"), "{error}");
     }
+}
+
+/// By what is stored with a running job, and with its failed attempts.
+#[tokio::test(start_paused = true)]
+async fn the_store_tells_what_the_worker_of_a_job_is_called() {
+    let world = World::new();
+    let probe = Probe::new();
+    let builder = world.dispatcher(registry()).worker_name("web-3");
+    let _running = builder.state(probe.clone()).start().await.unwrap();
+    let job = polite::enqueue(&world.jobs, ()).await.unwrap();
+    world.log.started(job.id(), 1).await;
+    let Phase::Running(hold) = world.job(job.id()).await.phase else {
+        panic!("it runs");
+    };
+    let named = async |owner| world.jobs.worker_names(&[owner]).await.unwrap();
+    assert_eq!(named(hold.owner).await, [Some("web-3".to_owned())]);
+    assert_eq!(named(Owner::random()).await, [None]);
 }

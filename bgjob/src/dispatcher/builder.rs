@@ -234,7 +234,8 @@ impl DispatcherBuilder {
         self
     }
 
-    /// What this dispatcher is called in logs: its host and process id (`web-3:4711`) unless told
+    /// What this dispatcher is called in logs, and in the store, where
+    /// [`JobManager::worker_names`] finds it: its host and process id (`web-3:4711`) unless told
     /// otherwise. 1 to 100 bytes without control characters. It is for people: two may have the
     /// same, as what keeps workers apart is the random [`Owner`](crate::Owner).
     pub fn worker_name(mut self, name: impl Into<Arc<str>>) -> Self {

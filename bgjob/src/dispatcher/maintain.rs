@@ -8,6 +8,7 @@ use super::{
     clocks::Clocks,
     core::{Core, Phase},
     unserved::Lookout,
+    worker::Introduced,
 };
 use crate::{
     JobId, Result, entropy,
@@ -32,9 +33,9 @@ pub(super) async fn run(core: Arc<Core>) {
         ..SweepPolicy::default()
     };
     let (mut lookout, mut clocks) = (Lookout::new(), Clocks::default());
+    let mut introduced = Introduced::default();
     while core.phase() == Phase::Running {
         core.beats.beat(&core.beats.maintain);
-        lookout.look(&core).await;
         // One step that fails stops no other, and only a store that fails at all of them is down.
         let pause = match (sweep(&core, &policy, &mut clocks).await, purge(&core).await) {
             (Err(error), Err(_)) => core.store_state.failed(&error),
@@ -47,6 +48,8 @@ pub(super) async fn run(core: Arc<Core>) {
                 core.config.sweep.mul_f64(0.75 + entropy::unit() / 4.0)
             }
         };
+        introduced.keep(&core).await;
+        lookout.look(&core).await;
         tokio::select! {
             biased;
             () = core.reached(Phase::Draining) => {}

@@ -1,7 +1,10 @@
 //! What a dispatcher is called: for people, who find it in logs. Nothing rests on it.
 
-use std::{env, fs, process, sync::Arc};
+use std::{env, fs, process, sync::Arc, time::Duration};
 
+use tokio::time::Instant;
+
+use super::core::Core;
 use crate::{Error, Result};
 
 /// The most bytes of a name.
@@ -34,4 +37,28 @@ pub(super) fn check(name: &str) -> Result<()> {
     Err(Error::invalid(format!(
         "`worker_name` takes 1 to {MOST} bytes without control characters"
     )))
+}
+
+/// When the store is to hear again what this worker is called.
+#[derive(Debug, Default)]
+pub(super) struct Introduced(Option<Instant>);
+
+impl Introduced {
+    const AGAIN: Duration = Duration::from_secs(6 * 60 * 60);
+    /// After a try that failed: nobody misses it but people.
+    const LATER: Duration = Duration::from_secs(60);
+
+    /// Tells the store, if it is time to.
+    pub(super) async fn keep(&mut self, core: &Core) {
+        if self.0.is_some_and(|next| Instant::now() < next) {
+            return;
+        }
+        let (owner, name) = (core.owner, &*core.worker);
+        let told = core.store_call(|| core.store.name_worker(owner, name));
+        let pause = match told.await {
+            Ok(()) => Self::AGAIN,
+            Err(_) => Self::LATER,
+        };
+        self.0 = Some(Instant::now() + pause);
+    }
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{JobHandle, JobManager, handle::gone, push};
 use crate::{
-    Error, ErrorKind, Job, JobId, JobState, Outcome, Result,
+    Error, ErrorKind, Job, JobId, JobState, Outcome, Owner, Result,
     job::{
         Due, Json,
         transition::{Operated, Operation},
@@ -22,6 +22,32 @@ impl JobManager {
     /// What the store says.
     pub async fn get(&self, id: JobId) -> Result<Option<Job>> {
         Ok(self.store().get(&[id]).await?.pop().flatten())
+    }
+
+    /// What the workers are called that hold jobs, or held them: the `owner` of a running job's
+    /// [`Hold`](crate::job::Hold) and of each [`Attempt`](crate::job::Attempt). See
+    /// [`worker_name`](crate::DispatcherBuilder::worker_name). `None` where a store does not keep
+    /// names (files don't; memory, SQLite and PostgreSQL do), and a month after the worker was last
+    /// heard of.
+    ///
+    /// ```
+    /// use bgjob::{job::Phase, prelude::*};
+    ///
+    /// # async fn shown(jobs: JobManager, id: bgjob::JobId) -> bgjob::Result<()> {
+    /// if let Some(job) = jobs.get(id).await?
+    ///     && let Phase::Running(hold) = &job.phase
+    /// {
+    ///     let names = jobs.worker_names(&[hold.owner]).await?;
+    ///     println!("{id} runs at {}", names[0].as_deref().unwrap_or("an unknown worker"));
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn worker_names(&self, owners: &[Owner]) -> Result<Vec<Option<String>>> {
+        self.store().worker_names(owners).await
     }
 
     /// A handle for a job whose id was kept from elsewhere. `T` is the type of its result; nothing

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use crate::{
     Error, ErrorKind, Result, Timestamp,
     job::{
-        ClaimedJob, End, Grant, Job, JobId, Json, NewJob, Progress, Serves, State, Token,
+        ClaimedJob, End, Grant, Job, JobId, Json, NewJob, Owner, Progress, Serves, State, Token,
         transition::{Operated, Operation, SweepPolicy},
     },
     transaction::Statement,
@@ -100,6 +100,22 @@ pub trait JobStore: Send + Sync + fmt::Debug {
     /// How many jobs of which name each queue has, and what becomes of them; those of which there
     /// are none may be left out. What it costs should not grow with the jobs that are over.
     async fn counts(&self) -> Result<Vec<QueueCounts>>;
+
+    /// Notes what a holder is called, for people: told at its start and now and then as long as it
+    /// lives, and kept for a month after that, as long as dead jobs are.
+    ///
+    /// Provided: nothing is noted.
+    async fn name_worker(&self, owner: Owner, name: &str) -> Result<()> {
+        let _ = (owner, name);
+        Ok(())
+    }
+
+    /// What these holders are called, where that was noted.
+    ///
+    /// Provided: it never was.
+    async fn worker_names(&self, owners: &[Owner]) -> Result<Vec<Option<String>>> {
+        Ok(vec![None; owners.len()])
+    }
 
     /// T12: forgets at most `limit` jobs past their `purge_at`, and ids past their time. Answers
     /// how many jobs it was; fewer than `limit` means that none are left to be forgotten now. A

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     Clock, Job, JobId, Result, Timestamp,
     job::{
-        Grant, NewJob, Serves,
+        Grant, NewJob, Owner, Serves,
         transition::{Operated, Operation, SweepPolicy},
     },
 };
@@ -75,6 +75,14 @@ impl<S: JobStore + ?Sized> JobStore for Arc<S> {
 
     async fn counts(&self) -> Result<Vec<QueueCounts>> {
         (**self).counts().await
+    }
+
+    async fn name_worker(&self, owner: Owner, name: &str) -> Result<()> {
+        (**self).name_worker(owner, name).await
+    }
+
+    async fn worker_names(&self, owners: &[Owner]) -> Result<Vec<Option<String>>> {
+        (**self).worker_names(owners).await
     }
 
     async fn purge(&self, limit: usize) -> Result<usize> {

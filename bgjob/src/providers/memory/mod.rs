@@ -19,8 +19,9 @@ mod table;
 mod waits;
 
 use std::{
+    collections::VecDeque,
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -30,7 +31,7 @@ use self::{table::Table, waits::Wait};
 use crate::{
     Clock, Job, JobId, Result, SystemClock, Timestamp,
     job::{
-        Grant, NewJob, Serves, limits,
+        Grant, NewJob, Owner, Serves, limits,
         transition::{Operated, Operation, SweepPolicy},
     },
     store::{
@@ -56,6 +57,8 @@ pub struct MemoryStore {
     clock: Arc<dyn Clock>,
     /// Held for the length of one call (a page of a `list`), never across an await.
     table: Mutex<Table>,
+    /// What workers are called, those that were heard of last at the end.
+    workers: Mutex<VecDeque<(Owner, String)>>,
 }
 
 /// How large a [`MemoryStore`] may grow.
@@ -105,6 +108,7 @@ impl MemoryStoreBuilder {
         MemoryStore {
             clock: self.clock,
             table: Mutex::new(Table::new(self.max_jobs, self.max_ended)),
+            workers: Mutex::default(),
         }
     }
 }
@@ -144,6 +148,10 @@ impl MemoryStore {
             waiter.notify_one();
         }
         answer
+    }
+
+    fn workers(&self) -> MutexGuard<'_, VecDeque<(Owner, String)>> {
+        self.workers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits under the registration that `join` makes and `leave` undoes.
@@ -258,6 +266,27 @@ impl JobStore for MemoryStore {
 
     async fn counts(&self) -> Result<Vec<QueueCounts>> {
         Ok(self.with(|table, now| table.counts(now)))
+    }
+
+    async fn name_worker(&self, owner: Owner, name: &str) -> Result<()> {
+        /// Each is there once, so many dispatchers a process never has.
+        const MOST: usize = 1_000;
+        let mut workers = self.workers();
+        workers.retain(|(known, _)| *known != owner);
+        workers.push_back((owner, name.to_owned()));
+        if workers.len() > MOST {
+            workers.pop_front();
+        }
+        Ok(())
+    }
+
+    async fn worker_names(&self, owners: &[Owner]) -> Result<Vec<Option<String>>> {
+        let workers = self.workers();
+        let name = |owner| {
+            let known = workers.iter().find(|(known, _)| known == owner);
+            known.map(|(_, name)| name.clone())
+        };
+        Ok(owners.iter().map(name).collect())
     }
 
     async fn purge(&self, limit: usize) -> Result<usize> {

@@ -32,6 +32,7 @@ mod sql;
 mod transaction;
 mod url;
 mod within;
+mod workers;
 
 use std::{
     future::Future,
@@ -47,7 +48,7 @@ use tokio::time::{Instant, timeout};
 use crate::{
     Durability, Job, JobId, JobStore, Json, Result, Timestamp,
     job::{
-        Grant, NewJob, Serves, Token,
+        Grant, NewJob, Owner, Serves, Token,
         transition::{Operated, Operation, SweepPolicy},
     },
     providers::wake::{Wait, Wake},
@@ -332,6 +333,14 @@ impl JobStore for PostgresStore {
 
     async fn counts(&self) -> Result<Vec<QueueCounts>> {
         self.db.counts().await
+    }
+
+    async fn name_worker(&self, owner: Owner, name: &str) -> Result<()> {
+        self.db.name_worker(owner, name).await
+    }
+
+    async fn worker_names(&self, owners: &[Owner]) -> Result<Vec<Option<String>>> {
+        self.db.worker_names(owners).await
     }
 
     async fn purge(&self, limit: usize) -> Result<usize> {

@@ -126,6 +126,11 @@ statements! {
             SELECT lane, ended, count(*), NULL FROM $schema$.history GROUP BY lane, ended \
         ) c JOIN $schema$.lanes l ON l.id = c.lane GROUP BY l.queue, l.name, c.state \
         ORDER BY l.queue, l.name";
+    name_worker = "WITH old AS (DELETE FROM $schema$.workers \
+            WHERE seen < $schema$.now_ms($1) - 2678400000 AND owner <> $2) \
+        INSERT INTO $schema$.workers(owner, name, seen) VALUES($2, $3, $schema$.now_ms($1)) \
+        ON CONFLICT(owner) DO UPDATE SET name = excluded.name, seen = excluded.seen";
+    worker_names = "SELECT owner, name FROM $schema$.workers WHERE owner = ANY($1)";
     cancelled = "SELECT id FROM $schema$.held WHERE cancel";
     asleep = "SELECT $schema$.asleep($1, $2)";
     notify = "SELECT pg_notify($1, q) FROM unnest($2::text[]) AS n(q)";

@@ -29,6 +29,7 @@ mod reader;
 mod rows;
 mod schema;
 mod tx;
+mod workers;
 mod writer;
 
 #[cfg(test)]
@@ -41,7 +42,7 @@ use async_trait::async_trait;
 use crate::{
     Clock, Durability, Job, JobId, JobStore, Result, Timestamp,
     job::{
-        Grant, NewJob, Serves,
+        Grant, NewJob, Owner, Serves,
         transition::{Operated, Operation, SweepPolicy},
     },
     store::{
@@ -233,6 +234,18 @@ impl JobStore for SqliteStore {
     async fn counts(&self) -> Result<Vec<QueueCounts>> {
         let now = self.clock.now();
         self.reader.call(move |db| db.counts(now)).await
+    }
+
+    async fn name_worker(&self, owner: Owner, name: &str) -> Result<()> {
+        let name = name.to_owned();
+        self.writer
+            .call(1, move |tx| tx.name_worker(owner, &name))
+            .await
+    }
+
+    async fn worker_names(&self, owners: &[Owner]) -> Result<Vec<Option<String>>> {
+        let owners = owners.to_vec();
+        self.reader.call(move |db| db.worker_names(&owners)).await
     }
 
     async fn purge(&self, limit: usize) -> Result<usize> {

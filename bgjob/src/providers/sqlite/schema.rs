@@ -28,7 +28,7 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use crate::{Error, ErrorKind, Result, Timestamp};
 
-use super::error;
+use super::{error, workers};
 
 /// Each step takes the schema from the version before (its index) to the next.
 const STEPS: &[&str] = &[include_str!("v1.sql")];
@@ -67,5 +67,6 @@ pub(super) fn migrate(db: &mut Connection, now: Timestamp) -> Result<()> {
         tx.execute("INSERT INTO bgjob_schema VALUES(?1, ?2)", (step + 1, now))
             .map_err(error::translate)?;
     }
+    tx.execute_batch(workers::TABLE).map_err(error::translate)?;
     tx.commit().map_err(error::translate)
 }

@@ -25,6 +25,8 @@ pub enum Call {
     WaitEnded,
     WaitCancelled,
     Cancelled,
+    NameWorker,
+    WorkerNames,
     // Of a `JobQueue`.
     Ensure,
     Push,
@@ -61,6 +63,8 @@ impl Call {
         Self::WaitEnded,
         Self::WaitCancelled,
         Self::Cancelled,
+        Self::NameWorker,
+        Self::WorkerNames,
     ];
     /// The calls of a [`JobQueue`](crate::JobQueue).
     pub const QUEUE: &'static [Self] = &[

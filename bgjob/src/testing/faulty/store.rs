@@ -8,7 +8,7 @@ use super::{Call, Faulty, suffer};
 use crate::{
     Job, JobId, JobStore, Result, Timestamp, Want,
     job::{
-        Grant, NewJob, Serves,
+        Grant, NewJob, Owner, Serves,
         transition::{Operated, Operation, SweepPolicy},
     },
     store::{
@@ -106,6 +106,15 @@ impl<S: JobStore + 'static> JobStore for Faulty<S> {
 
     async fn counts(&self) -> Result<Vec<QueueCounts>> {
         faulty!(self, Counts, [], counts())
+    }
+
+    async fn name_worker(&self, owner: Owner, name: &str) -> Result<()> {
+        let name = name.to_owned();
+        faulty!(self, NameWorker, [name], name_worker(owner, &name))
+    }
+
+    async fn worker_names(&self, owners: &[Owner]) -> Result<Vec<Option<String>>> {
+        faulty!(self, WorkerNames, [owners], worker_names(&owners))
     }
 
     async fn purge(&self, limit: usize) -> Result<usize> {

@@ -8,7 +8,7 @@ use super::{rules::Cause, truth::Truth};
 use crate::{
     Job, JobId, JobStore, Result, Timestamp, Want,
     job::{
-        ClaimedJob, Grant, NewJob, Serves,
+        ClaimedJob, Grant, NewJob, Owner, Serves,
         transition::{Operated, Operation, SweepPolicy},
     },
     store::{
@@ -148,6 +148,14 @@ impl<S: JobStore> JobStore for Witness<S> {
 
     async fn counts(&self) -> Result<Vec<QueueCounts>> {
         self.store.counts().await
+    }
+
+    async fn name_worker(&self, owner: Owner, name: &str) -> Result<()> {
+        self.store.name_worker(owner, name).await
+    }
+
+    async fn worker_names(&self, owners: &[Owner]) -> Result<Vec<Option<String>>> {
+        self.store.worker_names(owners).await
     }
 
     async fn purge(&self, limit: usize) -> Result<usize> {

@@ -346,6 +346,9 @@ macro_rules! __store_cases {
                 names_of_every_allowed_character,
                 odd_jobs_live_like_others,
             }
+            workers [] {
+                what_a_worker_is_called_is_kept_or_not_known,
+            }
             waking [Wakes] {
                 a_new_job_wakes,
                 an_earlier_due_time_wakes,

@@ -33,6 +33,7 @@ mod unique;
 mod unique_races;
 mod vanish;
 mod waking;
+mod workers;
 
 pub use bundle::Bundle;
 

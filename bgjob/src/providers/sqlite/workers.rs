@@ -1,0 +1,38 @@
+//! What workers are called.
+
+use rusqlite::{OptionalExtension, Result};
+
+use super::{connect::Db, tx::Tx};
+use crate::job::Owner;
+
+/// Beside the versions of the schema, as programs of any version can do without it.
+pub(super) const TABLE: &str = "CREATE TABLE IF NOT EXISTS bgjob_workers(
+    owner BLOB PRIMARY KEY, name TEXT NOT NULL, seen INTEGER NOT NULL) WITHOUT ROWID";
+
+/// Milliseconds for which a name is kept after its worker was last heard of.
+const KEPT: i64 = 31 * 24 * 60 * 60 * 1000;
+
+impl Tx<'_> {
+    pub(super) fn name_worker(&mut self, owner: Owner, name: &str) -> Result<()> {
+        let now = self.now.as_millis();
+        self.db
+            .prepare_cached("DELETE FROM bgjob_workers WHERE seen < ?1")?
+            .execute([now - KEPT])?;
+        self.db
+            .prepare_cached("INSERT OR REPLACE INTO bgjob_workers VALUES(?1, ?2, ?3)")?
+            .execute((owner, name, now))?;
+        Ok(())
+    }
+}
+
+impl Db {
+    pub(super) fn worker_names(&mut self, owners: &[Owner]) -> Result<Vec<Option<String>>> {
+        let mut name = self
+            .db
+            .prepare_cached("SELECT name FROM bgjob_workers WHERE owner = ?1")?;
+        owners
+            .iter()
+            .map(|owner| name.query_row([owner], |row| row.get(0)).optional())
+            .collect()
+    }
+}
