@@ -32,6 +32,7 @@ mod fetch;
 mod gone;
 mod grants;
 mod hand;
+mod hears;
 mod lease;
 mod maintain;
 mod middleware;

@@ -7,6 +7,7 @@ mod breaker;
 mod dead;
 mod place;
 mod trace;
+mod verdict;
 mod words;
 
 use std::{
@@ -18,7 +19,7 @@ use std::{
 
 use crate::{
     CancelReason, Error, JobId, JobState,
-    job::{ClaimedJob, DeadReason, Failure, FailureKind},
+    job::{ClaimedJob, DeadReason, Failure},
     store::Finished,
 };
 
@@ -27,6 +28,7 @@ pub use dead::DeadJob;
 pub(crate) use place::Place;
 pub(crate) use trace::Span;
 use trace::Voice;
+pub use verdict::{Fate, Part, Verdict, Via};
 
 /// One decision. Borrowed: a listener copies what it keeps.
 ///
@@ -284,131 +286,6 @@ pub enum Event<'a> {
         /// Jobs whose end the store never confirmed; the sweeper will find them.
         unknown: usize,
     },
-}
-
-/// How a job was found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Via {
-    /// The store found it.
-    Store,
-    /// A hint of the queue.
-    Hint,
-}
-
-impl Via {
-    /// Its name in lower case, as it is printed.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Store => "store",
-            Self::Hint => "hint",
-        }
-    }
-}
-
-impl fmt::Display for Via {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-/// How an attempt ended, in one word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Verdict {
-    /// Well.
-    Success,
-    /// In an error of this kind.
-    Error(FailureKind),
-    /// In an error that ends the job.
-    Abort(DeadReason),
-    /// It wants to be run later.
-    Snooze,
-    /// Given back.
-    Release,
-    /// The lease was lost: nobody will hear how it ended.
-    Abandoned,
-}
-
-impl Verdict {
-    /// Whether it is an error, or the loss of the lease.
-    pub const fn is_error(self) -> bool {
-        matches!(self, Self::Error(_) | Self::Abort(_) | Self::Abandoned)
-    }
-
-    /// Its word in lower case, as it is printed.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Success => "success",
-            Self::Error(_) => "error",
-            Self::Abort(_) => "abort",
-            Self::Snooze => "snooze",
-            Self::Release => "release",
-            Self::Abandoned => "abandoned",
-        }
-    }
-}
-
-/// Its word, and for errors what kind of error it is.
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Error(kind) => write!(f, "error ({})", kind.as_str()),
-            Self::Abort(reason) => write!(f, "abort ({reason})"),
-            _ => f.pad(self.as_str()),
-        }
-    }
-}
-
-/// What becomes of a job after an attempt, as far as its worker knows: the store has the last word,
-/// see [`Event::Recorded`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Fate {
-    /// It has succeeded.
-    Done,
-    /// It is tried again after this time.
-    RetryIn(Duration),
-    /// It is dead, for this reason.
-    Dead(DeadReason),
-    /// It is run again after this time, as it asked for.
-    SnoozedFor(Duration),
-    /// It was asked to end, and has.
-    Cancelled,
-    /// It was given back and is ready at once.
-    GivenBack,
-    /// The lease was lost: it is another worker's to say.
-    Unknown,
-}
-
-impl fmt::Display for Fate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Done => f.write_str("done"),
-            Self::RetryIn(wait) => write!(f, "retry in {}", words::Words(*wait)),
-            Self::Dead(reason) => write!(f, "dead ({reason})"),
-            Self::SnoozedFor(wait) => write!(f, "snoozed for {}", words::Words(*wait)),
-            Self::Cancelled => f.write_str("cancelled"),
-            Self::GivenBack => f.write_str("given back"),
-            Self::Unknown => f.write_str("unknown"),
-        }
-    }
-}
-
-/// What can be down.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Part {
-    /// The document store.
-    Store,
-    /// The queue service.
-    Queue,
-}
-
-impl fmt::Display for Part {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Store => "store",
-            Self::Queue => "queue",
-        })
-    }
 }
 
 type Listener = dyn Fn(&Event<'_>) + Send + Sync;
