@@ -8,7 +8,8 @@ use crate::events::{DeadJob, Event};
 impl DispatcherBuilder {
     /// Hears every decision of this dispatcher, and those of its manager (jobs stored) as long as
     /// the dispatcher lives; see [`Event`]. A listener of the manager's builder hears this
-    /// dispatcher too, so give a listener to one of both. It should be quick: it is called in place.
+    /// dispatcher too, so give a listener to one of both. It should be quick: it is called
+    /// in place.
     pub fn on_event(mut self, listener: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
         self.events.add(listener);
         self
@@ -19,13 +20,14 @@ impl DispatcherBuilder {
     /// alerts, or a copy kept elsewhere.
     ///
     /// Calls come one after the other on a task of their own, so a slow one holds up no job. A
-    /// panic ends that call alone, and so does time: 30 s a call. Beyond 10,000 deaths that wait the
-    /// next are not told, which is an event ([`Event::DeathsUntold`]). At shutdown those that wait
+    /// panic ends that call alone, and so does time: 30 s a call. Beyond 10,000 deaths that wait
+    /// the next are not told, which is an event ([`Event::DeathsUntold`]). At shutdown those that wait
     /// have one second.
     ///
     /// It is told at most once of a death, and not for sure: a process that dies right after it
     /// recorded one tells nobody, nor does one whose answer from the store got lost. What must not
-    /// be missed is looked for with [`JobManager::list`](crate::JobManager::list) and [`JobState::Dead`](crate::JobState).
+    /// be missed is looked for with [`JobManager::list`](crate::JobManager::list) and
+    /// [`JobState::Dead`](crate::JobState).
     ///
     /// ```
     /// use bgjob::{Registry, prelude::*};
@@ -75,8 +77,8 @@ impl DispatcherBuilder {
     }
 
     /// What this dispatcher is called in logs, and in the store, where
-    /// [`JobManager::worker_names`](crate::JobManager::worker_names) finds it: its host and process id (`web-3:4711`) unless told
-    /// otherwise. 1 to 100 bytes without control characters. It is for people: two may have the
+    /// [`JobManager::worker_names`](crate::JobManager::worker_names) finds it: its host and process
+    /// id (`web-3:4711`) unless told otherwise. 1 to 100 bytes without control characters. It is for people: two may have the
     /// same, as what keeps workers apart is the random [`Owner`](crate::Owner).
     pub fn worker_name(mut self, name: impl Into<Arc<str>>) -> Self {
         self.worker = name.into();

@@ -32,8 +32,8 @@ pub use verdict::{Fate, Part, Verdict, Via};
 
 /// One decision. Borrowed: a listener copies what it keeps.
 ///
-/// `tracing` is told the same, under the target `bgjob`. A failed attempt is one line, with all that
-/// whoever is on call asks for: a warning that says when the job is tried next, or an error that
+/// `tracing` is told the same, under the target `bgjob`. A failed attempt is one line, with all
+/// that whoever is on call asks for: a warning that says when the job is tried next, or an error that
 /// says why it is dead.
 ///
 /// ```text
@@ -294,7 +294,8 @@ type Guests = Mutex<Vec<Weak<Listeners>>>;
 
 /// Where decisions are told. Cheap to clone.
 ///
-/// A manager and its dispatchers share their listeners: what was given to either builder hears both.
+/// A manager and its dispatchers share their listeners: what was given to either builder hears
+/// both.
 #[derive(Clone)]
 pub(crate) struct Events {
     /// Those that were given here.

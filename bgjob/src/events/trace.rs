@@ -1,4 +1,4 @@
-//! What `tracing` is told: one line an event; the level says how much it matters to whoever runs it.
+//! What `tracing` is told: one line an event; the level says how much it matters to who runs it.
 
 use std::time::Duration;
 

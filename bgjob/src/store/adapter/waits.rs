@@ -37,7 +37,7 @@ impl Waits {
         self.cancelled.notify_waiters();
     }
 
-    /// Ends when a running job was asked to end, in this process. Begins now, not at the first poll.
+    /// Ends when this process has asked a running job to end. Begins now, not at the first poll.
     pub(super) fn cancelled(&self) -> impl Future<Output = ()> {
         self.cancelled.notified()
     }
