@@ -6,7 +6,7 @@ use bgjob::{
     Event, JobDispatcher, JobManager, Owner, Registry, job::Phase, providers::memory::MemoryStore,
 };
 
-use crate::support::{Probe, World, jobs::*};
+use crate::support::{Probe, World, jobs::*, pass, secs};
 
 #[derive(Clone, Default)]
 struct Heard(Arc<Mutex<Vec<String>>>);
@@ -112,6 +112,7 @@ async fn the_store_tells_what_the_worker_of_a_job_is_called() {
     let _running = builder.state(probe.clone()).start().await.unwrap();
     let job = polite::enqueue(&world.jobs, ()).await.unwrap();
     world.log.started(job.id(), 1).await;
+    pass(secs(1)).await;
     let Phase::Running(hold) = world.job(job.id()).await.phase else {
         panic!("it runs");
     };
