@@ -12,7 +12,7 @@
 //! delete from ready), success two deletes by key.
 //!
 //! Measured through the store on two cores (FULL, batches of 1,000, 150 bytes of metadata, deleted
-//! at success): see `ARCHITECTURE.md`.
+//! at success): see `docs/benchmarks.md`.
 //!
 //! * `bgjob_lanes` interns queue, name and version, all that decides who may claim a job: claims
 //!   look into the lanes they serve and never see the others. The other options stay in the job's
