@@ -17,12 +17,12 @@ use crate::support::{
 };
 
 /// A database of one test's own, as its owner sees it.
-struct Own {
-    url: String,
+pub(crate) struct Own {
+    pub(crate) url: String,
 }
 
 impl Own {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let name = database().await;
         Self { url: url(&name) }
     }
@@ -31,7 +31,7 @@ impl Own {
         run_at(&self.url, sql.to_owned()).await;
     }
 
-    fn options(&self) -> PostgresOptions {
+    pub(crate) fn options(&self) -> PostgresOptions {
         PostgresOptions::from_url(&self.url).expect("it is a URL")
     }
 
@@ -95,7 +95,8 @@ async fn a_step_of_the_purge_that_fails_stops_no_other() {
     own.run(
         "CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no'; END $$;
          CREATE TRIGGER no BEFORE DELETE ON bgjob.gone FOR EACH STATEMENT EXECUTE FUNCTION no();
-         CREATE TRIGGER no BEFORE DELETE ON bgjob.gone_own FOR EACH STATEMENT EXECUTE FUNCTION no()",
+         CREATE TRIGGER no BEFORE DELETE ON bgjob.gone_own
+             FOR EACH STATEMENT EXECUTE FUNCTION no()",
     )
     .await;
     let until = Instant::now() + PATIENCE;
@@ -413,73 +414,6 @@ fn sqlx_pool(url: &str) -> sqlx::PgPool {
     let runtime = runtime.expect("it can be made");
     let _entered = runtime.enter();
     sqlx::PgPool::connect_lazy(url).expect("it is a URL")
-}
-
-/// A runtime as `#[tokio::test]` makes one.
-fn briefly<T>(work: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    runtime.expect("it can be made").block_on(work)
-}
-
-#[test]
-fn a_manager_outlives_runtimes_one_after_the_other() {
-    let jobs = briefly(async {
-        let own = Own::new().await;
-        JobManager::connect(own.url).await.expect("it answers")
-    });
-    for turn in 0..12 {
-        briefly(async {
-            for n in 0..3 {
-                let sent = tell::enqueue(&jobs, turn * 3 + n).await;
-                sent.unwrap_or_else(|error| panic!("runtime {turn}, job {n}: {error:?}"));
-            }
-            let at_once = (0..4).map(|n| {
-                let jobs = jobs.clone();
-                tokio::spawn(async move { tell::enqueue(&jobs, n).await.map(drop) })
-            });
-            for sent in at_once.collect::<Vec<_>>() {
-                sent.await.expect("no panic").expect("it is stored");
-            }
-        });
-    }
-    briefly(async { drop(jobs) });
-}
-
-#[test]
-fn a_store_outlives_runtimes_that_come_and_go_at_once() {
-    let own = briefly(Own::new());
-    let store = briefly(async { Arc::new(open(&own.options()).await) });
-    let threads = (0..8).map(|_| {
-        let store = Arc::clone(&store);
-        std::thread::spawn(move || {
-            for _ in 0..10 {
-                let created = briefly(store.create(&[new(None)]));
-                assert_eq!(created.expect("its runtime lives"), [Created::Created]);
-            }
-        })
-    });
-    for thread in threads.collect::<Vec<_>>() {
-        thread.join().expect("all were stored");
-    }
-    briefly(async {
-        let stored = count_at(&own.url, "SELECT count(*) FROM bgjob.jobs").await;
-        assert_eq!(stored, 80);
-        drop(store);
-    });
-}
-
-#[test]
-fn without_a_runtime_there_is_an_error() {
-    let mut connect = std::pin::pin!(PostgresStore::open_url("postgres://127.0.0.1:1/db"));
-    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-    let std::task::Poll::Ready(opened) = connect.as_mut().poll(&mut context) else {
-        panic!("it has nothing to wait for");
-    };
-    let error = opened.expect_err("there is none");
-    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error:?}");
-    assert!(error.to_string().contains("tokio"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,6 +12,7 @@ mod opening;
 mod outages;
 mod plans;
 mod pooler;
+mod runtimes;
 #[path = "../servers"]
 mod servers {
     pub(crate) mod pgbouncer;

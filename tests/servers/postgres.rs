@@ -1,5 +1,5 @@
-//! A PostgreSQL server of a test's own: on a port of 127.0.0.1 that no other test takes, with its own
-//! data folder and a password, and gone with the process that started it.
+//! A PostgreSQL server of a test's own: on a port of 127.0.0.1 that no other test takes, with its
+//! own data folder and a password, and gone with the process that started it.
 
 use std::{
     fs,
@@ -211,8 +211,8 @@ impl Drop for Server {
     }
 }
 
-/// A port that no other test takes until this is dropped or its process ends. None of those that the
-/// system gives to who connects somewhere.
+/// A port that no other test takes until this is dropped or its process ends. None of those that
+/// the system gives to who connects somewhere.
 #[derive(Debug)]
 pub(super) struct Port {
     pub(super) number: u16,

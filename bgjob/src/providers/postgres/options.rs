@@ -59,8 +59,8 @@ impl PostgresOptions {
     /// | `bgjob.pooler` | `off` | `transaction`: see [`behind_pooler`](Self::behind_pooler) |
     ///
     /// # Errors
-    /// `InvalidInput` for what is no such URL, for an option of bgjob's that there is not, and for one
-    /// that is bgjob's without its `bgjob.` (`?schema=…`).
+    /// `InvalidInput` for what is no such URL, for an option of bgjob's that there is not, and for
+    /// one that is bgjob's without its `bgjob.` (`?schema=…`).
     pub fn from_url(url: &str) -> Result<Self> {
         super::url::parse(url)
     }
@@ -220,8 +220,8 @@ impl PostgresOptions {
         Ok(())
     }
 
-    /// A connection before there is any other. A pool would ask a host on which nobody listens again
-    /// and again, until its time is up.
+    /// A connection before there is any other. A pool would ask a host on which nobody listens
+    /// again and again, until its time is up.
     pub(super) async fn first(&self) -> Result<PgConnection> {
         runtime()?;
         let connecting = match &self.pool {

@@ -7,7 +7,7 @@
 //! | wake-up | at once within the process, within 40 ms across processes |
 //! | clock | the host's, which all processes share |
 //! | limits | 1 MiB of metadata a job; one host, no network file system |
-//! | files | made with mode 0600, so that only their owner reads them; those that are there keep theirs |
+//! | files | made with mode 0600, for their owner alone; those that are there keep theirs |
 //!
 //! A relative path is that of the folder that the program is in when it opens the store.
 //!

@@ -1,6 +1,6 @@
-//! One job that can't be read (somebody edited it, a newer program wrote it) among many: it is left as
-//! it is, and hurts no other. Only where the fixture can [damage](super::super::StoreFixture::damage)
-//! one.
+//! One job that can't be read (somebody edited it, a newer program wrote it) among many: it is left
+//! as it is, and hurts no other. Only where the fixture can
+//! [damage](super::super::StoreFixture::damage) one.
 
 use super::bundle::{Bundle, To, claimed_ids, secs};
 use crate::{
