@@ -13,7 +13,7 @@ use sqlx::{Connection, PgConnection, raw_sql};
 
 use crate::support::{
     PATIENCE, Told, claim, count_at, database, dispatcher, enqueue, name, new, open, run_at,
-    server, soon, succeed, tell, url,
+    server, soon, succeed, url,
 };
 
 /// A database of one test's own, as its owner sees it.

@@ -139,8 +139,8 @@ impl<R> JobHandle<R> {
 
 impl<R: IntoOutcome<Output: DeserializeOwned>> JobHandle<R> {
     /// Waits for the job to end well and returns what its function returned. It is woken by the
-    /// store at an end within this process. Ends of other processes are looked for: twice a second on
-    /// PostgreSQL and on files, within 40 ms on SQLite.
+    /// store at an end within this process. Ends of other processes are looked for: twice a second
+    /// on PostgreSQL and on files, within 40 ms on SQLite.
     ///
     /// # Errors
     /// `JobDead` with the last error, `JobCancelled`, `Unsupported` at once if the job is not kept

@@ -294,8 +294,8 @@ async fn hear(listener: &mut PgListener, wake: &Wake) {
         if queues.iter().any(|heard| **heard == *CANCELLED) {
             wake.cancelled();
         }
-        // Whoever may connect may notify, as often as they like: what they say meanwhile is heard at
-        // once then, so that a flood of it leads to few claims.
+        // Whoever may connect may notify, as often as they like: what they say meanwhile is heard
+        // at once then, so that a flood of it leads to few claims.
         sleep(APART).await;
     }
 }

@@ -41,8 +41,8 @@ impl Transaction for AsyncPgConnection {
 }
 
 /// The SQLSTATE of a refusal, or `None` where the connection is gone. Diesel keeps a kind of its
-/// own for a few, and for the others the message, in English where the server is set to it: what is not
-/// known is not worth another try.
+/// own for a few, and for the others the message, in English where the server is set to it: what is
+/// not known is not worth another try.
 fn sqlstate(kind: &Kind, message: &str) -> Option<&'static str> {
     let says = |words: &str| message.contains(words);
     Some(match kind {
