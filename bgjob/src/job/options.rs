@@ -76,6 +76,7 @@ impl Room {
     }
 
     /// Whether something has been taken.
+    #[cfg(feature = "postgres")]
     pub(crate) const fn is_used(self) -> bool {
         self.some
     }
