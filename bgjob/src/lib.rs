@@ -29,7 +29,8 @@
 //! * To produce: [`JobManager`], [`Enqueue`], [`JobHandle`].
 //! * To consume: [`JobDispatcher`], [`extract`] (what handlers may take), [`Outcome`] and
 //!   [`JobError`] (what they may return), [`Middleware`].
-//! * To watch: [`Event`], [`Health`], and `tracing` under the target `bgjob`.
+//! * To watch: [`Event`], [`Health`], [`JobManager::counts`], and `tracing` under the target
+//!   `bgjob`; to mend many jobs at once: [`JobManager::select`] (`guide::operate`).
 //! * In your own transactions: [`Enqueue::within`], `JobTransaction` (`guide::transactions`).
 //! * On PostgreSQL: URL, tables, rights, what to watch (`guide::postgres`).
 //! * To test your jobs: the feature `testing` (`guide::testing`).
@@ -101,6 +102,10 @@ pub mod guide {
     #[cfg(all(feature = "macros", feature = "postgres"))]
     #[doc = include_str!("docs/transactions.md")]
     pub mod transactions {}
+
+    #[cfg(feature = "macros")]
+    #[doc = include_str!("docs/operate.md")]
+    pub mod operate {}
 
     #[cfg(all(feature = "macros", feature = "postgres"))]
     #[doc = include_str!("docs/postgres.md")]

@@ -4,6 +4,7 @@
 mod support;
 
 mod blocking;
+mod bulk;
 mod cancel;
 mod deaths;
 mod delays;

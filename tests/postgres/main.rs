@@ -1,6 +1,7 @@
 //! The PostgreSQL store against servers of its own: what the suites can't ask of a store.
 
 mod company;
+mod counts;
 mod cuts;
 mod disks;
 mod exhausted;

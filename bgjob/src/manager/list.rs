@@ -29,11 +29,13 @@ impl JobManager {
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> bgjob::Result<()> {
     /// let jobs = JobManager::connect("memory:").await?;
-    /// let (first, second) = (jobs.enqueue_raw("resize", 1).await?, jobs.enqueue_raw("resize", 2).await?);
+    /// let first = jobs.enqueue_raw("resize", 1).await?;
+    /// let second = jobs.enqueue_raw("resize", 2).await?;
     ///
     /// let page = jobs.list().state(JobState::Ready).limit(1).await?;
     /// assert_eq!(page.jobs[0].id, first.id());
-    /// let then = jobs.list().state(JobState::Ready).after(page.next.expect("there are more")).await?;
+    /// let next = page.next.expect("there are more");
+    /// let then = jobs.list().state(JobState::Ready).after(next).await?;
     /// assert_eq!(then.jobs[0].id, second.id());
     ///
     /// let newest = jobs.list().newest().await?;

@@ -241,7 +241,7 @@ impl Slice {
     /// ```
     /// use bgjob::{JobId, store::Slice};
     ///
-    /// let (zero, one) = (JobId::from_bytes([0; 16]), JobId::from_bytes([0, 1].repeat(8).try_into().unwrap()));
+    /// let (zero, one) = (JobId::from_bytes([0; 16]), JobId::from_bytes([1; 16]));
     /// assert_eq!(Slice::first(9).ids().unwrap().0, zero);
     /// assert_eq!(Slice::last(9).after(zero).ids(), None);
     /// assert!(Slice::first(9).after(one).ids().unwrap().0 > one);
@@ -280,7 +280,8 @@ pub struct Listed {
 /// let jobs = JobManager::connect("memory:").await?;
 /// jobs.enqueue_raw("resize", 1).await?;
 /// for count in jobs.counts().await? {
-///     println!("{} {}: {} due since {:?}", count.queue, count.name, count.due, count.oldest_due_age);
+///     let (queue, name) = (&count.queue, &count.name);
+///     println!("{queue} {name}: {} due since {:?}", count.due, count.oldest_due_age);
 ///     assert_eq!((count.due, count.waiting(), count.running), (1, 1, 0));
 /// }
 /// # Ok(())
@@ -300,8 +301,8 @@ pub struct QueueCounts {
     /// Due later, after they were started: after an error, a crash or a snooze, or requeued for
     /// later.
     pub backing_off: u64,
-    /// Held by a dispatcher. Some of them may wait in its hand for a slot: `Health::waiting` of that
-    /// dispatcher tells how many.
+    /// Held by a dispatcher. Some of them may wait in its hand for a slot: `Health::waiting` of
+    /// that dispatcher tells how many.
     pub running: u64,
     /// Ended well, and still kept.
     pub succeeded: u64,

@@ -320,7 +320,6 @@ impl Lane {
         }
         for side in &mut self.sides {
             side.promote(now);
-            counts.due += side.ready.len() as u64;
             counts.backing_off += side.started;
             counts.delayed += side.later.len() as u64 - side.started;
             for rank in Priority::ALL.map(Priority::rank) {
@@ -331,6 +330,8 @@ impl Lane {
                 }
             }
         }
+        // Those that are too late, and wait to be swept, may have left their side.
+        counts.due = self.jobs[State::Ready as usize] - counts.waiting();
         counts
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     Error, ErrorKind, Job, JobId, Result, Timestamp,
     job::{
         How, Phase,
-        transition::{self, Operated, Operation, SweepPolicy},
+        transition::{self, SweepPolicy},
     },
     providers::columns::{encode, extra, nanos},
     queue::Hint,
@@ -21,7 +21,7 @@ use crate::{
 use super::{
     create::millis,
     db::{Db, call},
-    error::{is_taken, translate},
+    error::translate,
     rows::{self, Past, Place, Stored},
 };
 
@@ -39,7 +39,7 @@ pub(super) struct News {
 }
 
 impl News {
-    fn note(&mut self, job: &Job) {
+    pub(super) fn note(&mut self, job: &Job) {
         match job.phase {
             Phase::Ready { .. } if !self.ready.contains(&job.spec.queue) => {
                 self.ready.push(Arc::clone(&job.spec.queue));
@@ -63,7 +63,9 @@ pub(super) struct Change {
     was_suspect: bool,
     was_rank: u8,
     was_due_at: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
     was_grant: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     was_until: Option<i64>,
     becomes: &'static str,
     lane: i32,
@@ -75,15 +77,26 @@ pub(super) struct Change {
     retain: i64,
     max_attempts: u32,
     max_crashes: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
     expires: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     deadline: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     deadline_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     unique_key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     progress: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     past: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     extra: Option<String>,
-    metadata: String,
+    /// Where it has changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     touch_at: Option<Timestamp>,
     #[serde(flatten)]
     hold: Option<HoldColumns>,
@@ -148,7 +161,8 @@ impl Change {
             progress: after.progress.as_ref().map(encode),
             past: Past::column(after),
             extra: extra(spec),
-            metadata: spec.metadata.as_str().to_owned(),
+            metadata: (!Arc::ptr_eq(&before.job.spec, spec))
+                .then(|| spec.metadata.as_str().to_owned()),
             touch_at: match after.phase {
                 Phase::Ready { touch_at } => Some(touch_at),
                 _ => None,
@@ -255,6 +269,19 @@ impl Db {
         ))
     }
 
+    /// Deletes jobs that are over, and answers those that still stood as they were read.
+    pub(super) async fn delete(&self, jobs: &[&Stored]) -> Result<Vec<JobId>> {
+        if jobs.is_empty() {
+            return Ok(Vec::new());
+        }
+        let nothing = |before: &&Stored| Change {
+            becomes: "nothing",
+            ..Change::new(before, &before.job, before.lane)
+        };
+        let changes: Vec<_> = jobs.iter().map(nothing).collect();
+        self.write(&changes, Vec::new()).await
+    }
+
     /// T7, T11, T8.
     pub(super) async fn sweep(
         &self,
@@ -316,71 +343,5 @@ impl Db {
             found.entry(kind).or_default().push(id);
         }
         Ok(found)
-    }
-
-    /// T9, T10, and the operator's half of T12.
-    pub(super) async fn operate(
-        &self,
-        id: JobId,
-        operation: &Operation,
-        news: &mut News,
-    ) -> Result<Operated> {
-        for _ in 0..TRIES {
-            let mut loaded = self.load(&[id]).await?;
-            if let Some((_, error)) = loaded.unreadable.pop() {
-                return Err(error.about(id));
-            }
-            let now = loaded.now;
-            let Some(before) = loaded.jobs.remove(&id) else {
-                return Ok(Operated::Missing);
-            };
-            let requeued =
-                matches!(operation, Operation::Requeue(_)) && before.job.state().is_terminal();
-            if requeued && let Some(holder) = self.holder(&before.job).await? {
-                if holder == id {
-                    // It was requeued since it was read.
-                    continue;
-                }
-                return Ok(Operated::KeyTaken(holder));
-            }
-            let mut after = before.job.clone();
-            let operated = transition::operate(&mut after, operation, now);
-            let Operated::Done(_) = operated else {
-                return Ok(operated);
-            };
-            let saved = if matches!(operation, Operation::Delete) {
-                self.delete(&before).await?
-            } else {
-                match self.save(&[(&before, &after)]).await {
-                    Ok(saved) => !saved.is_empty(),
-                    // Somebody took its key or its id since it was read.
-                    Err(error) if requeued && is_taken(&error) => false,
-                    Err(error) => return Err(error),
-                }
-            };
-            if saved {
-                news.note(&after);
-                // Nothing else is done to a job that runs.
-                news.cancelled |= matches!(after.phase, Phase::Running(_));
-                return Ok(operated);
-            }
-        }
-        Err(Error::new(
-            ErrorKind::Unavailable,
-            "others changed the same job again and again",
-        ))
-    }
-
-    async fn holder(&self, job: &Job) -> Result<Option<JobId>> {
-        let key = job.spec.unique_key.clone().map(String::into_bytes);
-        let holders = self.holders(key.into_iter().collect()).await?;
-        Ok(holders.into_values().next())
-    }
-
-    async fn delete(&self, before: &Stored) -> Result<bool> {
-        let mut change = Change::new(before, &before.job, before.lane);
-        change.becomes = "nothing";
-        let saved = self.write(&[change], Vec::new()).await?;
-        Ok(!saved.is_empty())
     }
 }

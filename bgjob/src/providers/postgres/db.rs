@@ -243,13 +243,6 @@ impl Db {
         Ok(())
     }
 
-    /// The lanes that fit what is asked for.
-    pub(super) async fn such_lanes(&self, fits: impl Fn(&Lane) -> bool) -> Result<Vec<i32>> {
-        let all = self.lanes_in(call(&self.sql.lanes)).await?;
-        let such = all.into_iter().filter(|(_, lane)| fits(lane));
-        Ok(such.map(|(number, _)| number.id).collect())
-    }
-
     async fn lanes_in(&self, call: Call) -> Result<Vec<(Number, Lane)>> {
         let rows = self.rows(call).await?;
         let lanes = rows.iter().map(lane).filter_map(sqlx::Result::transpose);

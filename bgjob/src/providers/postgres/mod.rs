@@ -22,6 +22,7 @@ mod error;
 mod floors;
 mod lanes;
 mod load;
+mod operate;
 mod options;
 mod read;
 mod rows;
@@ -319,6 +320,13 @@ impl JobStore for PostgresStore {
     async fn operate(&self, id: JobId, operation: &Operation) -> Result<Operated> {
         let mut news = News::default();
         let operated = self.db.operate(id, operation, &mut news).await;
+        self.tell(&news);
+        operated
+    }
+
+    async fn operate_many(&self, operations: &[(JobId, Operation)]) -> Result<Vec<Operated>> {
+        let mut news = News::default();
+        let operated = self.db.operate_many(operations, &mut news).await;
         self.tell(&news);
         operated
     }

@@ -5,14 +5,13 @@ use uuid::Uuid;
 
 use crate::{
     Job, JobId, Result, Timestamp,
-    job::{State, limits},
+    job::{DeadReason, State, limits},
     store::{Filter, Listed, Order, QueueCounts, Slice},
 };
 
 use super::{
-    db::{Db, call},
+    db::{Db, call, ids},
     error::translate,
-    rows::id,
 };
 
 /// Jobs read at a time where a filter passes over most of them.
@@ -36,12 +35,11 @@ impl Db {
         Ok(ids.iter().map(job).collect())
     }
 
-    /// Jobs that fit the filter, by id. Lane and end are looked for by the server, the rest of the
-    /// filter here.
+    /// Jobs that fit the filter, by id. The server looks for kind, state and end; the rest of the
+    /// filter is looked at here.
     pub(super) async fn list(&self, filter: &Filter, slice: &Slice) -> Result<Listed> {
         let mut listed = Listed::default();
         let mut rest = *slice;
-        let lanes = self.lanes_of(filter).await?;
         let (mut looked_at, mut bytes) = (0, 0);
         while let Some(ids) = rest.ids().filter(|_| slice.limit > 0) {
             let page = if *filter == Filter::default() {
@@ -49,9 +47,7 @@ impl Db {
             } else {
                 PAGE.max(slice.limit)
             };
-            let ids = self
-                .page(filter, slice.order, ids, page, lanes.clone())
-                .await?;
+            let ids = self.page(filter, slice.order, ids, page).await?;
             looked_at += ids.len();
             listed.next = None;
             let (some, mut jobs) = self.load_first(&ids).await?;
@@ -77,48 +73,50 @@ impl Db {
         Ok(listed)
     }
 
+    /// The next ids of jobs that may fit.
     async fn page(
         &self,
         filter: &Filter,
         order: Order,
         (least, greatest): (JobId, JobId),
         limit: usize,
-        lanes: Option<Vec<i32>>,
     ) -> Result<Vec<JobId>> {
-        let statement = match order {
-            Order::Oldest => &self.sql.list,
-            Order::Newest => &self.sql.list_newest,
-        };
-        let ended = filter.state.filter(|state| state.is_terminal());
-        let page = call(statement)
+        let mut state = filter.state;
+        if filter.reason.is_some() {
+            state = state.or(Some(State::Dead));
+        }
+        if state.is_some_and(|state| !filter.fits_state(state)) {
+            return Ok(Vec::new());
+        }
+        let names: Vec<&str> = filter.names.iter().map(|name| &**name).collect();
+        let millis = |time: Option<Timestamp>| time.map(Timestamp::as_millis);
+        let page = call(&self.sql.list)
+            .bind(filter.queue.as_deref().map(str::to_owned))
+            .bind((!names.is_empty()).then_some(names))
+            .bind(state.map(State::as_str))
+            .bind(filter.reason.map(DeadReason::as_str))
+            .bind(millis(filter.ended.from))
+            .bind(millis(filter.ended.until))
             .bind(Uuid::from(least))
             .bind(Uuid::from(greatest))
-            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-            .bind(lanes)
-            .bind(ended.map(State::as_str));
-        let rows = self.rows(page).await?;
-        rows.iter().map(|row| id(row).map_err(translate)).collect()
-    }
-
-    /// The lanes that a filter is about, where it is about any.
-    async fn lanes_of(&self, filter: &Filter) -> Result<Option<Vec<i32>>> {
-        if filter.queue.is_none() && filter.names.is_empty() {
-            return Ok(None);
-        }
-        let such = self.such_lanes(|lane| filter.fits_kind(&lane.queue, &lane.name));
-        such.await.map(Some)
+            .bind(order == Order::Newest)
+            .bind(i32::try_from(limit).unwrap_or(i32::MAX));
+        ids(&self.row(page).await?)
     }
 
     pub(super) async fn counts(&self) -> Result<Vec<QueueCounts>> {
-        let rows = self.rows(call(&self.sql.counts).bind(self.clock())).await?;
+        let most = i32::try_from(limits::COUNTED).unwrap_or(i32::MAX);
+        let counts = call(&self.sql.counts).bind(self.clock()).bind(most);
         let mut all: Vec<QueueCounts> = Vec::new();
-        for row in &rows {
+        for row in &self.rows(counts).await? {
             count(row, &mut all).map_err(translate)?;
         }
         Ok(all)
     }
 
     pub(super) async fn purge(&self, limit: usize) -> Result<usize> {
+        // What could not be folded now is folded later, and counted all the same.
+        self.rows(call(&self.sql.fold_tallies)).await.ok();
         let limit = i32::try_from(limit).unwrap_or(i32::MAX);
         let row = self
             .row(call(&self.sql.purge).bind(self.clock()).bind(limit))
@@ -156,14 +154,15 @@ fn count(row: &PgRow, all: &mut Vec<QueueCounts>) -> sqlx::Result<()> {
     }
     let counts = all.last_mut().expect("one was just added");
     let jobs = u64::try_from(row.try_get::<i64, _>("jobs")?).unwrap_or(0);
+    counts.more |= row.try_get::<bool, _>("more")?;
     match row.try_get::<&str, _>("state")? {
         "due" => {
             counts.due += jobs;
             let time = |column| row.try_get(column).map(Timestamp::from_millis);
-            counts.is_due_since(time("due_at")?, time("now")?);
+            counts.is_due_since(time("due_at")?, time("at")?);
         }
         "again" => counts.backing_off += jobs,
-        "delayed" => counts.delayed += jobs,
+        "later" => counts.delayed += jobs,
         name => {
             let state = State::ALL.into_iter().find(|state| state.as_str() == name);
             if let Some(state) = state {

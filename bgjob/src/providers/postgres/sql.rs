@@ -65,7 +65,6 @@ statements! {
         CROSS JOIN LATERAL (SELECT l.id, l.stamp, l.queue, l.name, l.version \
             FROM $schema$.lanes l WHERE l.queue = q.queue AND l.name = n.name \
             AND l.version <= n.version OFFSET 0) l";
-    lanes = "SELECT id, stamp, queue, name, version FROM $schema$.lanes";
     add_lanes = "SELECT * FROM $schema$.add_lanes($1, $2, $3)";
     forget_lanes = "SELECT $schema$.forget_lanes($1)";
     /// The numbers are checked last, as `check_lanes` says.
@@ -106,26 +105,9 @@ statements! {
             UNION ALL SELECT o.* FROM unnest($2) AS n(id) CROSS JOIN LATERAL (\
                 {OVER} WHERE j.id = n.id OFFSET 0) o) j) j \
         WHERE bytes <= $3 OR nth = 1 ORDER BY id");
-    /// `$1` and `$2` are the least and the greatest id, `$3` the limit, `$4` the lanes or NULL,
-    /// `$5` how they ended.
-    list = ids_of("ASC");
-    list_newest = ids_of("DESC");
-    counts = "SELECT l.queue, l.name, c.state, sum(c.jobs)::bigint AS jobs, \
-            min(c.due_at) AS due_at, $schema$.now_ms($1) AS now FROM (\
-            SELECT e.lane, CASE WHEN e.due_at <= $schema$.now_ms($1) THEN 'due' \
-                WHEN j.fence > 0 THEN 'again' ELSE 'delayed' END AS state, count(*) AS jobs, \
-                min(e.due_at) AS due_at \
-                FROM $schema$.ready e JOIN $schema$.jobs j ON j.id = e.id GROUP BY 1, 2 \
-            UNION ALL \
-            SELECT j.lane, 'running', count(*), NULL FROM $schema$.jobs j JOIN (\
-                SELECT n.id, n.rev FROM $schema$.grants g \
-                    CROSS JOIN LATERAL unnest(g.ids, g.revs) AS n(id, rev) \
-                UNION ALL SELECT id, rev FROM $schema$.held) m ON m.id = j.id AND m.rev = j.rev \
-                GROUP BY j.lane \
-            UNION ALL \
-            SELECT lane, ended, count(*), NULL FROM $schema$.history GROUP BY lane, ended \
-        ) c JOIN $schema$.lanes l ON l.id = c.lane GROUP BY l.queue, l.name, c.state \
-        ORDER BY l.queue, l.name";
+    list = "SELECT $schema$.list_ids($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) AS ids";
+    counts = "SELECT * FROM $schema$.counts($1, $2)";
+    fold_tallies = "SELECT $schema$.fold_tallies()";
     name_worker = "WITH old AS (DELETE FROM $schema$.workers \
             WHERE seen < $schema$.now_ms($1) - 2678400000 AND owner <> $2) \
         INSERT INTO $schema$.workers(owner, name, seen) VALUES($2, $3, $schema$.now_ms($1)) \
@@ -134,14 +116,4 @@ statements! {
     cancelled = "SELECT id FROM $schema$.held WHERE cancel";
     asleep = "SELECT $schema$.asleep($1, $2)";
     notify = "SELECT pg_notify($1, q) FROM unnest($2::text[]) AS n(q)";
-}
-
-fn ids_of(order: &str) -> String {
-    let such = "id BETWEEN $1 AND $2 AND ($4::int[] IS NULL OR lane = ANY($4))";
-    format!(
-        "SELECT id FROM ((SELECT id FROM $schema$.jobs WHERE {such} AND $5::text IS NULL \
-            ORDER BY id {order} LIMIT $3) UNION ALL (SELECT id FROM $schema$.history \
-            WHERE {such} AND ($5 IS NULL OR ended = $5) ORDER BY id {order} LIMIT $3)) j \
-         ORDER BY id {order} LIMIT $3"
-    )
 }

@@ -186,35 +186,6 @@ BEGIN
     RETURN $schema$.purge_rows(v_table, p_now, p_limit);
 END $$;
 
-CREATE OR REPLACE FUNCTION $schema$.purge_rows(p_table text, p_now bigint, p_limit int) RETURNS int
-LANGUAGE plpgsql AS $$
-DECLARE
-    v_table CONSTANT regclass := p_table;
-    v_purged int := 0;
-    v_rows int;
-    v_how text;
-    v_any bool;
-BEGIN
-    EXECUTE format('SELECT EXISTS (SELECT FROM %s WHERE purge_at <= $1)', v_table)
-        INTO v_any USING p_now;
-    IF NOT v_any THEN
-        RETURN 0;
-    END IF;
-    -- First what nobody else is about to take; then, to know that nothing is left, also that.
-    FOREACH v_how IN ARRAY ARRAY['SKIP LOCKED', ''] LOOP
-        LOOP
-            EXIT WHEN v_purged >= p_limit;
-            EXECUTE format('DELETE FROM %s WHERE ctid = ANY(ARRAY(SELECT ctid FROM %1$s '
-                'WHERE purge_at <= $1 ORDER BY purge_at LIMIT $2 FOR UPDATE %s))', v_table, v_how)
-                USING p_now, p_limit - v_purged;
-            GET DIAGNOSTICS v_rows = ROW_COUNT;
-            EXIT WHEN v_rows = 0;
-            v_purged := v_purged + v_rows;
-        END LOOP;
-    END LOOP;
-    RETURN v_purged;
-END $$;
-
 -- Why a job was not stored, where the reason is still there: a job of the same function under its id
 -- (one of these names), one of another, or who has its key.
 CREATE FUNCTION $schema$.why_not_by(clock bigint, j $schema$.new_job, p_names json) RETURNS json

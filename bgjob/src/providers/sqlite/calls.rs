@@ -120,13 +120,18 @@ impl Tx<'_> {
                 .remember
                 .execute((ending.id, self.now + REMEMBERED))?;
         } else {
-            self.db
+            let lane = self
+                .db
                 .prepare_cached(
                     "UPDATE bgjob_jobs SET ended = 'succeeded', fence = fence + 1, ended_at = ?2,
                          purge_at = ?2 + (retain + 999999) / 1000000, result = ?3,
-                         expires_at = NULL WHERE id = ?1",
+                         expires_at = NULL WHERE id = ?1 RETURNING lane",
                 )?
-                .execute((ending.id, self.now, result.as_str()))?;
+                .query_row((ending.id, self.now, result.as_str()), |row| row.get(0))
+                .optional()?;
+            if let Some(lane) = lane {
+                self.news.tally(lane, State::Succeeded, 1);
+            }
         }
         self.news.ended.push(ending.id);
         Ok(Finished::Applied(State::Succeeded))
@@ -267,6 +272,7 @@ impl Tx<'_> {
         let operated = transition::operate(&mut job, operation, self.now);
         match (operation, operated) {
             (Operation::Delete, Operated::Done(_)) => {
+                self.tally(&before, -1)?;
                 self.db
                     .prepare_cached("DELETE FROM bgjob_jobs WHERE id = ?1")?
                     .execute([id])?;
@@ -284,12 +290,22 @@ impl Tx<'_> {
     pub(super) fn purge(&mut self, limit: usize) -> Result<usize> {
         Gone::clear(self.db, self.now)?;
         self.lanes.purge(self.db, self.now)?;
-        self.db
-            .prepare_cached(
-                "DELETE FROM bgjob_jobs WHERE id IN (
-                     SELECT id FROM bgjob_jobs WHERE purge_at <= ?1 ORDER BY purge_at LIMIT ?2)",
-            )?
-            .execute(params![self.now, limit as i64])
+        let mut purge = self.db.prepare_cached(
+            "DELETE FROM bgjob_jobs WHERE id IN (
+                 SELECT id FROM bgjob_jobs WHERE purge_at <= ?1 ORDER BY purge_at LIMIT ?2)
+             RETURNING lane, ended",
+        )?;
+        let mut rows = purge.query(params![self.now, limit as i64])?;
+        let mut purged = 0;
+        while let Some(row) = rows.next()? {
+            purged += 1;
+            let name = row.get_ref(1)?.as_str()?;
+            let state = State::ALL.into_iter().find(|state| state.as_str() == name);
+            if let Some(state) = state {
+                self.news.tally(row.get(0)?, state, -1);
+            }
+        }
+        Ok(purged)
     }
 
     /// The ids a query answers for a time and a limit.

@@ -16,11 +16,14 @@ const JOB: &str = "INSERT OR IGNORE INTO bgjob_jobs(id, lane, rank, created_at, 
          extra, metadata)
      VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
 
-const READY: &str =
-    "INSERT INTO bgjob_ready(lane, suspect, rank, due_at, id, touch_at, until) VALUES";
+/// Of new jobs, and of those that have been held before.
+const READY: [&str; 2] = [
+    "INSERT INTO bgjob_ready(lane, suspect, rank, due_at, id, touch_at, until) VALUES",
+    "INSERT INTO bgjob_ready(lane, suspect, rank, due_at, id, touch_at, until, started) VALUES",
+];
 
-/// One row of [`READY`], and how many values it has.
-const VALUES: &str = "(?, ?, ?, ?, ?, ?, ?)";
+/// One row of [`READY`], and how many values it is given.
+const VALUES: [&str; 2] = ["(?, ?, ?, ?, ?, ?, ?)", "(?, ?, ?, ?, ?, ?, ?, 1)"];
 const WIDTH: usize = 7;
 
 /// Entries that go into one statement: a create costs 4.0 µs instead of 4.7, with 64 no less.
@@ -31,6 +34,8 @@ pub(super) struct Inserts<'a> {
     job: CachedStatement<'a>,
     /// Of jobs that are inserted: entries in `bgjob_ready` that are not.
     waiting: Vec<Entry>,
+    /// They have been held before.
+    started: bool,
 }
 
 /// A row of `bgjob_ready`.
@@ -49,6 +54,7 @@ impl<'a> Inserts<'a> {
         Ok(Self {
             job: tx.db.prepare_cached(JOB)?,
             waiting: Vec::new(),
+            started: false,
         })
     }
 
@@ -100,12 +106,12 @@ impl<'a> Inserts<'a> {
     pub(super) fn flush(&mut self, tx: &Tx<'_>) -> Result<()> {
         let (many, few) = self.waiting.as_chunks::<MANY>();
         if !many.is_empty() {
-            let mut insert = tx.db.prepare_cached(&statement(MANY))?;
+            let mut insert = tx.db.prepare_cached(&statement(MANY, self.started))?;
             many.iter()
                 .try_for_each(|entries| run(&mut insert, entries))?;
         }
         if !few.is_empty() {
-            let mut insert = tx.db.prepare_cached(&statement(1))?;
+            let mut insert = tx.db.prepare_cached(&statement(1, self.started))?;
             few.chunks(1)
                 .try_for_each(|entry| run(&mut insert, entry))?;
         }
@@ -119,14 +125,16 @@ impl Tx<'_> {
     pub(super) fn enter_ready(&mut self, job: &Job) -> Result<()> {
         let lane = self.lanes.intern(self.db, &job.spec)?;
         let mut inserts = Inserts::new(self)?;
+        inserts.started = job.has_started();
         inserts.wait(lane, job);
         add_queue(&mut self.news.ready, &job.spec.queue);
         inserts.flush(self)
     }
 }
 
-fn statement(rows: usize) -> String {
-    format!("{READY}{}", vec![VALUES; rows].join(", "))
+fn statement(rows: usize, started: bool) -> String {
+    let nth = usize::from(started);
+    format!("{}{}", READY[nth], vec![VALUES[nth]; rows].join(", "))
 }
 
 fn run(insert: &mut CachedStatement<'_>, entries: &[Entry]) -> Result<()> {

@@ -24,6 +24,7 @@ mod error;
 mod gone;
 mod insert;
 mod lanes;
+mod look;
 mod options;
 mod reader;
 mod rows;

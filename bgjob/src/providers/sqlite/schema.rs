@@ -21,6 +21,8 @@
 //!   them are suspects, of which a claim takes at most one.
 //! * `bgjob_held` has no index on the lease's end: what is running is little (thousands), so that
 //!   the sweeper reads it all in a millisecond, and two more index writes a job cost more.
+//! * `bgjob_tallies` holds how many jobs of each lane are over, and how. Counting a million of them
+//!   takes 0.7 s; a trigger would cost each job 4 µs, a note for each transaction costs nothing.
 //! * `bgjob_gone_*` hold the ids of jobs that were deleted at their end, by five-minute periods in
 //!   turn, so that the oldest is emptied as a whole instead of row by row.
 
@@ -31,7 +33,7 @@ use crate::{Error, ErrorKind, Result, Timestamp};
 use super::{error, workers};
 
 /// Each step takes the schema from the version before (its index) to the next.
-const STEPS: &[&str] = &[include_str!("v1.sql")];
+const STEPS: &[&str] = &[include_str!("v1.sql"), include_str!("v2.sql")];
 
 /// Creates what is missing.
 ///

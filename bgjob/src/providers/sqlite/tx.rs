@@ -1,13 +1,13 @@
 //! One call within the writer's transaction, and the steps all calls share.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use rusqlite::{Connection, Result, params};
 
 use crate::{
     JobId, Timestamp,
     job::{
-        How, Job, Phase,
+        How, Job, Phase, State,
         transition::{self, REMEMBERED},
     },
 };
@@ -30,6 +30,27 @@ pub(super) struct News {
     pub(super) ended: Vec<JobId>,
     /// A running job was asked to end.
     pub(super) cancelled: bool,
+    /// How many jobs of a lane are more, or less, over than before.
+    pub(super) tallies: HashMap<(i64, State), i64>,
+}
+
+impl News {
+    /// Notes that so many jobs of a lane have come to an end, or left it.
+    pub(super) fn tally(&mut self, lane: i64, ended: State, jobs: i64) {
+        *self.tallies.entry((lane, ended)).or_default() += jobs;
+    }
+
+    /// Stores what was noted of ends, before the commit.
+    pub(super) fn store_tallies(&self, db: &Connection) -> Result<()> {
+        for ((lane, ended), jobs) in self.tallies.iter().filter(|(_, jobs)| **jobs != 0) {
+            db.prepare_cached(
+                "INSERT INTO bgjob_tallies(lane, ended, jobs) VALUES(?1, ?2, ?3)
+                 ON CONFLICT(lane, ended) DO UPDATE SET jobs = jobs + excluded.jobs",
+            )?
+            .execute(params![lane, ended.as_str(), jobs])?;
+        }
+        Ok(())
+    }
 }
 
 /// The writer's connection within a transaction.
@@ -56,7 +77,8 @@ impl Tx<'_> {
         self.leave(before)?;
         if transition::vanishes(after) {
             self.news.ended.push(after.id);
-            return self.vanish(after.id);
+            self.vanish(after.id)?;
+            return self.tally(before, -1);
         }
         self.update(after)?;
         if !Arc::ptr_eq(&before.spec, &after.spec) {
@@ -65,7 +87,19 @@ impl Tx<'_> {
                 .prepare_cached("UPDATE bgjob_jobs SET lane = ?2, metadata = ?3 WHERE id = ?1")?
                 .execute(params![after.id, lane, after.spec.metadata.as_str()])?;
         }
-        self.enter(after)
+        self.enter(after)?;
+        // Once nothing of it can fail any more and be rolled back.
+        self.tally(before, -1)?;
+        self.tally(after, 1)
+    }
+
+    /// Counts a job with those that are over, if it is, or no more.
+    pub(super) fn tally(&mut self, job: &Job, jobs: i64) -> Result<()> {
+        if job.state().is_terminal() {
+            let lane = self.lanes.intern(self.db, &job.spec)?;
+            self.news.tally(lane, job.state(), jobs);
+        }
+        Ok(())
     }
 
     /// Deletes a job whose end nobody is to see, and remembers its id.

@@ -417,6 +417,7 @@ fn transact(
     let gathered = calls.len();
     calls.append(&mut more());
     run(&mut calls[gathered..])?;
+    news.store_tallies(&tx).map_err(whole)?;
     tx.commit().map_err(whole)?;
     Ok(news)
 }

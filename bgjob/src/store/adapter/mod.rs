@@ -89,15 +89,16 @@ use waits::Waits;
 ///
 /// | key | what |
 /// |---|---|
-/// | `r,queue,rank,due,name,version,suspect` | a waiting job, `rank` 0 for the most urgent; `,1` at its end if it was started before |
+/// | `r,queue,rank,due,name,version,suspect` | a waiting job |
+/// | the same and `,1` | one that was started before |
 /// | `t,time` | a waiting job, by when it is hinted at next |
 /// | `x,time` | a waiting job, by when it expires |
 /// | `l,time,queue,name` | a running job, by the end of its lease |
 /// | `p,time,queue,state,name`; `p,time` | a job that is over, or an id, by when it may go |
 /// | `k,time` | a unique key, by when it is looked at whether its job still lives |
 ///
-/// Times are twelve hexadecimal digits of milliseconds; `name` is eight of a hash, so that a claim
-/// passes over what it can't run without reading it.
+/// `rank` is 0 for the most urgent. Times are twelve hexadecimal digits of milliseconds; `name` is
+/// eight of a hash, so that a claim passes over what it can't run without reading it.
 #[derive(Debug)]
 pub struct Documents<D> {
     store: D,

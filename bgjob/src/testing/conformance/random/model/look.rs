@@ -1,6 +1,6 @@
 //! Calls that only look.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde_json::Value;
 
@@ -49,11 +49,22 @@ impl Model {
     }
 
     pub(super) fn counts(&self, got: &[QueueCounts]) -> Verdict {
+        // What is too late and waits to be swept may count for an age, or not.
+        let is_late = |job: &Job| {
+            let mut limits = job.expires_at.into_iter().chain(job.deadline_at);
+            limits.any(|limit| limit <= self.now)
+        };
+        let mut ages: BTreeMap<_, Option<Duration>> = BTreeMap::new();
         let mut expected: BTreeMap<_, QueueCounts> = BTreeMap::new();
         for job in self.jobs.values() {
             let (queue, name) = (&job.spec.queue, &job.spec.name);
             let kind = (Arc::clone(queue), Arc::clone(name));
             let none = || QueueCounts::new(Arc::clone(queue), Arc::clone(name));
+            let waits = job.state() == State::Ready && job.due_at <= self.now;
+            let age = ages.entry(kind.clone()).or_default();
+            if waits && !is_late(job) {
+                *age = (*age).max(Some(self.now.since(job.due_at)));
+            }
             let counts = expected.entry(kind).or_insert_with(none);
             match job.state() {
                 State::Ready => counts.add_waiting(job.due_at, job.has_started(), self.now),
@@ -63,6 +74,14 @@ impl Model {
         let some = got.iter().filter(|count| count.total() > 0).cloned();
         let mut got: Vec<_> = some.collect();
         got.sort_by(|a, b| (&a.queue, &a.name).cmp(&(&b.queue, &b.name)));
+        for got in &got {
+            let kind = (Arc::clone(&got.queue), Arc::clone(&got.name));
+            if let Some(expected) = expected.get_mut(&kind)
+                && ages.get(&kind) == Some(&got.oldest_due_age)
+            {
+                expected.oldest_due_age = got.oldest_due_age;
+            }
+        }
         same("counts", &expected.into_values().collect(), &got)
     }
 }
