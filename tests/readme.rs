@@ -77,6 +77,7 @@ fn the_first_program_builds_without_a_warning_and_runs_its_job() {
     let mut program = Command::new(folder.join("target/debug/readme"))
         .current_dir(&folder)
         .env("RUST_LOG", "bgjob=debug")
+        .env("NO_COLOR", "1")
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
