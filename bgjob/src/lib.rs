@@ -92,7 +92,7 @@ pub use store::{Durability, Filter, JobStore, QueueCounts, Want};
 #[derive(Debug)]
 pub struct Readme;
 
-/// The guides, rendered and tested with everything else. Those that need a feature are here with it.
+/// The guides, rendered and tested with everything else. A guide to a feature is here with it.
 #[cfg(doc)]
 pub mod guide {
     #[cfg(all(feature = "macros", feature = "testing"))]

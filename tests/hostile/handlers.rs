@@ -110,7 +110,7 @@ async fn an_upgrade_that_fails_costs_its_own_job_only() {
         1,
         "deep",
         FailureKind::Decode,
-        "the upgraded metadata does not fit the type",
+        "the value is nested too deep for JSON",
     )
     .await;
     let old = jobs

@@ -281,7 +281,7 @@ async fn numbers_come_as_they_went_on_every_store() {
 #[serde(untagged)]
 enum Amount {
     Exact(u128),
-    About(f64),
+    Named(String),
 }
 
 #[derive(Serialize, Deserialize)]

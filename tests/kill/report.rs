@@ -58,8 +58,8 @@ impl Window {
 /// The most that 99 of 100 jobs may wait after a first crash.
 const FIRST: Duration = LEASE.saturating_add(Duration::from_secs(10));
 /// In the short form the 99th is the worst, as there are less than a hundred, and it runs wherever
-/// tests run: on a busy machine jobs pile up. Its bound is the promise itself (L2), which speaks of a
-/// lease six times as long.
+/// tests run: on a busy machine jobs pile up. Its bound is the promise itself (L2), which speaks of
+/// a lease six times as long.
 const FIRST_SHORT: Duration = Duration::from_secs(40);
 
 impl Report {

@@ -260,7 +260,7 @@ async fn a_sweep_that_fails_while_all_slots_are_busy_is_not_held_against_the_sto
     world.store.faults().once(&[Call::Sweep], Fault::Before);
     world
         .log
-        .wait(|what| *what == What::Down(Part::Store))
+        .wait(|what| *what == What::UpkeepFailed("sweep"))
         .await;
     pass(secs(10)).await;
     assert_eq!(running.health().store_down_for, None);

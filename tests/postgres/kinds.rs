@@ -81,8 +81,8 @@ async fn ask(schema: &str, sql: &str) -> i64 {
     count_at(&server().url(), &sql.replace('$', schema)).await
 }
 
-/// Two programs that have both seen "first" and "greet"; then the database goes to another state, in
-/// which the number of "greet" is that of "pay".
+/// Two programs that have both seen "first" and "greet"; then the database goes to another state,
+/// in which the number of "greet" is that of "pay".
 async fn goes_back(to: &str) {
     let options = fresh();
     let (a, b) = (open(&options).await, open(&options).await);
@@ -230,8 +230,8 @@ async fn a_job_whose_kind_is_gone_is_in_nobodys_way() {
     assert_eq!(names(&store, &["lost"]).await, ["lost"]);
 }
 
-/// What a newer version may have left in a column. Were it read for nothing, it would be written back
-/// as nothing.
+/// What a newer version may have left in a column. Were it read for nothing, it would be written
+/// back as nothing.
 #[tokio::test]
 async fn what_a_newer_version_wrote_is_left_as_it_is() {
     let options = fresh();

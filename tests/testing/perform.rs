@@ -250,7 +250,7 @@ async fn a_test_s_own_faults_are_told() {
     let result = fault(async { lossy::perform(()).await }).await;
     expect![[r#"
         the result of `lossy` can't be read as the type it was written from:
-          the JSON does not fit the type (line: 1, column: 2)
+          the JSON does not fit the type: the field `lost` is missing (line: 1, column: 2)
           written: {}
           type: testing::perform::Lossy
         `.raw()` leaves it as JSON"#]]

@@ -21,8 +21,8 @@ impl DispatcherBuilder {
     ///
     /// Calls come one after the other on a task of their own, so a slow one holds up no job. A
     /// panic ends that call alone, and so does time: 30 s a call. Beyond 10,000 deaths that wait
-    /// the next are not told, which is an event ([`Event::DeathsUntold`]). At shutdown those that wait
-    /// have one second.
+    /// the next are not told, which is an event ([`Event::DeathsUntold`]). At shutdown those that
+    /// wait have one second.
     ///
     /// It is told at most once of a death, and not for sure: a process that dies right after it
     /// recorded one tells nobody, nor does one whose answer from the store got lost. What must not
@@ -78,8 +78,9 @@ impl DispatcherBuilder {
 
     /// What this dispatcher is called in logs, and in the store, where
     /// [`JobManager::worker_names`](crate::JobManager::worker_names) finds it: its host and process
-    /// id (`web-3:4711`) unless told otherwise. 1 to 100 bytes without control characters. It is for people: two may have the
-    /// same, as what keeps workers apart is the random [`Owner`](crate::Owner).
+    /// id (`web-3:4711`) by default. 1 to 100 bytes without control characters. The name is for
+    /// people: two workers may have the same, as what keeps them apart is the random
+    /// [`Owner`](crate::Owner).
     pub fn worker_name(mut self, name: impl Into<Arc<str>>) -> Self {
         self.worker = name.into();
         self

@@ -33,8 +33,8 @@ pub use verdict::{Fate, Part, Verdict, Via};
 /// One decision. Borrowed: a listener copies what it keeps.
 ///
 /// `tracing` is told the same, under the target `bgjob`. A failed attempt is one line, with all
-/// that whoever is on call asks for: a warning that says when the job is tried next, or an error that
-/// says why it is dead.
+/// that whoever is on call asks for: a warning that says when the job is tried next, or an error
+/// that says why it is dead.
 ///
 /// ```text
 /// WARN bgjob: job failed, retry in 1m 30s name="charge" id=0198c0de-… queue="default"

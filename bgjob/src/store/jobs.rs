@@ -173,8 +173,8 @@ pub trait JobStore: Send + Sync + fmt::Debug {
 
     /// Returns when a running job may have been asked to end since the call began, by this process
     /// or another: who holds jobs then asks [`cancelled`](Self::cancelled). May return early. As
-    /// for [`wait_ready`](Self::wait_ready) the call begins with the first poll of its future. Cancel
-    /// safe. Called from the lease thread's own runtime.
+    /// for [`wait_ready`](Self::wait_ready) the call begins with the first poll of its future.
+    /// Cancel safe. Called from the lease thread's own runtime.
     ///
     /// Provided: never; holders learn of it at their next renewal. A store that declares `wakes`
     /// has one of its own.

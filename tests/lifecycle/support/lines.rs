@@ -15,6 +15,7 @@ use tracing::{
     span::{Attributes, Id, Record},
     subscriber::DefaultGuard,
 };
+use tracing_core::span::Current;
 
 /// All lines and spans of this thread. Clones are the same.
 #[derive(Debug, Clone, Default)]
@@ -30,6 +31,7 @@ struct Inner {
 struct Heard {
     lines: Vec<Line>,
     spans: BTreeMap<u64, Fields>,
+    kinds: BTreeMap<u64, &'static Metadata<'static>>,
     inside: Vec<u64>,
 }
 
@@ -115,7 +117,9 @@ impl Subscriber for Lines {
         let mut fields = Fields::default();
         fields.0.insert("span", span.metadata().name().to_owned());
         span.record(&mut fields);
-        self.heard().spans.insert(id, fields);
+        let mut heard = self.heard();
+        heard.spans.insert(id, fields);
+        heard.kinds.insert(id, span.metadata());
         Id::from_u64(id)
     }
 
@@ -144,6 +148,13 @@ impl Subscriber for Lines {
 
     fn enter(&self, span: &Id) {
         self.heard().inside.push(span.into_u64());
+    }
+
+    fn current_span(&self) -> Current {
+        let heard = self.heard();
+        let last = heard.inside.last();
+        let known = last.and_then(|id| Some((Id::from_u64(*id), *heard.kinds.get(id)?)));
+        known.map_or_else(Current::none, |(id, kind)| Current::new(id, kind))
     }
 
     fn exit(&self, span: &Id) {

@@ -123,7 +123,7 @@ impl Db {
         let ids: Vec<_> = open.iter().map(|(id, _)| *id).collect();
         let loaded = self.load(&ids).await?;
         let (now, mut stored) = (loaded.now, loaded.jobs);
-        // Those there was no room for. What can't be read hurts no other, and is as good as missing.
+        // Those there was no room for. What can't be read hurts no other and counts as missing.
         let later: HashSet<_> = loaded.later.into_iter().collect();
         let Some(keys) = requeued_keys(open, &stored) else {
             return Ok(false);

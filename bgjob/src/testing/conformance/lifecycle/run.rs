@@ -42,8 +42,8 @@ pub(super) async fn a_delayed_job_starts_at_its_time(bundle: &Bundle) {
     worker.end().await;
 }
 
-/// L4, the best of five, as the machine may be busy. The delay is longer than it takes any worker to
-/// hear of what another process has stored.
+/// L4, the best of five, as the machine may be busy. The delay is longer than it takes any worker
+/// to hear of what another process has stored.
 pub(super) async fn a_delay_of_another_process_ends_within_its_promise(bundle: &Bundle) {
     let worker = bundle.worker("a").await;
     let mut jobs = Vec::new();

@@ -96,6 +96,13 @@ macro_rules! __store_cases {
                 an_old_grant_reaches_nothing_after_a_requeue,
                 an_old_grant_reaches_nothing_after_its_batch_went_on,
             }
+            ready_suspects [ReadyScan] {
+                what_has_chances_left_is_claimed_like_any_other,
+                suspects_hide_nobody_behind_them,
+                suspects_are_claimed_one_at_a_time,
+                a_suspect_that_is_too_late_hides_no_other,
+                one_suspect_a_call_over_all_its_queues,
+            }
             ready [ReadyScan] {
                 what_is_ready_is_claimed,
                 the_most_urgent_goes_first,
@@ -111,11 +118,6 @@ macro_rules! __store_cases {
                 who_runs_or_is_over_is_not_claimed,
                 the_unserved_are_passed_over,
                 an_edited_version_finds_its_worker,
-                what_has_chances_left_is_claimed_like_any_other,
-                suspects_hide_nobody_behind_them,
-                suspects_are_claimed_one_at_a_time,
-                a_suspect_that_is_too_late_hides_no_other,
-                one_suspect_a_call_over_all_its_queues,
                 the_too_late_are_passed_over,
                 a_rescheduled_job_moves,
                 a_cancelled_job_is_gone_from_the_row,

@@ -26,6 +26,7 @@ mod purge;
 mod races;
 mod ready;
 mod ready_races;
+mod ready_suspects;
 mod renew;
 mod sweep;
 mod touch;

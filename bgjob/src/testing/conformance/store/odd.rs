@@ -142,7 +142,7 @@ pub(super) async fn errors_come_back(t: &Bundle) {
     .await;
     assert_eq!(
         t.job(held.id).await.history[0].end,
-        AttemptEnd::Failed(failure)
+        AttemptEnd::Failed(failure.bounded())
     );
 }
 
