@@ -50,7 +50,7 @@ mod unix {
     /// The process that is to end.
     fn worker(file: &Path, then: &str, runtime: &Runtime) -> bgjob::Result<()> {
         runtime.block_on(async {
-            let jobs = JobManager::connect(&url(file)).await?;
+            let jobs = JobManager::connect(url(file)).await?;
             let drained = JobDispatcher::builder(&jobs)
                 .registry(Registry::new().with::<blocks>())
                 .drain(Duration::from_secs(1))
@@ -140,7 +140,7 @@ mod unix {
             let runtime = Runtime::new().unwrap();
             let file = folder.join("jobs.db");
             let (jobs, id) = runtime.block_on(async {
-                let jobs = JobManager::connect(&url(&file)).await.unwrap();
+                let jobs = JobManager::connect(url(&file)).await.unwrap();
                 let id = blocks::enqueue(&jobs, ()).await.unwrap().id();
                 (jobs, id)
             });

@@ -202,6 +202,10 @@ fn who_waits_in_the_line_of_a_runtime_that_ends_is_passed_over() {
 }
 
 #[test]
+#[allow(
+    clippy::async_yields_async,
+    reason = "it is awaited in another runtime"
+)]
 fn a_runtime_that_nobody_drives_any_more_holds_up_nobody() {
     let full = Full::new();
     let (idle, lives) = (short(), threaded());

@@ -179,11 +179,11 @@ impl<'a, M: Metadata> Enqueued<'a, M> {
 
     pub fn unique_key(self, key: &str) -> Self {
         let name = self.job.oldest_name();
-        self.key("unique_key", name, UniqueKey::OfJob(key.to_owned()))
+        self.key("unique_key", name, &UniqueKey::OfJob(key.to_owned()))
     }
 
     pub fn shared_unique_key(self, key: &str) -> Self {
-        self.key("shared_unique_key", "*", UniqueKey::Shared(key.to_owned()))
+        self.key("shared_unique_key", "*", &UniqueKey::Shared(key.to_owned()))
     }
 
     pub fn id(self, id: JobId) -> Self {
@@ -239,7 +239,7 @@ impl<'a, M: Metadata> Enqueued<'a, M> {
     }
 
     /// A key that belongs to this name.
-    fn key(self, word: &'static str, name: &'static str, key: UniqueKey) -> Self {
+    fn key(self, word: &'static str, name: &'static str, key: &UniqueKey) -> Self {
         let stored = key.stored(name).unwrap_or_else(|error| panic!("{error}"));
         let key = format!("{:?}", &stored[name.len() + 1..]);
         self.check(format!("{word} {key}"), move |job| {

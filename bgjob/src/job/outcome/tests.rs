@@ -51,13 +51,13 @@ const WRAPS: &[Wrap] = &[
     ("anyhow with a context", |e| {
         Err::<(), _>(anyhow_of(e))
             .context("context")
-            .unwrap_err()
+            .expect_err("it is an error")
             .into()
     }),
     ("eyre", |e| eyre::Report::from(Hides(e)).into()),
     ("eyre with a context", |e| {
         let wrapped = Err::<(), _>(Hides(e)).wrap_err("context");
-        wrapped.unwrap_err().into()
+        wrapped.expect_err("it is an error").into()
     }),
     ("thiserror, transparent", |e| Mine::Transparent(e).into()),
     ("thiserror with a source", |e| Mine::Source(e).into()),

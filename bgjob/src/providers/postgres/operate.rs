@@ -208,8 +208,9 @@ fn are_apart(asked: &[Asked]) -> bool {
 fn requeued_keys(open: &[&Asked], stored: &HashMap<JobId, Stored>) -> Option<Vec<Vec<u8>>> {
     let mut times: HashMap<&str, usize> = HashMap::new();
     for stored in stored.values() {
-        let key = stored.job.spec.unique_key.as_deref();
-        key.map(|key| *times.entry(key).or_default() += 1);
+        if let Some(key) = stored.job.spec.unique_key.as_deref() {
+            *times.entry(key).or_default() += 1;
+        }
     }
     let jobs = open.iter().filter_map(|(id, operation)| {
         let job = &stored.get(id)?.job;

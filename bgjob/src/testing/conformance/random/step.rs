@@ -322,14 +322,14 @@ fn filter() -> impl Strategy<Value = Filter> {
     let reason = proptest::option::weighted(0.2, select(reasons));
     let error = proptest::option::weighted(0.2, select(vec!["disk", "tape"]));
     (queue, names, state, any::<bool>(), reason, error).prop_map(
-        |(queue, names, state, tagged, reason, error)| {
-            let mut filter = Filter::default();
-            filter.queue = queue.map(Into::into);
-            filter.names = names.iter().map(|name| (*name).into()).collect();
-            (filter.state, filter.reason) = (state, reason);
-            filter.tag = tagged.then(|| TAG.to_owned());
-            filter.error = error.map(str::to_owned);
-            filter
+        |(queue, names, state, tagged, reason, error)| Filter {
+            queue: queue.map(Into::into),
+            names: names.iter().map(|name| (*name).into()).collect(),
+            state,
+            reason,
+            tag: tagged.then(|| TAG.to_owned()),
+            error: error.map(str::to_owned),
+            ..Filter::default()
         },
     )
 }

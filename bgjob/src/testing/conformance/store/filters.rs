@@ -195,10 +195,12 @@ pub(super) async fn every_filter_finds_what_fits(t: &Bundle) {
     for state in states {
         for queue in queues {
             for names in names {
-                let mut filter = Filter::default();
-                filter.state = state;
-                filter.queue = queue.map(Into::into);
-                filter.names = names.iter().map(|name| (*name).into()).collect();
+                let filter = Filter {
+                    state,
+                    queue: queue.map(Into::into),
+                    names: names.iter().map(|name| (*name).into()).collect(),
+                    ..Filter::default()
+                };
                 check(t, &all, &filter).await;
                 check(t, &all, &filter.clone().tag("tag 2")).await;
                 check(t, &all, &filter.clone().reason(DeadReason::Aborted)).await;

@@ -49,21 +49,24 @@ impl Model {
     }
 
     pub(super) fn counts(&self, got: &[QueueCounts]) -> Verdict {
-        // What is too late and waits to be swept may count for an age, or not.
+        // A job that is too late and waits for a sweep may count for the age, or not, each by itself.
         let is_late = |job: &Job| {
             let mut limits = job.expires_at.into_iter().chain(job.deadline_at);
             limits.any(|limit| limit <= self.now)
         };
-        let mut ages: BTreeMap<_, Option<Duration>> = BTreeMap::new();
+        let mut ages: BTreeMap<_, Ages> = BTreeMap::new();
         let mut expected: BTreeMap<_, QueueCounts> = BTreeMap::new();
         for job in self.jobs.values() {
             let (queue, name) = (&job.spec.queue, &job.spec.name);
             let kind = (Arc::clone(queue), Arc::clone(name));
             let none = || QueueCounts::new(Arc::clone(queue), Arc::clone(name));
             let waits = job.state() == State::Ready && job.due_at <= self.now;
-            let age = ages.entry(kind.clone()).or_default();
-            if waits && !is_late(job) {
-                *age = (*age).max(Some(self.now.since(job.due_at)));
+            let ages = ages.entry(kind.clone()).or_default();
+            let age = self.now.since(job.due_at);
+            match is_late(job) {
+                _ if !waits => {}
+                true => ages.late.push(age),
+                false => ages.oldest = ages.oldest.max(Some(age)),
             }
             let counts = expected.entry(kind).or_insert_with(none);
             match job.state() {
@@ -77,12 +80,31 @@ impl Model {
         for got in &got {
             let kind = (Arc::clone(&got.queue), Arc::clone(&got.name));
             if let Some(expected) = expected.get_mut(&kind)
-                && ages.get(&kind) == Some(&got.oldest_due_age)
+                && ages
+                    .get(&kind)
+                    .is_some_and(|ages| ages.allow(got.oldest_due_age))
             {
                 expected.oldest_due_age = got.oldest_due_age;
             }
         }
         same("counts", &expected.into_values().collect(), &got)
+    }
+}
+
+/// How long the due jobs of a kind have been due.
+#[derive(Default)]
+struct Ages {
+    /// The oldest of those that can be claimed.
+    oldest: Option<Duration>,
+    /// All that are too late.
+    late: Vec<Duration>,
+}
+
+impl Ages {
+    /// Whether a store may answer this.
+    fn allow(&self, got: Option<Duration>) -> bool {
+        let is_late = got.is_some_and(|age| self.late.contains(&age));
+        got == self.oldest || (is_late && got > self.oldest)
     }
 }
 
