@@ -110,17 +110,18 @@ fn new(id: JobId, name: &str, metadata: &str, key: Option<&str>) -> NewJob {
 #[tokio::test]
 async fn a_repeat_is_told_from_another_job() {
     let Schema { jobs, .. } = Schema::new().await;
-    let [id, other, third] = [JobId::new(), JobId::from_key("own"), JobId::new()];
+    let [id, own, third] = [JobId::new(), JobId::from_key("own"), JobId::new()];
     let batch = [
         new(id, "a", "1", Some("key")),
         new(id, "a", "1", Some("key")),
         new(id, "a", "2", None),
         new(id, "b", "1", None),
-        new(other, "a", "1", Some("key")),
+        new(own, "a", "1", Some("key")),
         new(third, "a", "1", None),
     ];
-    let taken = format!(r#"{{"key_taken" : "{id}"}}"#);
-    let first = format!(r#"["created","exists","id_taken","id_taken",{taken},"created"]"#);
+    let key = format!(r#"{{"key_taken_by" : {{"id" : "{id}", "name" : "a"}}}}"#);
+    let other = r#"{"id_taken_by" : "a"}"#;
+    let first = format!(r#"["created","exists","exists",{other},{key},"created"]"#);
     assert_eq!(commit(&jobs, &batch).await, first);
     assert_eq!(
         commit(&jobs, &batch).await,
@@ -134,7 +135,7 @@ async fn a_repeat_is_told_from_another_job() {
         .expect("it is there");
     jobs.edit(&read, &9).await.expect("it waits");
     let edited = commit(&jobs, &batch[..4]).await;
-    assert_eq!(edited, r#"["exists","exists","exists","id_taken"]"#);
+    assert_eq!(edited, format!(r#"["exists","exists","exists",{other}]"#));
 }
 
 #[tokio::test]
