@@ -68,9 +68,8 @@ async fn live(document: Document) {
             // It can't be read, which is told, or has been purged.
             return;
         };
-        let again = serde_json::to_vec(&job).expect("a job is JSON");
-        let again: Job = serde_json::from_slice(&again).expect("it was written");
-        assert_eq!(again, job);
+        // Its own JSON leaves the token out, which is proof of a grant, so it isn't read again.
+        serde_json::to_vec(&job).expect("a job is JSON");
         let done = call_all(&store, &job).await;
         done.expect("what can be read can be worked with");
     }

@@ -115,13 +115,13 @@ impl Db {
     }
 
     pub(super) async fn purge(&self, limit: usize) -> Result<usize> {
-        // What could not be folded now is folded later, and counted all the same.
-        self.rows(call(&self.sql.fold_tallies)).await.ok();
         let limit = i32::try_from(limit).unwrap_or(i32::MAX);
         let row = self
             .row(call(&self.sql.purge).bind(self.clock()).bind(limit))
             .await?;
         self.forget_lanes().await?;
+        // What could not be folded now is folded later, and counted all the same.
+        self.rows(call(&self.sql.fold_tallies)).await.ok();
         let jobs: i64 = row.try_get("jobs").map_err(translate)?;
         Ok(usize::try_from(jobs).unwrap_or(0))
     }
