@@ -49,7 +49,7 @@ impl Model {
     }
 
     pub(super) fn counts(&self, got: &[QueueCounts]) -> Verdict {
-        // A job that is too late and waits for a sweep may count for the age, or not, each by itself.
+        // A job that is too late and waits for a sweep may count for the age, or not, by itself.
         let is_late = |job: &Job| {
             let mut limits = job.expires_at.into_iter().chain(job.deadline_at);
             limits.any(|limit| limit <= self.now)
