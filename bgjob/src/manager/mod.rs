@@ -114,7 +114,7 @@ impl JobManager {
     }
 
     /// Enqueues a job by a name that is only known at run time. If a job that is linked into this
-    /// program has the name, or had it ([`aliases`](crate::job)), its attribute says queue,
+    /// program has the name, or had it ([`aliases`](macro@crate::job)), its attribute says queue,
     /// priority, limits and version, as for the typed helper; else the defaults hold. Each option
     /// can be said here too. Nothing checks that the metadata fits the job.
     ///
