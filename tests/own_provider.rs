@@ -4,8 +4,7 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use bgjob::{
-    Durability, ErrorKind, JobDispatcher, JobError, JobId, JobManager, JobStore, Registry,
-    SystemClock, job,
+    Durability, ErrorKind, JobDispatcher, JobError, JobId, JobManager, Registry, SystemClock, job,
     store::{Document, DocumentStore, Documents, Inserted, Key, KeyRange, Replaced, Version},
     testing::{
         Call, Faulty, ManualClock, Rates,
@@ -51,15 +50,6 @@ async fn fresh_documents() -> Stored {
 
 bgjob::document_conformance!(redb_documents, fresh_documents);
 
-/// Its type unknown, behind a wrapper without faults: what the provider has provided, it still has.
-async fn fresh_documents_wrapped() -> Stored {
-    let file = TempFile::new();
-    let documents: Arc<dyn DocumentStore> = Arc::new(file.open().await.expect("as above"));
-    Stored::new(Faulty::new(documents)).keep(file)
-}
-
-bgjob::document_conformance!(redb_documents_wrapped, fresh_documents_wrapped);
-
 async fn fresh() -> Clocked {
     let (file, clock) = (TempFile::new(), ManualClock::new());
     let opened = RedbDocuments::open(&file.0, Arc::new(clock.clone())).await;
@@ -70,16 +60,6 @@ async fn fresh() -> Clocked {
 bgjob::store_conformance!(redb, fresh, without = []);
 bgjob::store_sequences!(random_redb, fresh, sequences = 100, histories = 100);
 bgjob::lifecycle_conformance!(redb_at_work, fresh);
-
-async fn fresh_wrapped() -> Clocked {
-    let (file, clock) = (TempFile::new(), ManualClock::new());
-    let opened = RedbDocuments::open(&file.0, Arc::new(clock.clone())).await;
-    let documents = Faulty::new(opened.expect("a file can be made there"));
-    let store: Arc<dyn JobStore> = Arc::new(Documents::new(documents));
-    Clocked::new(Faulty::new(store), clock).keep(file)
-}
-
-bgjob::store_conformance!(redb_wrapped, fresh_wrapped, without = []);
 
 fn document(body: &str) -> Document {
     Document {

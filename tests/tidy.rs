@@ -132,6 +132,39 @@ fn only_connect_opens_providers() {
     );
 }
 
+/// A method that a forwarder leaves to its default is one that the store behind it never hears of.
+#[test]
+fn forwarders_forward_everything() {
+    let files = files();
+    let mut faults = Vec::new();
+    for (contract, home, forwarders) in FORWARDERS {
+        let methods = methods(find(&files, home), &format!("pub trait {contract}:"));
+        assert!(methods.len() > 2, "{home}: {contract} is not found");
+        for forwarder in *forwarders {
+            let forwarded = self::methods(find(&files, forwarder), &format!("{contract} for "));
+            let left = methods.difference(&forwarded);
+            faults.extend(left.map(|method| format!("{forwarder}: {contract}::{method}")));
+        }
+    }
+    report("hand the call on to the store or queue behind it", &faults);
+}
+
+/// The names of the functions in the block that begins in the line with `head`.
+fn methods(file: &File, head: &str) -> BTreeSet<String> {
+    let mut lines = file.text.lines().skip_while(|line| !line.contains(head));
+    lines.next();
+    lines
+        .take_while(|line| *line != "}")
+        .filter_map(|line| {
+            line.trim_start()
+                .trim_start_matches("async ")
+                .strip_prefix("fn ")
+        })
+        .filter_map(|rest| rest.split(['(', '<']).next())
+        .map(str::to_owned)
+        .collect()
+}
+
 #[test]
 fn banned_words() {
     let mut faults = Vec::new();

@@ -131,10 +131,18 @@ pub async fn blocking<R: Send + 'static>(run: impl FnOnce() -> R + Send + 'stati
         // It may be that nobody waits for it any more.
         let _ = answer.send(returned);
     };
-    if let Err(error) = task::on_thread(work) {
-        panic!("there is no thread for blocking code: {error}");
-    }
     let _time = task::hold_time();
+    let start = move || {
+        if let Err(error) = task::on_thread(work) {
+            panic!("there is no thread for blocking code: {error}");
+        }
+    };
+    if task::is_simulated() {
+        // Once its slot rests, so that a run has the same waits however fast the thread is.
+        drop(task::spawn(async move { start() }));
+    } else {
+        start();
+    }
     match answered.await {
         Ok(Ok(returned)) => returned,
         Ok(Err(panic)) => resume_unwind(panic),

@@ -34,9 +34,26 @@ fn file(folder: &Folder, id: JobId) -> PathBuf {
 type Damage = fn(&str) -> Vec<u8>;
 
 /// What may be in the place of a document.
+/// As a newer program may have left it.
+fn newer() -> Vec<(&'static str, Damage)> {
+    vec![
+        ("of a newer version", |old| {
+            old.replace("{\"job\":", "{\"newer\":").into_bytes()
+        }),
+        ("a newer field of the job", |old| {
+            old.replace("\"errors\":0", "\"errors\":0,\"stalls\":3")
+                .into_bytes()
+        }),
+        ("a newer option", |old| {
+            old.replace("\"max_crashes\":", "\"max_stalls\":9,\"max_crashes\":")
+                .into_bytes()
+        }),
+    ]
+}
+
 fn damages() -> Vec<(&'static str, Damage)> {
     vec![
-        ("nothing", |_| Vec::new()),
+        ("nothing", |_| vec![]),
         ("half", |old| old.as_bytes()[..old.len() / 2].to_vec()),
         ("all but the end", |old| {
             old.as_bytes()[..old.len() - 3].to_vec()
@@ -66,9 +83,6 @@ fn damages() -> Vec<(&'static str, Damage)> {
         }),
         ("keys with lines", |old| {
             old.replacen("[\"r,", "[\"\\n,", 1).into_bytes()
-        }),
-        ("of a newer version", |old| {
-            old.replace("{\"job\":", "{\"newer\":").into_bytes()
         }),
         ("a state there is not", |old| {
             old.replace("\"ready\"", "\"asleep\"").into_bytes()
@@ -124,7 +138,7 @@ async fn check_asked(jobs: &JobManager, id: JobId, path: &Path) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_document_is_told_and_kept_and_stops_nobody() {
-    for (what, damage) in damages() {
+    for (what, damage) in damages().into_iter().chain(newer()) {
         let folder = Folder::new();
         let jobs = open(&folder).await;
         let handles = echo::enqueue_all(&jobs, [1, 2, 3]).await.unwrap();

@@ -40,6 +40,8 @@ async fn a_running_handler_is_asked_at_once_in_the_same_process() {
     let ended = job.ended().await.unwrap();
     assert_eq!(ended.state(), JobState::Cancelled);
     assert_eq!(probe.said(), ["User"]);
+    let kept = ended.progress.as_ref().map(|last| last.done);
+    assert_eq!(kept, Some(1), "what it reported before any renewal");
     assert!(asked.elapsed() < secs(1), "{:?}", asked.elapsed());
 }
 

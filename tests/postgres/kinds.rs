@@ -239,6 +239,7 @@ async fn what_a_newer_version_wrote_is_left_as_it_is() {
         "past = '{\"errors\":4,\"stalls\":1}'",
         "past = '{\"errors\":4,\"history\":[{\"at\":1,\"end\":{\"newer\":{}}}]}'",
         "extra = '{'",
+        "extra = '{\"newer\":1}'",
     ] {
         let store = open(&options).await;
         let schema = store.schema();
@@ -349,7 +350,9 @@ async fn a_kind_is_not_forgotten_while_a_job_of_it_is_on_its_way() {
     let store = open(&fresh()).await;
     let schema = store.schema();
     let jobs = store
-        .create_within(&[named("slow")])
+        .transactions()
+        .expect("it can")
+        .create(&[named("slow")])
         .await
         .expect("it answers");
     let mut other = PgConnection::connect(&server().url())

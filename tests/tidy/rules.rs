@@ -243,3 +243,29 @@ pub(crate) const OWN_ADDRESSES: &[&str] = &[
 pub(crate) const NO_FIXED_OUTPUT: &[&str] = &["quickstart", "web"];
 /// Files in providers/ that are no provider.
 pub(crate) const NO_PROVIDERS: &[&str] = &["mod", "columns", "wake", "worker", "open", "url"];
+
+/// Who hands each call on, and the contract it does so for: `(trait, its file, the forwarders)`.
+pub(crate) const FORWARDERS: &[(&str, &str, &[&str])] = &[
+    (
+        "JobStore",
+        "bgjob/src/store/jobs.rs",
+        &[
+            "bgjob/src/store/shared.rs",
+            "bgjob/src/testing/faulty/store.rs",
+            "bgjob/src/testing/simulation/witness.rs",
+        ],
+    ),
+    (
+        "DocumentStore",
+        "bgjob/src/store/documents.rs",
+        &[
+            "bgjob/src/store/shared.rs",
+            "bgjob/src/testing/faulty/documents.rs",
+        ],
+    ),
+    (
+        "JobQueue",
+        "bgjob/src/queue.rs",
+        &["bgjob/src/queue.rs", "bgjob/src/testing/faulty/queue.rs"],
+    ),
+];

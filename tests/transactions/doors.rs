@@ -290,7 +290,10 @@ async fn limits_are_the_managers() {
     assert!(error.to_string().contains("\"max_metadata\""), "{error}");
     let told = format!("'resize', {}, max_metadata => 1048576", size(1024 * 1024));
     schema.enqueue(&told).await.expect("it was told");
+    let nested = |deep: usize| format!("'resize', '{}{}'", "[".repeat(deep), "]".repeat(deep));
+    schema.enqueue(&nested(127)).await.expect("it can be read");
     for wrong in [
+        nested(128),
         format!("'resize', '1', max_metadata => {}", 1024 * 1024 + 1),
         "'resize', '1', max_metadata => NULL".to_owned(),
         "'resize', '1', version => 4294967296".to_owned(),

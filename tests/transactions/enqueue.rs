@@ -87,7 +87,13 @@ async fn it_is_stored_as_by_an_enqueue_of_its_own() {
 
 /// Stores these jobs in a transaction; what the statement answered.
 async fn commit(jobs: &JobManager, new: &[NewJob]) -> String {
-    let statement = jobs.store().create_within(new).await.expect("it can");
+    let statement = jobs
+        .store()
+        .transactions()
+        .expect("it can")
+        .create(new)
+        .await
+        .expect("it answers");
     let answer: String = sqlx::query_scalar(sqlx::AssertSqlSafe(statement.sql))
         .bind(statement.parameter)
         .fetch_one(&mut connect().await)

@@ -84,8 +84,9 @@ async fn run(db: &mut PgConnection, sql: &'static str) {
 /// Stores a job in a transaction that goes on.
 async fn store_within(store: &dyn JobStore, db: &mut PgConnection) -> JobId {
     let new = new(Due::Now);
-    let statement = store.create_within(std::slice::from_ref(&new)).await;
-    let statement = statement.expect("it can");
+    let own = store.transactions().expect("it can");
+    let statement = own.create(std::slice::from_ref(&new)).await;
+    let statement = statement.expect("it answers");
     let answer: String = query_scalar(AssertSqlSafe(statement.sql))
         .bind(statement.parameter)
         .fetch_one(db)

@@ -93,7 +93,7 @@ pub(super) async fn run(core: &Core, held: &Arc<Held>) -> Over {
 async fn commit(core: &Core, held: &Held, result: Json, mut own: Box<dyn Commit>) -> Over {
     let (id, token) = (held.job.id, held.job.token);
     let committed = core.store_call(|| async {
-        let statement = core.store.succeed_within(id, token, &result)?;
+        let statement = store::in_transactions(&core.store)?.succeed(id, token, &result)?;
         let answer = transaction::run(&mut *own, &statement).await?;
         let answer = store::finished(&answer)?;
         if matches!(answer, Finished::Applied(_)) {
@@ -105,10 +105,8 @@ async fn commit(core: &Core, held: &Held, result: Json, mut own: Box<dyn Commit>
     });
     match committed.await {
         Ok(answer) => {
-            let tell = || async {
-                core.store.succeeded_within(id);
-                Ok(())
-            };
+            let tell =
+                || async { store::in_transactions(&core.store).map(|own| own.succeeded(id)) };
             // It is committed, whatever becomes of that.
             let _ = core.store_call(tell).await;
             Over::Recorded(End::Success(result), answer)

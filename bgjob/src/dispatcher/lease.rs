@@ -167,16 +167,40 @@ async fn hear_cancels(core: &Core, tracked: &[Tracked]) -> bool {
     let ids: HashSet<_> = ids.into_iter().collect();
     if !ids.is_empty() {
         let old = tracked.iter().filter(|job| !job.given_up);
-        let old = old
-            .map(|job| &job.held)
-            .filter(|held| ids.contains(&held.job.id));
-        for held in core.grants.young_of(&ids).iter().chain(old) {
-            if !held.is_decided() {
-                ask(core, held, CancelReason::User);
-            }
+        let old = old.map(|job| Arc::clone(&job.held));
+        let mut ours = core.grants.young_of(&ids);
+        ours.extend(old.filter(|held| ids.contains(&held.job.id)));
+        ours.retain(|held| !held.is_decided());
+        report(core, &ours).await;
+        for held in ours {
+            ask(core, &held, CancelReason::User);
         }
     }
     false
+}
+
+/// Stores what jobs have reported that are about to be asked to end: there may be no renewal to
+/// carry it any more. It is left behind where the store fails.
+async fn report(core: &Core, ours: &[Arc<Held>]) {
+    let mut renewals = Vec::new();
+    for held in ours.iter().take(limits::BATCH) {
+        if let Some(progress) = held.take_progress() {
+            renewals.push(Renewal {
+                id: held.job.id,
+                token: held.job.token,
+                progress: Some(progress),
+            });
+        }
+    }
+    if renewals.is_empty() {
+        return;
+    }
+    let lease = core.config.lease;
+    let call = contained(&core.events, Part::Store, || {
+        core.store.renew(&renewals, lease)
+    });
+    // Whoever has lost its lease is told by the next renewal.
+    let _ = timeout(lease / 15, call).await;
 }
 
 /// Renews what is due, a batch at a time. A call that fails is repeated at the next tick. Answers

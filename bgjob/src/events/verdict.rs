@@ -7,6 +7,7 @@ use crate::job::{DeadReason, FailureKind};
 
 /// How a job was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Via {
     /// The store found it.
     Store,
@@ -32,6 +33,7 @@ impl fmt::Display for Via {
 
 /// How an attempt ended, in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Verdict {
     /// Well.
     Success,
@@ -114,6 +116,7 @@ impl fmt::Display for Fate {
 
 /// What can be down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Part {
     /// The document store.
     Store,

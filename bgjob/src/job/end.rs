@@ -206,6 +206,7 @@ pub struct Attempt {
 /// How an attempt in a job's history ended. Successes and releases are not kept there.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum AttemptEnd {
     /// In this error.
     Failed(Failure),

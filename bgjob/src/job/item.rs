@@ -14,7 +14,11 @@ use crate::Timestamp;
 ///
 /// `Serialize` gives all of it, metadata and result included, but for the token of who holds it: of
 /// that the head. `Debug` gives neither metadata nor result.
+///
+/// Stores of documents keep this form. So a field that this program does not know makes a job
+/// unreadable to it: what it writes back would lose the field.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Job {
     /// Its name among all jobs.
     pub id: JobId,

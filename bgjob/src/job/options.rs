@@ -82,6 +82,7 @@ impl Room {
     }
 
     /// What is left of it.
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
     pub(crate) const fn left(self) -> usize {
         limits::BATCH_BYTES.saturating_sub(self.taken)
     }
@@ -132,6 +133,7 @@ impl Priority {
 /// What was asked for at the enqueue. It stays as it is while the job runs, fails and retries; only
 /// an operator's edit replaces it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct JobSpec {
     /// Name of the job, which says which function runs it.
     pub name: Arc<str>,

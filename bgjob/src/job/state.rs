@@ -58,7 +58,7 @@ impl fmt::Display for State {
 
 /// Where a job stands, with what belongs to it there and nowhere else.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Phase {
     /// Waits until it is due and someone claims it.
     Ready {
@@ -73,6 +73,7 @@ pub enum Phase {
 
 /// A grant's hold on a job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Hold {
     /// Who shows this may renew and finish.
     pub token: Token,
@@ -89,6 +90,7 @@ pub struct Hold {
 
 /// How and when a job ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Ended {
     /// How.
     pub how: How,

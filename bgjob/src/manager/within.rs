@@ -52,7 +52,8 @@ async fn store_all<R>(
     let mut rest = jobs.as_slice();
     while !rest.is_empty() {
         let (batch, later) = rest.split_at(fitting(rest.iter()));
-        let statement = manager.inner.store.create_within(batch).await?;
+        let own = store::in_transactions(&manager.inner.store)?;
+        let statement = own.create(batch).await?;
         let answer = transaction::run(within, &statement)
             .await
             .map_err(|error| error.about(batch[0].id))?;
@@ -106,7 +107,9 @@ impl<R> EnqueueStatement<R> {
             .with("jobs", jobs.len()));
         }
         Ok(Self {
-            statement: manager.inner.store.create_within(&jobs).await?,
+            statement: store::in_transactions(&manager.inner.store)?
+                .create(&jobs)
+                .await?,
             jobs,
             manager,
             result: PhantomData,

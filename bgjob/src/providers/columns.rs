@@ -15,9 +15,10 @@ use crate::job::{DeadReason, JobSpec, StoredBackoff};
 /// ```
 ///
 /// A backoff is `exponential` or `linear` with its first wait and its longest, or `steps` with any
-/// number of waits; without `jitter` it is jittered. A program that does not know a field leaves it
-/// out when it runs the job, and loses it when it edits one.
+/// number of waits; without `jitter` it is jittered. A program that does not know a field leaves
+/// the job alone: it would lose the field when it writes the job back.
 #[derive(Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Extra {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) headers: BTreeMap<String, String>,

@@ -5,15 +5,14 @@ use std::{fmt, sync::Arc, time::Duration};
 use async_trait::async_trait;
 
 use crate::{
-    Error, ErrorKind, Result, Timestamp,
+    Result, Timestamp,
     job::{
-        ClaimedJob, End, Grant, Job, JobId, Json, NewJob, Owner, Progress, Serves, State, Token,
+        ClaimedJob, End, Grant, Job, JobId, NewJob, Owner, Progress, Serves, State, Token,
         transition::{Operated, Operation, SweepPolicy},
     },
-    transaction::Statement,
 };
 
-use super::{Filter, Listed, QueueCounts, Slice, Swept};
+use super::{Filter, InTransactions, Listed, QueueCounts, Slice, Swept};
 
 /// Where jobs are kept: the only truth.
 ///
@@ -125,37 +124,11 @@ pub trait JobStore: Send + Sync + fmt::Debug {
     /// The store's time.
     async fn now(&self) -> Result<Timestamp>;
 
-    /// T1 as a statement for a transaction of the caller's, at most [`limits::BATCH`] jobs. Only
-    /// where `transactions` is declared.
+    /// What it does in transactions of the caller's, where it takes part in them.
     ///
-    /// It answers JSON, an element a job: `"created"`, `"exists"`,
-    /// `{"id_taken_by": "<name of the job that is there>"}` or
-    /// `{"key_taken_by": {"id": "<id of the holder>", "name": "<its name>"}}`.
-    ///
-    /// Provided: `Unsupported`.
-    ///
-    /// [`limits::BATCH`]: crate::job::limits::BATCH
-    async fn create_within(&self, jobs: &[NewJob]) -> Result<Statement> {
-        let _ = jobs;
-        Err(no_transactions(&self.capabilities()))
-    }
-
-    /// T4 as a statement for a transaction of the caller's: the job succeeds with it, in one
-    /// commit. Only where `transactions` is declared.
-    ///
-    /// It answers JSON: `["succeeded"]`, or `["lost"]` where the token holds nothing (any more).
-    ///
-    /// Provided: `Unsupported`.
-    fn succeed_within(&self, id: JobId, token: Token, result: &Json) -> Result<Statement> {
-        let _ = (id, token, result);
-        Err(no_transactions(&self.capabilities()))
-    }
-
-    /// A success was committed in such a transaction: wakes who waits for the job's end.
-    ///
-    /// Provided: nothing; who waits looks now and then.
-    fn succeeded_within(&self, id: JobId) {
-        let _ = id;
+    /// Provided: it takes no part.
+    fn transactions(&self) -> Option<&dyn InTransactions> {
+        None
     }
 
     /// Returns when one of these queues may have work that it did not have when the call began:
@@ -202,15 +175,6 @@ pub trait JobStore: Send + Sync + fmt::Debug {
     }
 }
 
-fn no_transactions(can: &StoreCapabilities) -> Error {
-    let text = format!(
-        "the {} store takes no part in transactions of yours: `within` and `JobTransaction` need \
-         one that keeps jobs in the same database, as `postgres:` does",
-        can.name
-    );
-    Error::new(ErrorKind::Unsupported, text)
-}
-
 /// What survives which failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Durability {
@@ -251,8 +215,6 @@ pub struct StoreCapabilities {
     pub wakes: bool,
     /// It holds at most one live job to a unique key.
     pub unique: bool,
-    /// It makes statements for transactions of the caller's.
-    pub transactions: bool,
     /// From so many ends on it is faster to end them in a call beside the one that claims the next
     /// jobs than to do both in [`finish_and_claim`](JobStore::finish_and_claim). `None`: never; 0
     /// is the same as 1.
@@ -262,8 +224,7 @@ pub struct StoreCapabilities {
 }
 
 impl StoreCapabilities {
-    /// A store of this name and durability that can do everything but transactions of the
-    /// caller's; fields say otherwise.
+    /// A store of this name and durability that can do everything; fields say otherwise.
     ///
     /// ```
     /// use bgjob::{Durability, store::StoreCapabilities};
@@ -280,7 +241,6 @@ impl StoreCapabilities {
             next_due: true,
             wakes: true,
             unique: true,
-            transactions: false,
             finish_beside: None,
             max_document: crate::job::limits::METADATA_HARD,
         }

@@ -14,6 +14,7 @@ mod jobs;
 mod look;
 mod shared;
 mod swept;
+mod transactions;
 
 pub use crate::transaction::{Statement, Transaction};
 #[cfg(feature = "testing")]
@@ -30,3 +31,5 @@ pub use jobs::{
 };
 pub use look::{Filter, Listed, Order, Period, QueueCounts, Slice};
 pub use swept::{Swept, SweptJob};
+pub use transactions::InTransactions;
+pub(crate) use transactions::in_transactions;

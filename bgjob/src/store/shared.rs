@@ -6,8 +6,8 @@ use async_trait::async_trait;
 
 use super::{
     Claim, Claimed, Created, Document, DocumentCapabilities, DocumentStore, Ending, Filed, Filter,
-    Finished, Held, Inserted, JobStore, KeyRange, Listed, QueueCounts, Renewed, Replaced, Slice,
-    StoreCapabilities, Swept, Version, Want,
+    Finished, Held, InTransactions, Inserted, JobStore, KeyRange, Listed, QueueCounts, Renewed,
+    Replaced, Slice, StoreCapabilities, Swept, Version, Want,
 };
 use crate::{
     Clock, Job, JobId, Result, Timestamp,
@@ -93,6 +93,10 @@ impl<S: JobStore + ?Sized> JobStore for Arc<S> {
         (**self).now().await
     }
 
+    fn transactions(&self) -> Option<&dyn InTransactions> {
+        (**self).transactions()
+    }
+
     async fn wait_ready(&self, queues: &[Arc<str>]) -> Result<()> {
         (**self).wait_ready(queues).await
     }
@@ -147,5 +151,9 @@ impl<D: DocumentStore + ?Sized> DocumentStore for Arc<D> {
 
     async fn list(&self, after: Option<JobId>, limit: usize) -> Result<Vec<Document>> {
         (**self).list(after, limit).await
+    }
+
+    fn place(&self, id: JobId) -> String {
+        (**self).place(id)
     }
 }

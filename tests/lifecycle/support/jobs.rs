@@ -1,6 +1,6 @@
 //! Jobs that several areas use.
 
-use bgjob::{JobContext, Outcome, Registry, State, job};
+use bgjob::{JobContext, Outcome, Progress, Registry, State, job};
 
 use super::{Probe, millis, pass};
 
@@ -30,6 +30,7 @@ pub(crate) async fn gated(word: String, probe: State<Probe>) -> Outcome<String> 
 #[job(name = "polite", timeout = "1d", backoff = "constant(5s)")]
 pub(crate) async fn polite(_: (), probe: State<Probe>, ctx: JobContext) -> Result<(), String> {
     let _inside = probe.enter();
+    ctx.report(Progress::of(1, 2));
     ctx.cancelled().await;
     probe.say(format!(
         "{:?}",

@@ -123,6 +123,7 @@ impl Folder {
                 Ok(true) => return Ok(()),
                 // Somebody has deleted the folder, and another process made it anew.
                 Ok(false) => {
+                    refuse_links(&self.root).map_err(io::Error::other)?;
                     self.lock = open_lock(&self.root)?;
                     self.index = Index::new(&self.root);
                 }

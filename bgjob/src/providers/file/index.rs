@@ -99,6 +99,10 @@ impl Index {
             self.lines = 0;
             self.filed.clear();
         }
+        // It never gets shorter than what is known: an older one was put in its place.
+        if log.metadata()?.len() < self.read {
+            return Ok(Log::Unusable);
+        }
         log.seek(SeekFrom::Start(self.read))?;
         let mut news = Vec::new();
         log.read_to_end(&mut news)?;

@@ -3,7 +3,7 @@
 //!
 //! | | |
 //! |---|---|
-//! | durability | a crash of the machine |
+//! | durability | a crash of the machine; on Windows one of the process |
 //! | order | the most urgent first, then the longest due, across all processes |
 //! | wake-up | at once within the process; what other processes write is polled for |
 //! | clock | the host's, which all processes share |
@@ -267,10 +267,16 @@ fn answer(folder: &mut Folder, mut calls: Vec<Box<dyn Call>>) {
 #[async_trait]
 impl DocumentStore for FileDocuments {
     fn capabilities(&self) -> DocumentCapabilities {
+        // The entries of a folder can't be written through there.
+        let durability = if cfg!(windows) {
+            Durability::ProcessCrash
+        } else {
+            Durability::OsCrash
+        };
         // Its clock is that of the host, which is one for all its clients.
         DocumentCapabilities {
             clock: ClockSource::Store,
-            ..DocumentCapabilities::new("file", Durability::OsCrash)
+            ..DocumentCapabilities::new("file", durability)
         }
     }
 

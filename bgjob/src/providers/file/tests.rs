@@ -139,6 +139,31 @@ fn an_index_that_is_gone_or_damaged_is_made_anew() {
     assert_eq!(scan(&mut folder), [new.id]);
 }
 
+/// Under a running process: what it knows of the longer log is worth nothing.
+#[test]
+fn a_backup_may_be_copied_back_in_place() {
+    let place = Place::new();
+    let mut folder = place.open();
+    let (old, new) = (document("b"), document("c"));
+    insert(&mut folder, &old);
+    let files = [place.0.join("index.log"), file_of(&place, old.id)];
+    let backup = files
+        .clone()
+        .map(|file| fs::read(file).expect("it is there"));
+    insert(&mut folder, &new);
+    let gone = folder.batch(|batch| {
+        let found = batch.get(old.id)?.expect("it is there");
+        batch.delete(old.id, &found.version)
+    });
+    gone.expect("it is written").expect("it is no error");
+    assert_eq!(scan(&mut folder), [new.id]);
+    for (file, content) in files.iter().zip(backup) {
+        fs::write(file, content).expect("it can be written");
+    }
+    assert_eq!(scan(&mut folder), [old.id, new.id]);
+    assert_eq!(scan(&mut place.open()), [old.id, new.id]);
+}
+
 #[test]
 fn what_is_no_document_is_left_alone() {
     let place = Place::new();

@@ -225,9 +225,39 @@ impl Db {
     pub(super) async fn change<T>(
         &self,
         ids: &[JobId],
-        mut transition: impl FnMut(&mut Job, Timestamp) -> Option<T>,
+        transition: impl FnMut(&mut Job, Timestamp) -> Option<T>,
         news: &mut News,
     ) -> Result<HashMap<JobId, T>> {
+        let (answers, open) = self.change_some(ids, transition, news).await?;
+        if open.is_empty() {
+            return Ok(answers);
+        }
+        Err(Error::new(
+            ErrorKind::Unavailable,
+            "others changed the same jobs again and again",
+        ))
+    }
+
+    /// The same for a sweep: a job that does not stand where it says it does is left alone, and
+    /// the others are answered all the same.
+    async fn change_each<T>(
+        &self,
+        ids: &[JobId],
+        transition: impl FnMut(&mut Job, Timestamp) -> Option<T>,
+        news: &mut News,
+    ) -> Result<impl Iterator<Item = T>> {
+        let (answers, open) = self.change_some(ids, transition, news).await?;
+        news.unreadable.extend(open);
+        Ok(answers.into_values())
+    }
+
+    /// Answers those that it changed, and those that it could not change in a number of tries.
+    async fn change_some<T>(
+        &self,
+        ids: &[JobId],
+        mut transition: impl FnMut(&mut Job, Timestamp) -> Option<T>,
+        news: &mut News,
+    ) -> Result<(HashMap<JobId, T>, Vec<JobId>)> {
         let mut answers = HashMap::new();
         let mut open = ids.to_vec();
         let mut tries = 0;
@@ -259,14 +289,11 @@ impl Db {
             }
             news.unreadable.extend(refused);
             if open.is_empty() {
-                return Ok(answers);
+                break;
             }
             tries += usize::from(open.len() > later);
         }
-        Err(Error::new(
-            ErrorKind::Unavailable,
-            "others changed the same jobs again and again",
-        ))
+        Ok((answers, open))
     }
 
     /// Deletes jobs that are over, and answers those that still stood as they were read.
@@ -299,12 +326,12 @@ impl Db {
             let revoke = |job: &mut Job, now| {
                 transition::revoke(job, policy, now).then(|| Swept::revoked(job))
             };
-            swept.extend(self.change(ids, revoke, news).await?.into_values());
+            swept.extend(self.change_each(ids, revoke, news).await?);
         }
         if let Some(ids) = found.get("late") {
             let expire =
                 |job: &mut Job, now| transition::expire(job, now).then(|| Swept::expired(job));
-            swept.extend(self.change(ids, expire, news).await?.into_values());
+            swept.extend(self.change_each(ids, expire, news).await?);
             if full && policy.touch.is_some() && swept.len() < limit {
                 // What was too late stood among those to be hinted at, in the others' place.
                 found = self.due(limit - swept.len(), policy).await?;
@@ -320,9 +347,9 @@ impl Db {
             };
             // The hint is the news.
             let mut hinted = News::default();
-            let touched = self.change(ids, touch, &mut hinted).await?;
+            let touched = self.change_each(ids, touch, &mut hinted).await?;
+            swept.extend(touched.map(Swept::Touched));
             news.unreadable.append(&mut hinted.unreadable);
-            swept.extend(touched.into_values().map(Swept::Touched));
         }
         let unreadable = news.unreadable.drain(..);
         swept.extend(unreadable.map(|id| Swept::Unreadable { id }));

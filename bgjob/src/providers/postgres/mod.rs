@@ -54,8 +54,8 @@ use crate::{
     },
     providers::wake::{Wait, Wake},
     store::{
-        Claim, Claimed, Created, Ending, Filter, Finished, Held, Listed, QueueCounts, Renewed,
-        Slice, Statement, StoreCapabilities, Swept, Want,
+        Claim, Claimed, Created, Ending, Filter, Finished, Held, InTransactions, Listed,
+        QueueCounts, Renewed, Slice, Statement, StoreCapabilities, Swept, Want,
     },
 };
 
@@ -130,7 +130,6 @@ impl PostgresStore {
             capabilities.durability = Durability::ProcessCrash;
         }
         capabilities.wakes = !options.pooled;
-        capabilities.transactions = true;
         capabilities.finish_beside = Some(BESIDE);
         let wake = Arc::<Wake>::default();
         let signals = Signals::new(&options, &db.sql, Arc::clone(&wake));
@@ -359,16 +358,8 @@ impl JobStore for PostgresStore {
         self.db.now().await
     }
 
-    async fn create_within(&self, jobs: &[NewJob]) -> Result<Statement> {
-        self.db.create_within(jobs).await
-    }
-
-    fn succeed_within(&self, id: JobId, token: Token, result: &Json) -> Result<Statement> {
-        Ok(self.db.succeed_within(id, token, result))
-    }
-
-    fn succeeded_within(&self, id: JobId) {
-        self.wake.ended(&[id]);
+    fn transactions(&self) -> Option<&dyn InTransactions> {
+        Some(self)
     }
 
     async fn wait_cancelled(&self) -> Result<()> {
@@ -413,5 +404,20 @@ impl JobStore for PostgresStore {
             timeout(LOOK_ENDED, wait.woken()).await.ok();
             Ok(())
         })
+    }
+}
+
+#[async_trait]
+impl InTransactions for PostgresStore {
+    async fn create(&self, jobs: &[NewJob]) -> Result<Statement> {
+        self.db.create_within(jobs).await
+    }
+
+    fn succeed(&self, id: JobId, token: Token, result: &Json) -> Result<Statement> {
+        Ok(self.db.succeed_within(id, token, result))
+    }
+
+    fn succeeded(&self, id: JobId) {
+        self.wake.ended(&[id]);
     }
 }

@@ -365,6 +365,9 @@ BEGIN
             THEN format('"metadata" has %s bytes, more than the %s allowed: store the data elsewhere '
                 'and enqueue its key, or raise "max_metadata"',
                 octet_length(metadata::text), max_metadata)
+        WHEN jsonb_path_exists(metadata,
+            'strict $.**{127} ? (@.type() == "object" || @.type() == "array")')
+            THEN '"metadata" has lists or maps more than 127 deep'
         WHEN v_rank IS NULL THEN '"priority" is critical, high, normal or low'
         WHEN delay IS NOT NULL AND at IS NOT NULL THEN 'say "delay" or "at", not both'
         WHEN $schema$.nanos(delay) NOT BETWEEN 0 AND v_most

@@ -219,18 +219,8 @@ impl Tx<'_> {
         id: JobId,
         transition: impl FnOnce(&mut Job, Timestamp) -> Option<Swept>,
     ) -> Result<Option<Swept>> {
-        self.db.prepare_cached("SAVEPOINT bgjob_one")?.execute([])?;
-        let swept = match self.change(id, transition) {
-            Err(error) if blames_row(&error) => {
-                self.db
-                    .prepare_cached("ROLLBACK TO bgjob_one")?
-                    .execute([])?;
-                Some(Swept::Unreadable { id })
-            }
-            swept => swept?,
-        };
-        self.db.prepare_cached("RELEASE bgjob_one")?.execute([])?;
-        Ok(swept)
+        let swept = self.apart(|tx| tx.change(id, transition))?;
+        Ok(swept.unwrap_or(Some(Swept::Unreadable { id })))
     }
 
     /// Applies a transition to a job, if there is one and the transition answers something.
@@ -287,9 +277,14 @@ impl Tx<'_> {
     }
 
     /// T12.
+    /// A step that a damaged row stops does not stop the others.
     pub(super) fn purge(&mut self, limit: usize) -> Result<usize> {
-        Gone::clear(self.db, self.now)?;
-        self.lanes.purge(self.db, self.now)?;
+        self.apart(|tx| Gone::clear(tx.db, tx.now))?;
+        self.apart(|tx| tx.lanes.purge(tx.db, tx.now))?;
+        self.delete_purged(limit)
+    }
+
+    fn delete_purged(&mut self, limit: usize) -> Result<usize> {
         let mut purge = self.db.prepare_cached(
             "DELETE FROM bgjob_jobs WHERE id IN (
                  SELECT id FROM bgjob_jobs WHERE purge_at <= ?1 ORDER BY purge_at LIMIT ?2)
@@ -306,6 +301,22 @@ impl Tx<'_> {
             }
         }
         Ok(purged)
+    }
+
+    /// Does something that is undone by itself where a row does not let it: `None` then.
+    fn apart<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<Option<T>> {
+        self.db.prepare_cached("SAVEPOINT bgjob_one")?.execute([])?;
+        let done = match work(self) {
+            Err(error) if blames_row(&error) => {
+                self.db
+                    .prepare_cached("ROLLBACK TO bgjob_one")?
+                    .execute([])?;
+                None
+            }
+            done => Some(done?),
+        };
+        self.db.prepare_cached("RELEASE bgjob_one")?.execute([])?;
+        Ok(done)
     }
 
     /// The ids a query answers for a time and a limit.

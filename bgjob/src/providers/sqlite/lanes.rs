@@ -31,19 +31,24 @@ pub(super) struct Lanes {
     purged_at: Option<Timestamp>,
 }
 
-/// So many lanes may be there without use. Fewer cost nobody anything.
+/// This many lanes may be there without use. Fewer cost nobody anything.
 const SPARE: i64 = 1000;
 
 /// How often it is looked for lanes that no job is in, in milliseconds.
 const PURGE: i64 = 60_000;
 
+/// Lanes that no job waits in and that have no job that is over, by what is noted of these.
+///
 /// The last lane stays, so that its number is not given out again: a program of an earlier version
 /// may have noted it.
-const FORGET: &str = "DELETE FROM bgjob_lanes WHERE id < (SELECT max(id) FROM bgjob_lanes)
+const IDLE: &str = "id < (SELECT max(id) FROM bgjob_lanes)
      AND NOT EXISTS (SELECT 1 FROM bgjob_ready r WHERE r.lane = bgjob_lanes.id)
-     AND id NOT IN (SELECT j.lane FROM bgjob_held h CROSS JOIN bgjob_jobs j ON j.id = h.id)
-     AND id NOT IN (SELECT lane FROM bgjob_jobs INDEXED BY bgjob_jobs_ended
-         WHERE ended IS NOT NULL)";
+     AND NOT EXISTS (SELECT 1 FROM bgjob_tallies t WHERE t.lane = bgjob_lanes.id AND t.jobs > 0)";
+
+/// What is noted may be wrong, where tables were edited. So all jobs that are over are looked at,
+/// and only where there is much to forget.
+const USED: &str = "SELECT j.lane FROM bgjob_held h CROSS JOIN bgjob_jobs j ON j.id = h.id
+     UNION SELECT lane FROM bgjob_jobs INDEXED BY bgjob_jobs_ended WHERE ended IS NOT NULL";
 
 impl Lanes {
     /// Begins a transaction.
@@ -139,11 +144,16 @@ impl Lanes {
             return Ok(());
         }
         self.purged_at = Some(now);
-        let all: i64 = db
-            .prepare_cached("SELECT count(*) FROM bgjob_lanes")?
+        let idle: i64 = db
+            .prepare_cached(&format!("SELECT count(*) FROM bgjob_lanes WHERE {IDLE}"))?
             .query_row([], |row| row.get(0))?;
-        if all > SPARE {
-            db.prepare_cached(FORGET)?.execute([])?;
+        if idle > SPARE {
+            let forget = format!("DELETE FROM bgjob_lanes WHERE {IDLE} AND id NOT IN ({USED})");
+            db.prepare_cached(&forget)?.execute([])?;
+            db.prepare_cached(
+                "DELETE FROM bgjob_tallies WHERE lane NOT IN (SELECT id FROM bgjob_lanes)",
+            )?
+            .execute([])?;
             self.begin();
         }
         Ok(())

@@ -12,8 +12,8 @@ use crate::{
         transition::{Operated, Operation, SweepPolicy},
     },
     store::{
-        Claim, Claimed, Created, Ending, Filter, Finished, Held, Listed, QueueCounts, Renewed,
-        Slice, StoreCapabilities, Swept,
+        Claim, Claimed, Created, Ending, Filter, Finished, Held, InTransactions, Listed,
+        QueueCounts, Renewed, Slice, StoreCapabilities, Swept,
     },
 };
 
@@ -123,6 +123,11 @@ impl<S: JobStore + 'static> JobStore for Faulty<S> {
 
     async fn now(&self) -> Result<Timestamp> {
         faulty!(self, Now, [], now())
+    }
+
+    /// Statements are not calls: they go on without faults.
+    fn transactions(&self) -> Option<&dyn InTransactions> {
+        self.inner.transactions()
     }
 
     async fn wait_ready(&self, queues: &[Arc<str>]) -> Result<()> {

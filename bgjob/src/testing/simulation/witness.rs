@@ -12,8 +12,8 @@ use crate::{
         transition::{Operated, Operation, SweepPolicy},
     },
     store::{
-        Claim, Claimed, Created, Ending, Filter, Finished, Held, Listed, QueueCounts, Renewed,
-        Slice, StoreCapabilities, Swept,
+        Claim, Claimed, Created, Ending, Filter, Finished, Held, InTransactions, Listed,
+        QueueCounts, Renewed, Slice, StoreCapabilities, Swept,
     },
 };
 
@@ -138,6 +138,22 @@ impl<S: JobStore> JobStore for Witness<S> {
         Ok(operated)
     }
 
+    /// Those of one job in a batch are looked at as one by one they were done.
+    async fn operate_many(&self, operations: &[(JobId, Operation)]) -> Result<Vec<Operated>> {
+        let ids: Vec<_> = operations.iter().map(|(id, _)| *id).collect();
+        if ids.iter().collect::<BTreeSet<_>>().len() < ids.len() {
+            let mut answers = Vec::with_capacity(ids.len());
+            for (id, operation) in operations {
+                answers.push(self.operate(*id, operation).await?);
+            }
+            return Ok(answers);
+        }
+        let operated = self.store.operate_many(operations).await?;
+        let cause = |nth: usize| Cause::Operate(operations[nth].1.clone());
+        self.look(&ids, cause).await?;
+        Ok(operated)
+    }
+
     async fn get(&self, ids: &[JobId]) -> Result<Vec<Option<Job>>> {
         self.store.get(ids).await
     }
@@ -170,6 +186,10 @@ impl<S: JobStore> JobStore for Witness<S> {
 
     async fn now(&self) -> Result<Timestamp> {
         self.store.now().await
+    }
+
+    fn transactions(&self) -> Option<&dyn InTransactions> {
+        self.store.transactions()
     }
 
     async fn wait_ready(&self, queues: &[Arc<str>]) -> Result<()> {

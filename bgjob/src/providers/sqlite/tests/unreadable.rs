@@ -25,8 +25,9 @@ async fn metadata_of_any_kind_is_handed_out() {
     assert_eq!(claimed.jobs[0].spec.metadata.as_str(), "\u{fffd}1");
 }
 
-const STRANGE: [&str; 5] = [
+const STRANGE: [&str; 6] = [
     "extra = '{'",
+    "extra = '{\"newer\":1}'",
     "history = '[{}]'",
     "history = '[{\"started_at\":1,\"ended_at\":2,\"end\":{\"newer\":1}}]'",
     "lane = 77",

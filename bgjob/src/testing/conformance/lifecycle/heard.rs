@@ -11,7 +11,7 @@ use crate::JobState;
 /// twenty minutes.
 pub(super) async fn a_cancel_is_heard_long_before_the_next_renewal(bundle: &Bundle) {
     /// It takes a second at most; the rest is for a busy machine.
-    const SOON: Duration = Duration::from_secs(20);
+    const SOON: Duration = Duration::from_secs(5);
     let hour = Duration::from_secs(3600);
     let a = bundle.worker_with("a", |builder| builder.lease(hour).default_slots(1));
     let a = a.await;
