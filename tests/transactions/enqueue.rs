@@ -3,9 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use bgjob::{
-    ErrorKind, Job, JobId, JobManager, JobSpec, JobState, Json, job,
+    ErrorKind, Job, JobId, JobManager, JobSpec, JobState, JobStore, Json, job,
     job::{Due, NewJob, Owner, Priority, Token},
     store::{Created, Ending},
+    testing::Faulty,
 };
 use sqlx::{Connection, raw_sql};
 
@@ -33,6 +34,21 @@ async fn what_is_committed_is_there_and_what_is_rolled_back_is_not() {
             assert_eq!(status, Err(ErrorKind::NotFound));
         }
     }
+}
+
+/// Behind an `Arc` and a wrapper it can what it can by itself.
+#[tokio::test]
+async fn a_store_that_is_wrapped_takes_part_too() {
+    let Schema { jobs, .. } = Schema::new().await;
+    let wrapped: Arc<dyn JobStore> = Arc::new(Faulty::new(Arc::clone(jobs.store())));
+    let jobs = JobManager::builder(Arc::new(wrapped)).build();
+    let jobs = jobs.expect("there is nothing wrong with it");
+    let mut db = connect().await;
+    let mut tx = db.begin().await.expect("it answers");
+    let job = send_welcome::enqueue(&jobs, 7).within(&mut tx).await;
+    let job = job.expect("it is taken");
+    tx.commit().await.expect("it answers");
+    assert_eq!(job.status().await.expect("it is there"), JobState::Ready);
 }
 
 /// What two jobs have in common that were stored the same way at different times.
