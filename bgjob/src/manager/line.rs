@@ -44,6 +44,9 @@ struct Inner {
     waiting: VecDeque<Waiting>,
     /// Somebody hands out leads just now, and looks again before he stops.
     passing: bool,
+    /// The last batch had more than one job. Those whose answers came with it are likely to be here
+    /// again at once, so nobody goes alone then.
+    crowded: bool,
 }
 
 /// A lead that is out.
@@ -77,6 +80,11 @@ impl Inner {
             answers: Vec::new(),
         });
         Some(self.last)
+    }
+
+    /// A free lead for a job that need not wait for others.
+    fn lone(&mut self) -> Option<u64> {
+        (!self.crowded).then(|| self.lead(None)).flatten()
     }
 
     fn out(&mut self, number: u64) -> Option<&mut OnTheWay> {
@@ -124,7 +132,10 @@ impl Inner {
                 self.waiting[place].led = Some(number);
                 Next::Home(home)
             }
-            None => Next::Homeless(self.waiting.remove(place)?.answer),
+            None => {
+                self.crowded = false;
+                Next::Homeless(self.waiting.remove(place)?.answer)
+            }
         };
         Some((next, number))
     }
@@ -138,10 +149,11 @@ impl Inner {
         self.waiting.push_front(own);
         let n = fitting(self.waiting.iter().map(|waiting| &waiting.job));
         let batch = self.waiting.drain(..n);
-        let (jobs, answers) = batch.map(|one| (one.job, one.answer)).unzip();
+        let (jobs, answers): (Vec<_>, _) = batch.map(|one| (one.job, one.answer)).unzip();
         if let Some(lead) = self.out(number) {
             lead.answers = answers;
         }
+        self.crowded = jobs.len() > 1;
         jobs
     }
 }
@@ -200,14 +212,14 @@ pub(super) enum Place {
 impl Creates {
     /// A free lead, for a lone job.
     pub(super) fn lead(self: &Arc<Self>) -> Option<Lead> {
-        let number = self.line.lock().lead(None)?;
+        let number = self.line.lock().lone()?;
         Some(self.led(number))
     }
 
     /// A free lead, or a place at the end of the line.
     pub(super) fn place(self: &Arc<Self>, job: &NewJob) -> Place {
         let mut line = self.line.lock();
-        if let Some(number) = line.lead(None) {
+        if let Some(number) = line.lone() {
             return Place::Go(self.led(number));
         }
         let (answer, receiver) = oneshot::channel();
@@ -217,6 +229,11 @@ impl Creates {
             home: Handle::try_current().ok(),
             led: None,
         });
+        let free = line.on_the_way.iter().any(Option::is_none);
+        drop(line);
+        if free {
+            self.pass_on();
+        }
         Place::Wait(receiver)
     }
 

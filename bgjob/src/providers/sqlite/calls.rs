@@ -19,10 +19,13 @@ use crate::providers::columns::encode;
 use super::{CAPABILITIES, error::blames_row, gone::Gone, insert::Inserts, rows::Found, tx::Tx};
 
 /// Statements of a batch of successes: looking each up for each job again costs a tenth of it.
-struct Deletes<'a> {
-    held: CachedStatement<'a>,
-    job: CachedStatement<'a>,
+struct Successes<'a> {
+    let_go: CachedStatement<'a>,
+    delete: CachedStatement<'a>,
     remember: CachedStatement<'a>,
+    /// Apart from `keep`: what an update returns, SQLite copies to a table of its own first.
+    lane: CachedStatement<'a>,
+    keep: CachedStatement<'a>,
 }
 
 impl Tx<'_> {
@@ -84,17 +87,25 @@ impl Tx<'_> {
 
     /// T4, T5, T6.
     pub(super) fn finish(&mut self, ends: &[Ending]) -> Result<Vec<Finished>> {
-        let mut deletes = Deletes {
-            held: self
+        let mut successes = Successes {
+            let_go: self
                 .db
                 .prepare_cached("DELETE FROM bgjob_held WHERE id = ?1 AND token = ?2")?,
-            job: self
+            delete: self
                 .db
                 .prepare_cached("DELETE FROM bgjob_jobs WHERE id = ?1 AND retain = 0")?,
             remember: Gone::remembers(self.db, self.now)?,
+            lane: self
+                .db
+                .prepare_cached("SELECT lane FROM bgjob_jobs WHERE id = ?1")?,
+            keep: self.db.prepare_cached(
+                "UPDATE bgjob_jobs SET ended = 'succeeded', fence = fence + 1, ended_at = ?2,
+                     purge_at = ?2 + (retain + 999999) / 1000000, result = ?3,
+                     expires_at = NULL WHERE id = ?1",
+            )?,
         };
         let finish = |ending: &Ending| match &ending.end {
-            End::Success(result) => self.succeed(&mut deletes, ending, result),
+            End::Success(result) => self.succeed(&mut successes, ending, result),
             End::Error { .. } | End::Release | End::Snooze(_) => {
                 let end =
                     |job: &mut Job, now| transition::finish(job, ending.token, &ending.end, now);
@@ -108,30 +119,25 @@ impl Tx<'_> {
     /// T4 in SQL. A job that is not kept is the common case and pays for no look at its row.
     fn succeed(
         &mut self,
-        deletes: &mut Deletes<'_>,
+        successes: &mut Successes<'_>,
         ending: &Ending,
         result: &Json,
     ) -> Result<Finished> {
-        if deletes.held.execute((ending.id, ending.token))? == 0 {
+        if successes.let_go.execute((ending.id, ending.token))? == 0 {
             return Ok(Finished::Lost);
         }
-        if deletes.job.execute([ending.id])? == 1 {
-            deletes
+        if successes.delete.execute([ending.id])? == 1 {
+            successes
                 .remember
                 .execute((ending.id, self.now + REMEMBERED))?;
-        } else {
-            let lane = self
-                .db
-                .prepare_cached(
-                    "UPDATE bgjob_jobs SET ended = 'succeeded', fence = fence + 1, ended_at = ?2,
-                         purge_at = ?2 + (retain + 999999) / 1000000, result = ?3,
-                         expires_at = NULL WHERE id = ?1 RETURNING lane",
-                )?
-                .query_row((ending.id, self.now, result.as_str()), |row| row.get(0))
-                .optional()?;
-            if let Some(lane) = lane {
-                self.news.tally(lane, State::Succeeded, 1);
-            }
+        } else if let Some(lane) = successes
+            .lane
+            .query_row([ending.id], |row| row.get(0))
+            .optional()?
+        {
+            let values = (ending.id, self.now, result.as_str());
+            successes.keep.execute(values)?;
+            self.news.tally(lane, State::Succeeded, 1);
         }
         self.news.ended.push(ending.id);
         Ok(Finished::Applied(State::Succeeded))
@@ -276,8 +282,7 @@ impl Tx<'_> {
         Ok(operated)
     }
 
-    /// T12.
-    /// A step that a damaged row stops does not stop the others.
+    /// T12. A step that a damaged row stops does not stop the others.
     pub(super) fn purge(&mut self, limit: usize) -> Result<usize> {
         self.apart(|tx| Gone::clear(tx.db, tx.now))?;
         self.apart(|tx| tx.lanes.purge(tx.db, tx.now))?;
