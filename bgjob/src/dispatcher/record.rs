@@ -148,6 +148,12 @@ async fn hint(core: &Core, ends: &[Ended]) {
 impl Core {
     /// The end of an attempt is recorded, or lost: it is held no more.
     pub(super) fn recorded(&self, held: &Held, end: &End, answer: Finished, repeated: bool) {
+        // Counted before it is let go of: a shutdown reports when nothing is held any more.
+        if matches!(end, End::Release) {
+            self.tally.released.fetch_add(1, Relaxed);
+        } else if self.phase() >= Phase::Draining {
+            self.tally.drained.fetch_add(1, Relaxed);
+        }
         self.release(held);
         self.events.emit(Event::Recorded {
             job: &held.job,
@@ -155,14 +161,9 @@ impl Core {
             repeated,
         });
         self.tell_death(held, end, answer);
-        if matches!(end, End::Release) {
-            self.tally.released.fetch_add(1, Relaxed);
-            // It found no slot, and may be all there is for the next one that is free.
-            if held.job.has_crashed() {
-                self.look_again();
-            }
-        } else if self.phase() >= Phase::Draining {
-            self.tally.drained.fetch_add(1, Relaxed);
+        // It found no slot, and may be all there is for the next one that is free.
+        if matches!(end, End::Release) && held.job.has_crashed() {
+            self.look_again();
         }
     }
 }
