@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use bgjob::{Drained, Event, prelude::*};
+use bgjob::{Event, ShutdownReport, prelude::*};
 use tokio::sync::{Notify, Semaphore};
 
 /// Says how many jobs have begun, and that the way down has.
@@ -83,7 +83,7 @@ async fn main() -> bgjob::Result<()> {
         let permits = signs.begun.acquire_many(3).await;
         permits.expect("it is never closed").forget();
     };
-    let drained: Drained = dispatcher(&jobs, &signs, &place)
+    let drained: ShutdownReport = dispatcher(&jobs, &signs, &place)
         .run_until(all_begun)
         .await?;
     println!("drained {}, released {}", drained.drained, drained.released);
@@ -98,7 +98,7 @@ async fn main() -> bgjob::Result<()> {
     println!("stubborn: done at start {}", stubborn.result().await?);
     // A result may be told a moment before its run counts as over: only what went back is sure.
     println!("released {}", next.shutdown().await.released);
-    // As the result of `main`, `Drained` is exit code 0, also where something was given back.
+    // As the result of `main`, `ShutdownReport` is exit code 0, also where something was given back.
     Ok(())
 }
 

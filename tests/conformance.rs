@@ -1,10 +1,5 @@
 //! The conformance suites, on every provider there is.
 
-mod servers {
-    pub(crate) mod pgbouncer;
-    pub(crate) mod postgres;
-}
-
 use std::{
     path::PathBuf,
     sync::{Arc, OnceLock},
@@ -28,7 +23,7 @@ use bgjob::{
         },
     },
 };
-use servers::{pgbouncer::PgBouncer, postgres::Server};
+use bgjob_test_servers::{pgbouncer::PgBouncer, postgres::Server};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, raw_sql};
 
 async fn memory() -> Clocked {

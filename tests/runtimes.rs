@@ -2,11 +2,6 @@
 //! elsewhere, on every store.
 #![cfg(target_os = "linux")]
 
-mod servers {
-    #[allow(dead_code, reason = "other tests need more of it")]
-    pub(crate) mod postgres;
-}
-
 use std::{
     path::PathBuf,
     sync::{
@@ -245,7 +240,7 @@ fn a_dispatcher_whose_runtime_ends_in_the_background_lets_go_of_its_jobs() {
 
 #[test]
 fn on_postgres_too() {
-    let server = servers::postgres::Server::start(&["fsync=off"]);
+    let server = bgjob_test_servers::postgres::Server::start(&["fsync=off"]);
     for way in [Way::Dropped, Way::InTheBackground] {
         lets_go(&Place::Url(server.url()), way);
     }

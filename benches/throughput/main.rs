@@ -22,11 +22,10 @@ mod place;
 mod postgres;
 mod raw;
 mod report;
-#[path = "../../tests/servers/postgres.rs"]
-mod server;
 mod sqlite;
 mod work;
 
+use bgjob_test_servers::postgres as server;
 use report::Report;
 
 #[tokio::main]

@@ -31,7 +31,7 @@
 //!   [`JobError`] (what they may return), [`Middleware`].
 //! * To watch: [`Event`], [`Health`], [`JobManager::counts`], and `tracing` under the target
 //!   `bgjob`; to mend many jobs at once: [`JobManager::select`] (`guide::operate`).
-//! * In your own transactions: [`Enqueue::within`], `JobTransaction` (`guide::transactions`).
+//! * In your own transactions: [`Enqueue::in_transaction`], `JobTransaction` (`guide::transactions`).
 //! * On PostgreSQL: URL, tables, rights, what to watch (`guide::postgres`).
 //! * To test your jobs: the feature `testing` (`guide::testing`).
 //! * To bring a store or queue: [`store`], [`queue`], [`providers`], and the feature `testing`.
@@ -69,7 +69,7 @@ extern crate self as bgjob;
 pub use bgjob_macros::job;
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use dispatcher::{
-    DispatcherBuilder, Drained, Health, JobDispatcher, Middleware, Next, Running,
+    DispatcherBuilder, DispatcherHandle, Health, JobDispatcher, Middleware, Next, ShutdownReport,
 };
 pub use error::{BoxError, Error, ErrorKind, Result};
 pub use events::{DeadJob, Event, Fate, Part, Verdict, Via};
@@ -79,8 +79,8 @@ pub use job::{
     Progress, State as JobState,
 };
 pub use manager::{
-    Bulk, Bulked, Connect, Cursor, Enqueue, EnqueueAll, EnqueueStatement, JobHandle, JobManager,
-    List, ManagerBuilder, Page, Select, Within,
+    Bulk, Bulked, Connect, Cursor, Enqueue, EnqueueAll, EnqueueStatement, InTransaction, JobHandle,
+    JobManager, List, ManagerBuilder, Page, Select,
 };
 pub use queue::JobQueue;
 pub use registry::{JobItem, Registry};

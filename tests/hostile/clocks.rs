@@ -77,7 +77,7 @@ async fn pass(seconds: u64) {
 }
 
 /// A manager on a clock that jumps, and a dispatcher that tells what starts before its time.
-async fn world(clock: &Jumpy) -> (JobManager, bgjob::Running, Told) {
+async fn world(clock: &Jumpy) -> (JobManager, bgjob::DispatcherHandle, Told) {
     let jobs = manager(MemoryStore::with_clock(Arc::new(clock.clone())));
     let told = Told::default();
     let early = |event: &Event<'_>| {

@@ -72,7 +72,7 @@ async fn a_holder_that_is_damaged_keeps_its_key() {
         .with_extension("json");
     fs::write(&path, "{").unwrap();
     let second = echo::enqueue(&jobs, 2).unique_key("k").await.unwrap();
-    assert_eq!((second.id(), second.existing()), (holder.id(), true));
+    assert_eq!((second.id(), second.already_existed()), (holder.id(), true));
     let error = second.status().await.unwrap_err();
     says(&error, ErrorKind::Internal, &[path.to_str().unwrap()]);
 }

@@ -8,8 +8,8 @@ use std::{
 };
 
 use bgjob::{
-    Clock, Error, ErrorKind, Event, JobDispatcher, JobId, JobManager, JobSpec, JobStore, Json,
-    Outcome, Owner, Registry, Running, Want, job as job_attribute,
+    Clock, DispatcherHandle, Error, ErrorKind, Event, JobDispatcher, JobId, JobManager, JobSpec,
+    JobStore, Json, Outcome, Owner, Registry, Want, job as job_attribute,
     job::{Due, Grant, NewJob, Serves, Token},
     providers::{
         file::FileDocuments,
@@ -111,7 +111,11 @@ pub(crate) fn manager(store: impl JobStore + 'static) -> JobManager {
 }
 
 /// A dispatcher of these jobs and of `echo`.
-pub(crate) async fn dispatch(jobs: &JobManager, registry: Registry, told: &Told) -> Running {
+pub(crate) async fn dispatch(
+    jobs: &JobManager,
+    registry: Registry,
+    told: &Told,
+) -> DispatcherHandle {
     let builder = JobDispatcher::builder(jobs)
         .registry(registry.with::<echo>())
         .without_lease_thread()

@@ -36,7 +36,7 @@ async fn headers_tags_and_unique_keys_take_any_text() {
                 .unwrap();
             let again = enqueue().unique_key(*odd).await.unwrap();
             assert_eq!(
-                (again.id(), again.existing()),
+                (again.id(), again.already_existed()),
                 (odd_one.id(), true),
                 "{odd:?}"
             );

@@ -16,8 +16,6 @@ mod load;
 mod nemesis;
 mod options;
 mod poison;
-#[path = "../servers/postgres.rs"]
-mod postgres;
 mod redb;
 mod report;
 mod shutdown;
@@ -35,8 +33,8 @@ use std::{
 
 use clap::Parser;
 
+use bgjob_test_servers::postgres::Server;
 use options::{Options, Scenario};
-use postgres::Server;
 use store::Store;
 
 /// What one run of a scenario has: a store, its server if it has one, a folder of its own, and the

@@ -9,7 +9,9 @@ use bgjob::{prelude::*, store::Documents};
 use clap::ValueEnum;
 use tokio::time::sleep;
 
-use crate::{postgres::Server, redb::SharedRedb};
+use bgjob_test_servers::postgres::Server;
+
+use crate::redb::SharedRedb;
 
 /// The file that says where a server is.
 const ADDRESS: &str = "url";

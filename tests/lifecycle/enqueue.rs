@@ -14,7 +14,7 @@ async fn a_typed_enqueue_leads_to_a_typed_result() {
     let world = World::new();
     let _running = world.start(registry(), &Probe::new()).await;
     let job = echo::enqueue(&world.jobs, 7).await.unwrap();
-    assert!(!job.existing());
+    assert!(!job.already_existed());
     assert_eq!(job.result().await.unwrap(), 7);
     assert_eq!(job.status().await.unwrap(), JobState::Succeeded);
     // The function is still a function.
@@ -81,7 +81,11 @@ async fn many_can_have_unique_keys_of_their_own() {
         .unwrap();
     let all = echo::enqueue_all(&world.jobs, [1, 2, 2]);
     let all = all.unique_key_by(|n| format!("k{n}")).await.unwrap();
-    let existing = [all[0].existing(), all[1].existing(), all[2].existing()];
+    let existing = [
+        all[0].already_existed(),
+        all[1].already_existed(),
+        all[2].already_existed(),
+    ];
     assert_eq!(existing, [true, false, true]);
     assert_eq!(all[0].id(), before.id());
     assert_eq!(all[2].id(), all[1].id());
@@ -93,14 +97,14 @@ async fn a_unique_key_leads_to_the_live_job_that_has_it() {
     let world = World::new();
     let first = echo::enqueue(&world.jobs, 1).unique_key("k").await.unwrap();
     let second = echo::enqueue(&world.jobs, 2).unique_key("k").await.unwrap();
-    assert!(!first.existing());
-    assert!(second.existing());
+    assert!(!first.already_existed());
+    assert!(second.already_existed());
     assert_eq!(second.id(), first.id());
     let _running = world.start(registry(), &Probe::new()).await;
     assert_eq!(second.result().await.unwrap(), 1);
     // The key is free again once its job is over.
     let third = echo::enqueue(&world.jobs, 3).unique_key("k").await.unwrap();
-    assert!(!third.existing());
+    assert!(!third.already_existed());
     assert_eq!(third.result().await.unwrap(), 3);
 }
 
@@ -110,14 +114,14 @@ async fn an_id_of_ones_own_makes_an_enqueue_repeatable() {
     let id = JobId::from_key("order-17");
     let first = echo::enqueue(&world.jobs, 1).id(id).await.unwrap();
     let again = echo::enqueue(&world.jobs, 1).id(id).await.unwrap();
-    assert!(!first.existing() && again.existing());
+    assert!(!first.already_existed() && again.already_existed());
     assert_eq!((first.id(), again.id()), (id, id));
     // Maps have no order and types grow, so what it is called with is not compared.
     let grown = echo::enqueue(&world.jobs, 2).id(id).await.unwrap();
-    assert_eq!((grown.id(), grown.existing()), (id, true));
+    assert_eq!((grown.id(), grown.already_existed()), (id, true));
     assert_eq!(grown.job().await.unwrap().spec.metadata.as_str(), "1");
     let bulk = echo::enqueue_all(&world.jobs, [3]).id_by(|_| id);
-    assert!(bulk.await.unwrap()[0].existing());
+    assert!(bulk.await.unwrap()[0].already_existed());
     assert_eq!(world.count(JobState::Ready).await, 1);
 }
 
@@ -152,7 +156,7 @@ async fn a_function_that_got_a_new_name_is_the_same_function() {
         let id = JobId::from_key(old);
         world.jobs.enqueue_raw(old, 1).id(id).await.unwrap();
         let again = renamed::enqueue(&world.jobs, 2).id(id).await.unwrap();
-        assert_eq!((again.id(), again.existing()), (id, true));
+        assert_eq!((again.id(), again.already_existed()), (id, true));
     }
     // What a program of before the change has stored.
     let old = world.jobs.enqueue_raw("first_name", 1).unique_key("k");
@@ -161,7 +165,7 @@ async fn a_function_that_got_a_new_name_is_the_same_function() {
         .unique_key("k")
         .await
         .unwrap();
-    assert_eq!((again.id(), again.existing()), (old.id(), true));
+    assert_eq!((again.id(), again.already_existed()), (old.id(), true));
 }
 
 #[tokio::test(start_paused = true)]
@@ -172,18 +176,18 @@ async fn a_unique_key_belongs_to_its_function() {
         .unique_key("k")
         .await
         .unwrap();
-    assert!(!other.existing() && other.id() != echoes.id());
+    assert!(!other.already_existed() && other.id() != echoes.id());
     // A shared key of the same text is another one.
     let shared = echo::enqueue(&world.jobs, 1)
         .shared_unique_key("k")
         .await
         .unwrap();
-    assert!(!shared.existing());
+    assert!(!shared.already_existed());
     let again = echo::enqueue(&world.jobs, 2)
         .shared_unique_key("k")
         .await
         .unwrap();
-    assert_eq!((again.id(), again.existing()), (shared.id(), true));
+    assert_eq!((again.id(), again.already_existed()), (shared.id(), true));
     let refused = renamed::enqueue(&world.jobs, 1)
         .shared_unique_key("k")
         .await;
@@ -239,7 +243,10 @@ async fn many_are_stored_in_batches_and_answered_in_order() {
         .await
         .unwrap();
     assert_eq!(again[0].id(), first[1].id());
-    assert_eq!([again[0].existing(), again[1].existing()], [true, false]);
+    assert_eq!(
+        [again[0].already_existed(), again[1].already_existed()],
+        [true, false]
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -325,7 +332,7 @@ async fn an_enqueue_in_doubt_names_its_id_and_can_be_repeated() {
     assert!(error.is_retryable());
     let id = error.job_id().expect("the id is known");
     let again = echo::enqueue(&world.jobs, 1).id(id).await.unwrap();
-    assert!(again.existing());
+    assert!(again.already_existed());
     assert_eq!(world.count(JobState::Ready).await, 1);
 }
 

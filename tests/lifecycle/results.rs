@@ -52,7 +52,7 @@ async fn a_job_kept_for_no_time_has_no_result_to_wait_for() {
         .id(job.id())
         .await
         .unwrap();
-    assert!(again.existing());
+    assert!(again.already_existed());
     assert_eq!(world.count(JobState::Ready).await, 0);
 }
 

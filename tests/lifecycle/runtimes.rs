@@ -131,7 +131,7 @@ fn a_runtime_that_ends_fails_nobody_else_s_enqueue() {
     let enqueue_all = |thread: u32| {
         for n in 0..10 {
             let job = short().block_on(enqueue(&world.jobs, 10 * thread + n, None));
-            assert!(!job.unwrap().existing());
+            assert!(!job.unwrap().already_existed());
         }
     };
     thread::scope(|scope| {
@@ -164,7 +164,7 @@ fn a_batch_whose_runtime_ended_is_stored_by_those_who_wait_for_it() {
     full.let_one_go();
     ends.shutdown_background();
     let job = lives.block_on(behind).unwrap().unwrap();
-    assert!(!job.existing(), "it stored it itself");
+    assert!(!job.already_existed(), "it stored it itself");
     assert!(lives.block_on(first).is_err(), "its runtime is gone");
     assert_eq!(lives.block_on(full.world.count(JobState::Ready)), 1);
     drop(full.lone);
@@ -225,6 +225,6 @@ fn a_runtime_that_nobody_drives_any_more_holds_up_nobody() {
         behind
     });
     let job = lives.block_on(behind).unwrap().unwrap();
-    assert!(!job.existing());
+    assert!(!job.already_existed());
     drop(idle);
 }

@@ -1,11 +1,11 @@
 //! The way down: drain, cancel, release, stop.
 
-use bgjob::{Drained, JobState};
+use bgjob::{JobState, ShutdownReport};
 
 use crate::support::{Call, Fault, Probe, What, World, jobs::*, millis, pass, secs};
 
-fn drained(drained: usize, released: usize, unknown: usize) -> Drained {
-    Drained {
+fn drained(drained: usize, released: usize, unknown: usize) -> ShutdownReport {
+    ShutdownReport {
         drained,
         released,
         unknown,

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use bgjob::{JobHandle, JobManager, JobState, Outcome, Running, State, job};
+use bgjob::{DispatcherHandle, JobHandle, JobManager, JobState, Outcome, State, job};
 
 use crate::support::{Probe, What, World, jobs::*, millis, pass, secs};
 
@@ -98,7 +98,7 @@ async fn who_waits_for_what_runs_or_is_not_due_says_nothing() {
     assert_eq!(told(&world), 0);
 }
 
-type Own = Arc<Mutex<Option<Running>>>;
+type Own = Arc<Mutex<Option<DispatcherHandle>>>;
 
 /// Ends the dispatcher that runs it.
 #[job(timeout = "1h")]

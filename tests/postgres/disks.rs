@@ -11,7 +11,7 @@ use std::{
     sync::Arc,
 };
 
-use bgjob::{Error, ErrorKind, JobId, JobManager, Running};
+use bgjob::{DispatcherHandle, Error, ErrorKind, JobId, JobManager};
 
 use crate::{
     servers::postgres::Server,
@@ -96,7 +96,7 @@ async fn fill(jobs: &JobManager, stored: &mut Vec<JobId>) -> Error {
 }
 
 /// Runs all that was stored, and then it is over.
-async fn run_all(jobs: &JobManager, stored: &[JobId], running: Running, told: &Told) {
+async fn run_all(jobs: &JobManager, stored: &[JobId], running: DispatcherHandle, told: &Told) {
     for (n, id) in (0..).zip(stored) {
         let handle = jobs.handle::<u64>(*id);
         let result = soon(handle.result()).await;

@@ -14,12 +14,8 @@ mod outages;
 mod plans;
 mod pooler;
 mod runtimes;
-#[path = "../servers"]
-mod servers {
-    pub(crate) mod pgbouncer;
-    pub(crate) mod postgres;
-    pub(crate) mod proxy;
-}
 mod support;
 mod texts;
 mod together;
+
+use bgjob_test_servers as servers;

@@ -19,7 +19,7 @@ use std::{
 };
 
 use bgjob::{
-    Due, JobId, Registry,
+    Due, JobId, Owner, Registry,
     prelude::*,
     testing::{
         Call, Fault,
@@ -197,7 +197,7 @@ async fn operate(jobs: JobManager, mut dice: Rng, acked: Acked) {
         let Some(id) = chosen else { continue };
         // Refusals and errors are answers too: a person would look again.
         let later = Due::After(secs(dice.u64(..300)));
-        let act = dice.u8(..11);
+        let act = dice.u8(..13);
         if act == 4 {
             acked.lock().unwrap().remove(&id);
         }
@@ -219,6 +219,14 @@ async fn operate(jobs: JobManager, mut dice: Rng, acked: Acked) {
                     Some(queue) => queue.depth("kept").await.map(drop),
                     None => Ok(()),
                 },
+                10 => jobs.worker_names(&[Owner::random()]).await.map(drop),
+                11 => jobs
+                    .select()
+                    .queue("kept")
+                    .state(JobState::Dead)
+                    .requeue()
+                    .await
+                    .map(drop),
                 _ => jobs.handle::<()>(id).result_within(secs(20)).await,
             }
         };

@@ -367,11 +367,11 @@ async fn a_key_is_the_same_in_sql_and_in_rust() {
     let first = first.expect("it is taken");
     let job = schema.jobs.enqueue_raw("resize", 2).unique_key("k").await;
     let job = job.expect("it is there");
-    assert_eq!((job.id(), job.existing()), (first, true));
+    assert_eq!((job.id(), job.already_existed()), (first, true));
     // It belongs to the name.
     let other = schema.jobs.enqueue_raw("crop", 2).unique_key("k").await;
     let other = other.expect("it is another key");
-    assert!(!other.existing());
+    assert!(!other.already_existed());
     let again = schema.enqueue("'crop', '1', unique_key => 'k'").await;
     assert_eq!(again.expect("it is there"), other.id());
     // Unless it is said to be shared.
@@ -425,11 +425,11 @@ async fn an_id_is_a_repeat_whatever_the_metadata() {
     // The same in a transaction of Rust's.
     let mut db = connect().await;
     let again = schema.jobs.enqueue_raw("resize", 3).id(first);
-    let again = again.within(&mut db).await.expect("it is a repeat");
-    assert!(again.existing());
+    let again = again.in_transaction(&mut db).await.expect("it is a repeat");
+    assert!(again.already_existed());
     let refused = schema.jobs.enqueue_raw("crop", 3).id(first);
     let refused = refused
-        .within(&mut db)
+        .in_transaction(&mut db)
         .await
         .expect_err("it is another job's");
     assert_eq!(

@@ -28,12 +28,18 @@ async fn is_there<R>(job: &JobHandle<R>) -> bool {
 macro_rules! both {
     ($jobs:ident, $tx:ident: $begin:expr, $commit:expr, $rollback:expr) => {{
         let mut $tx = $begin;
-        let job = enqueue(&$jobs).within(&mut $tx).await.expect("it is taken");
+        let job = enqueue(&$jobs)
+            .in_transaction(&mut $tx)
+            .await
+            .expect("it is taken");
         assert!(!is_there(&job).await, "before the commit");
         $commit;
         assert!(is_there(&job).await, "after the commit");
         let mut $tx = $begin;
-        let job = enqueue(&$jobs).within(&mut $tx).await.expect("it is taken");
+        let job = enqueue(&$jobs)
+            .in_transaction(&mut $tx)
+            .await
+            .expect("it is taken");
         $rollback;
         assert!(!is_there(&job).await, "after the rollback");
     }};
@@ -50,9 +56,9 @@ async fn sqlx() {
         tx.rollback().await.expect("it answers")
     );
     let mut connection = pool.acquire().await.expect("it answers");
-    let job = enqueue(&jobs).within(&mut connection).await;
+    let job = enqueue(&jobs).in_transaction(&mut connection).await;
     assert!(is_there(&job.expect("it is taken")).await);
-    let job = enqueue(&jobs).within(&mut *connection).await;
+    let job = enqueue(&jobs).in_transaction(&mut *connection).await;
     assert!(is_there(&job.expect("it is taken")).await);
 }
 
@@ -68,10 +74,10 @@ async fn tokio_postgres() {
         tx.commit().await.expect("it answers"),
         tx.rollback().await.expect("it answers")
     );
-    let job = enqueue(&jobs).within(&mut client).await;
+    let job = enqueue(&jobs).in_transaction(&mut client).await;
     assert!(is_there(&job.expect("it is taken")).await);
     drop_schema(&name).await;
-    let error = enqueue(&jobs).within(&mut client).await;
+    let error = enqueue(&jobs).in_transaction(&mut client).await;
     let error = error.expect_err("the tables are gone");
     assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error:?}");
 }
@@ -85,7 +91,10 @@ async fn diesel_async() {
         let mut job = None;
         let ended = db
             .transaction(async |tx| {
-                let enqueued = enqueue(&jobs).within(tx).await.expect("it is taken");
+                let enqueued = enqueue(&jobs)
+                    .in_transaction(tx)
+                    .await
+                    .expect("it is taken");
                 assert!(!is_there(&enqueued).await);
                 job = Some(enqueued);
                 if commit {
@@ -112,7 +121,7 @@ async fn sea_orm() {
     );
     drop_schema(&name).await;
     let mut tx = db.begin().await.expect("it answers");
-    let error = enqueue(&jobs).within(&mut tx).await;
+    let error = enqueue(&jobs).in_transaction(&mut tx).await;
     let error = error.expect_err("the tables are gone");
     assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error:?}");
 }

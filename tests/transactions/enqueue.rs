@@ -21,7 +21,9 @@ async fn what_is_committed_is_there_and_what_is_rolled_back_is_not() {
     let mut db = connect().await;
     for commit in [false, true] {
         let mut tx = db.begin().await.expect("it answers");
-        let job = send_welcome::enqueue(&jobs, 7).within(&mut tx).await;
+        let job = send_welcome::enqueue(&jobs, 7)
+            .in_transaction(&mut tx)
+            .await;
         let job = job.expect("it is taken");
         let status = job.status().await.map_err(|error| error.kind());
         assert_eq!(status, Err(ErrorKind::NotFound));
@@ -45,7 +47,9 @@ async fn a_store_that_is_wrapped_takes_part_too() {
     let jobs = jobs.expect("there is nothing wrong with it");
     let mut db = connect().await;
     let mut tx = db.begin().await.expect("it answers");
-    let job = send_welcome::enqueue(&jobs, 7).within(&mut tx).await;
+    let job = send_welcome::enqueue(&jobs, 7)
+        .in_transaction(&mut tx)
+        .await;
     let job = job.expect("it is taken");
     tx.commit().await.expect("it answers");
     assert_eq!(job.status().await.expect("it is there"), JobState::Ready);
@@ -214,13 +218,15 @@ async fn many_are_stored_all_or_none() {
     let mut db = connect().await;
     let mut tx = db.begin().await.expect("it answers");
     let all = send_welcome::enqueue_all(&jobs, 0..2500).delay(Duration::from_secs(60));
-    let handles = all.within(&mut tx).await.expect("they are taken");
+    let handles = all.in_transaction(&mut tx).await.expect("they are taken");
     assert_eq!(handles.len(), 2500);
     assert_eq!(jobs.counts().await.expect("it answers").len(), 0);
     tx.commit().await.expect("it answers");
     assert_eq!(jobs.counts().await.expect("it answers")[0].delayed, 2500);
 
-    let empty = send_welcome::enqueue_all(&jobs, []).within(&mut db).await;
+    let empty = send_welcome::enqueue_all(&jobs, [])
+        .in_transaction(&mut db)
+        .await;
     assert_eq!(empty.expect("nothing is to be done").len(), 0);
     let too_many = send_welcome::enqueue_all(&jobs, 0..1001).statement().await;
     let error = too_many.expect_err("it is one statement");
@@ -252,20 +258,23 @@ async fn of_two_with_one_key_the_second_waits_for_the_first() {
         let mut first = holder.begin().await.expect("it answers");
         let key = format!("key {commit}");
         let enqueue = || send_welcome::enqueue(&jobs, 1).unique_key(&*key);
-        let taken = enqueue().within(&mut first).await.expect("it is taken");
+        let taken = enqueue()
+            .in_transaction(&mut first)
+            .await
+            .expect("it is taken");
         let waits = tokio::spawn({
             let enqueue = enqueue();
-            async move { enqueue.within(&mut connect().await).await }
+            async move { enqueue.in_transaction(&mut connect().await).await }
         });
         if commit {
             first.commit().await.expect("it answers");
             let second = waits.await.expect("no panic").expect("it answers");
-            assert!(second.existing());
+            assert!(second.already_existed());
             assert_eq!(second.id(), taken.id());
         } else {
             first.rollback().await.expect("it answers");
             let second = waits.await.expect("no panic").expect("it answers");
-            assert!(!second.existing());
+            assert!(!second.already_existed());
         }
     }
 }
@@ -280,7 +289,7 @@ async fn stricter_isolation_is_fine() {
         begin().execute(&mut db).await.expect("it answers");
         let queue = level.to_lowercase().replace(' ', "_");
         let enqueue = || send_welcome::enqueue(&jobs, 1).queue(&*queue);
-        let error = enqueue().within(&mut db).await;
+        let error = enqueue().in_transaction(&mut db).await;
         let error = error.expect_err("no job was in this queue when the transaction began");
         assert!(error.is_retryable(), "{error:?}");
         raw_sql("ROLLBACK")
@@ -288,7 +297,10 @@ async fn stricter_isolation_is_fine() {
             .await
             .expect("it answers");
         begin().execute(&mut db).await.expect("it answers");
-        let job = enqueue().within(&mut db).await.expect("now there may be");
+        let job = enqueue()
+            .in_transaction(&mut db)
+            .await
+            .expect("now there may be");
         raw_sql("COMMIT")
             .execute(&mut db)
             .await
@@ -301,14 +313,18 @@ async fn stricter_isolation_is_fine() {
 async fn what_can_not_be_done_is_said() {
     let jobs = JobManager::connect("memory:").await.expect("it can");
     let mut db = connect().await;
-    let error = send_welcome::enqueue(&jobs, 1).within(&mut db).await;
+    let error = send_welcome::enqueue(&jobs, 1)
+        .in_transaction(&mut db)
+        .await;
     let error = error.expect_err("it is in memory");
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     assert!(error.to_string().contains("the memory store"), "{error}");
 
     let Schema { jobs, name } = Schema::new().await;
     drop_schema(&name).await;
-    let error = send_welcome::enqueue(&jobs, 1).within(&mut db).await;
+    let error = send_welcome::enqueue(&jobs, 1)
+        .in_transaction(&mut db)
+        .await;
     let error = error.expect_err("the tables are gone");
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
     assert!(error.to_string().contains("tables of bgjob"), "{error}");

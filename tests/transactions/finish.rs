@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use bgjob::{
-    Event, JobContext, JobDispatcher, JobError, JobManager, JobState, Registry, Running, State,
-    job, providers::postgres::JobTransaction, store::Finished,
+    DispatcherHandle, Event, JobContext, JobDispatcher, JobError, JobManager, JobState, Registry,
+    State, job, providers::postgres::JobTransaction, store::Finished,
 };
 use sqlx::{AssertSqlSafe, PgPool, Row};
 use tokio::sync::{Mutex, Notify};
@@ -41,7 +41,7 @@ impl Table {
 
 type Heard = Arc<std::sync::Mutex<Vec<Finished>>>;
 
-async fn start<T: bgjob::JobItem>(jobs: &JobManager, table: &Table) -> (Running, Heard) {
+async fn start<T: bgjob::JobItem>(jobs: &JobManager, table: &Table) -> (DispatcherHandle, Heard) {
     let heard = Heard::default();
     let noted = Arc::clone(&heard);
     let running = JobDispatcher::builder(jobs)

@@ -1,8 +1,5 @@
 //! Jobs in the user's own transactions, against a PostgreSQL server of the tests' own.
 
-#[path = "../servers/postgres.rs"]
-mod server;
-
 mod doors;
 mod drivers;
 mod enqueue;
@@ -18,7 +15,7 @@ use std::{
 };
 
 use bgjob::{JobId, JobManager, providers::postgres::PostgresOptions};
-use server::Server;
+use bgjob_test_servers::postgres::Server;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool, raw_sql};
 
 fn server() -> &'static Server {

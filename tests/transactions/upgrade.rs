@@ -6,7 +6,8 @@ use std::sync::{
 };
 
 use bgjob::{
-    ErrorKind, JobDispatcher, JobHandle, JobId, JobManager, Outcome, Registry, Running, State, job,
+    DispatcherHandle, ErrorKind, JobDispatcher, JobHandle, JobId, JobManager, Outcome, Registry,
+    State, job,
     providers::postgres::{PostgresOptions, PostgresStore},
 };
 use sqlx::{AssertSqlSafe, postgres::PgRow, raw_sql};
@@ -28,7 +29,7 @@ async fn open(options: &PostgresOptions) -> JobManager {
     JobManager::builder(store).build().expect("it can all")
 }
 
-async fn start(jobs: &JobManager, starts: &Arc<Starts>) -> Running {
+async fn start(jobs: &JobManager, starts: &Arc<Starts>) -> DispatcherHandle {
     let dispatcher = JobDispatcher::builder(jobs)
         .registry(Registry::new().with::<step>())
         .shared_state(Arc::clone(starts));
@@ -133,7 +134,7 @@ async fn tables_are_brought_up_to_date_under_running_workers() {
     // An old program that is started once more, as after a crash.
     drop(open(&options.clone().as_of(1)).await);
     let mut tx = connect().await;
-    let within = step::enqueue(&new_jobs, 2500).within(&mut tx).await;
+    let within = step::enqueue(&new_jobs, 2500).in_transaction(&mut tx).await;
     handles.push((2500, within.expect("it is taken")));
 
     for (n, handle) in &handles {

@@ -21,7 +21,7 @@ async fn heard_of_a_commit(schema: &Schema) -> Vec<String> {
     for n in 0..3 {
         let job = greet::enqueue(&schema.jobs, n)
             .queue("mail")
-            .within(&mut tx)
+            .in_transaction(&mut tx)
             .await;
         job.expect("it is taken");
     }
@@ -85,7 +85,7 @@ async fn a_sleeper_returns_at_the_commit() {
         let mut tx = db.begin().await.expect("it answers");
         let job = greet::enqueue(&schema.jobs, n)
             .queue("mail")
-            .within(&mut tx)
+            .in_transaction(&mut tx)
             .await;
         job.expect("it is taken");
         tx.commit().await.expect("it answers");

@@ -17,10 +17,10 @@ use super::{
     deaths::{self, Deaths},
     fetch,
     hand::Hand,
+    handle::{DispatcherHandle, ShutdownReport},
     lease, maintain,
     middleware::Middleware,
     receive,
-    running::{Drained, Running},
     shutdown::{keep, lead},
     signals::Signals,
     slots::slot,
@@ -140,6 +140,9 @@ impl DispatcherBuilder {
 
     /// At most so many jobs of this queue at a time, which is served even if no registered job
     /// names it. 1 to 10,000.
+    #[doc(alias = "concurrency")]
+    #[doc(alias = "workers")]
+    #[doc(alias = "threads")]
     pub fn slots(mut self, queue: impl Into<Arc<str>>, slots: usize) -> Self {
         self.slots.insert(queue.into(), slots);
         self
@@ -147,6 +150,9 @@ impl DispatcherBuilder {
 
     /// At most so many jobs at a time of each queue that [`slots`](Self::slots) does not name:
     /// twice the cores, at least 10, unless told otherwise. 1 to 10,000.
+    #[doc(alias = "concurrency")]
+    #[doc(alias = "workers")]
+    #[doc(alias = "threads")]
     pub fn default_slots(mut self, slots: usize) -> Self {
         self.default_slots = slots;
         self
@@ -173,12 +179,16 @@ impl DispatcherBuilder {
     /// 5 s to an hour. A shorter one finds dead workers sooner and renews more often: each third of
     /// it, which is also when progress is stored, and when a cancel by another process is heard of
     /// where the store does not wake.
+    #[doc(alias = "visibility_timeout")]
+    #[doc(alias = "heartbeat")]
     pub fn lease(mut self, lease: Duration) -> Self {
         self.config.lease = lease;
         self
     }
 
     /// At shutdown: how long running jobs may go on by themselves. 20 s unless told otherwise.
+    #[doc(alias = "shutdown_timeout")]
+    #[doc(alias = "grace_period")]
     pub fn drain(mut self, drain: Duration) -> Self {
         self.config.drain = drain;
         self
@@ -226,7 +236,7 @@ impl DispatcherBuilder {
     /// # Errors
     /// `InvalidInput` where a setting is out of range, a job is registered twice, an expected one
     /// is not there, or a service is missing that a served job needs; all missing ones at once.
-    pub async fn start(self) -> Result<Running> {
+    pub async fn start(self) -> Result<DispatcherHandle> {
         let core = Arc::new(self.core()?);
         core.check_needs(|_| true)?;
         if cfg!(panic = "abort") {
@@ -273,7 +283,7 @@ impl DispatcherBuilder {
         let (say, last_word) = watch::channel(None);
         let lead = lead(Arc::clone(&core), slots, loops);
         task::spawn(async move { say.send_replace(Some(lead.await)) });
-        Ok(Running::new(core, last_word))
+        Ok(DispatcherHandle::new(core, last_word))
     }
 
     /// Starts it and runs until a SIGTERM or Ctrl-C, then drains. A second signal hurries. The
@@ -292,7 +302,7 @@ impl DispatcherBuilder {
     /// # Cancel safety
     /// This future is the dispatcher: dropping it begins the shutdown, in the background and for as
     /// long as the runtime lives.
-    pub async fn run(self) -> Result<Drained> {
+    pub async fn run(self) -> Result<ShutdownReport> {
         // Before the first claim: a signal that ends the process would cost what it holds a crash.
         let signals = Signals::listen()?;
         let running = self.start().await?;
@@ -307,7 +317,7 @@ impl DispatcherBuilder {
     ///
     /// # Cancel safety
     /// As for [`run`](Self::run).
-    pub async fn run_until(self, end: impl Future) -> Result<Drained> {
+    pub async fn run_until(self, end: impl Future) -> Result<ShutdownReport> {
         let running = self.start().await?;
         let _ends = running.ends_with();
         end.await;

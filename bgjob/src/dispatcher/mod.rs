@@ -32,13 +32,13 @@ mod fetch;
 mod gone;
 mod grants;
 mod hand;
+mod handle;
 mod hears;
 mod lease;
 mod maintain;
 mod middleware;
 mod receive;
 mod record;
-mod running;
 mod shutdown;
 mod signals;
 mod slots;
@@ -51,8 +51,8 @@ mod worker;
 pub use builder::DispatcherBuilder;
 #[cfg(feature = "testing")]
 pub(crate) use by_hand::ByHand;
+pub use handle::{DispatcherHandle, Health, ShutdownReport};
 pub use middleware::{Middleware, Next};
-pub use running::{Drained, Health, Running};
 
 use crate::JobManager;
 
@@ -82,6 +82,10 @@ use crate::JobManager;
 /// ```
 #[derive(Debug)]
 #[non_exhaustive]
+#[doc(alias = "worker")]
+#[doc(alias = "server")]
+#[doc(alias = "processor")]
+#[doc(alias = "consumer")]
 pub struct JobDispatcher;
 
 impl JobDispatcher {

@@ -10,7 +10,7 @@ use tokio::{
 
 use super::{
     core::{Core, Phase},
-    running::Drained,
+    handle::ShutdownReport,
 };
 use crate::{events::Event, task};
 
@@ -24,7 +24,11 @@ const DROP: Duration = Duration::from_secs(1);
 
 /// Waits for the end to be asked for and leads the dispatcher there, step by step. The heartbeat
 /// stops last: what is not recorded yet is still held.
-pub(super) async fn lead(core: Arc<Core>, mut slots: JoinSet<()>, loops: JoinSet<()>) -> Drained {
+pub(super) async fn lead(
+    core: Arc<Core>,
+    mut slots: JoinSet<()>,
+    loops: JoinSet<()>,
+) -> ShutdownReport {
     core.reached(Phase::Draining).await;
     let promised = Instant::now() + core.config.drain + BEYOND - DROP;
     core.events.emit(Event::Draining {
@@ -58,7 +62,7 @@ pub(super) async fn lead(core: Arc<Core>, mut slots: JoinSet<()>, loops: JoinSet
     core.enter(Phase::Stopped);
     // A loop that waits for an answer it won't get ends when that call is given up.
     let _ = timeout(DROP, loops.join_all()).await;
-    let Drained {
+    let ShutdownReport {
         drained: ended,
         released,
         unknown,
@@ -84,8 +88,8 @@ async fn flush(core: &Core, most: Duration) {
 
 impl Core {
     /// What has become of its jobs so far.
-    pub(super) fn drained(&self) -> Drained {
-        Drained {
+    pub(super) fn drained(&self) -> ShutdownReport {
+        ShutdownReport {
             drained: self.tally.drained.load(Relaxed),
             released: self.tally.released.load(Relaxed),
             unknown: self.grants.held(),

@@ -100,6 +100,7 @@ impl JobError {
     }
 
     /// Don't try again: Dead at once.
+    #[doc(alias = "discard")]
     pub fn abort(error: impl Into<BoxError>) -> Self {
         Self::new(Verdict::Abort, error)
     }

@@ -18,6 +18,9 @@ pub enum State {
     /// Ended well.
     Succeeded,
     /// Ended in errors, crashes or too late; kept for someone to look at.
+    #[doc(alias = "dead_letter")]
+    #[doc(alias = "failed")]
+    #[doc(alias = "discarded")]
     Dead,
     /// Ended because someone said so.
     Cancelled,

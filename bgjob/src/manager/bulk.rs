@@ -56,6 +56,8 @@ impl Select {
     filtered!();
 
     /// Runs them once more, now. Without a [`state`](Self::state) these are the dead ones.
+    #[doc(alias = "retry_all")]
+    #[doc(alias = "rerun")]
     pub fn requeue(self) -> Bulk {
         self.with(Operation::Requeue(Due::Now))
     }

@@ -24,8 +24,8 @@ use crate::{
 
 use super::{
     answer::handle,
+    in_transaction::{EnqueueStatement, InTransaction},
     source::Source,
-    within::{EnqueueStatement, Within},
 };
 
 /// One job about to be enqueued; await it.
@@ -120,8 +120,8 @@ impl<M, R> Enqueue<M, R> {
     /// # async fn main() -> bgjob::Result<()> {
     /// let jobs = JobManager::connect("memory:").await?;
     /// let id = JobId::from_key("bill/17");
-    /// assert!(!bill::enqueue(&jobs, 17).id(id).await?.existing());
-    /// assert!(bill::enqueue(&jobs, 17).id(id).await?.existing());
+    /// assert!(!bill::enqueue(&jobs, 17).id(id).await?.already_existed());
+    /// assert!(bill::enqueue(&jobs, 17).id(id).await?.already_existed());
     /// # Ok(())
     /// # }
     /// ```
@@ -156,11 +156,13 @@ impl<M, R> Enqueue<M, R> {
     /// let jobs = JobManager::connect("memory:").await?;
     /// let first = resize::enqueue(&jobs, 7).unique_key("image-7").await?;
     /// let again = resize::enqueue(&jobs, 7).unique_key("image-7").await?;
-    /// assert_eq!((again.id(), again.existing()), (first.id(), true));
-    /// assert!(!mail::enqueue(&jobs, 7).unique_key("image-7").await?.existing());
+    /// assert_eq!((again.id(), again.already_existed()), (first.id(), true));
+    /// assert!(!mail::enqueue(&jobs, 7).unique_key("image-7").await?.already_existed());
     /// # Ok(())
     /// # }
     /// ```
+    #[doc(alias = "dedup")]
+    #[doc(alias = "unique_for")]
     pub fn unique_key(mut self, key: impl Into<String>) -> Self {
         self.unique_key = Some(UniqueKey::OfJob(key.into()));
         self
@@ -210,7 +212,7 @@ impl<M: Serialize, R> Enqueue<M, R> {
     /// let mut tx = pool.begin().await?;
     /// let insert = "INSERT INTO users(name) VALUES('Ada') RETURNING id";
     /// let user: i64 = sqlx::query_scalar(insert).fetch_one(&mut *tx).await?;
-    /// send_welcome::enqueue(&jobs, user).within(&mut tx).await?;
+    /// send_welcome::enqueue(&jobs, user).in_transaction(&mut tx).await?;
     /// tx.commit().await?;
     /// # Ok(()) }
     /// ```
@@ -221,15 +223,18 @@ impl<M: Serialize, R> Enqueue<M, R> {
     /// # Errors
     /// As for [`Enqueue`]; `Unsupported` where the store has no part in transactions. An error of
     /// the database leaves the transaction as its errors do: it can only be rolled back.
-    pub fn within<T: Transaction + ?Sized>(self, transaction: &mut T) -> Within<'_, Self, T> {
-        Within::new(self, transaction)
+    pub fn in_transaction<T: Transaction + ?Sized>(
+        self,
+        transaction: &mut T,
+    ) -> InTransaction<'_, Self, T> {
+        InTransaction::new(self, transaction)
     }
 
     /// The statement that stores the job, for a driver that has no
     /// [`Transaction`](crate::store::Transaction).
     ///
     /// # Errors
-    /// As for [`within`](Self::within).
+    /// As for [`in_transaction`](Self::in_transaction).
     pub async fn statement(self) -> Result<EnqueueStatement<R>> {
         let manager = self.manager.clone();
         let job = self.into_job()?;
@@ -319,19 +324,22 @@ impl<M, R> EnqueueAll<M, R> {
 }
 
 impl<M: Serialize, R> EnqueueAll<M, R> {
-    /// In a transaction of your own; see [`Enqueue::within`].
+    /// In a transaction of your own; see [`Enqueue::in_transaction`].
     ///
     /// All or none, if you roll back where it fails: then none is there. An error that is not the
     /// database's (`AlreadyExists`, say, for one of the jobs) leaves the transaction open with the
     /// others in it, so a commit after it would store those.
-    pub fn within<T: Transaction + ?Sized>(self, transaction: &mut T) -> Within<'_, Self, T> {
-        Within::new(self, transaction)
+    pub fn in_transaction<T: Transaction + ?Sized>(
+        self,
+        transaction: &mut T,
+    ) -> InTransaction<'_, Self, T> {
+        InTransaction::new(self, transaction)
     }
 
     /// The statement that stores the jobs, at most 1000; see [`Enqueue::statement`].
     ///
     /// # Errors
-    /// As for [`within`](Self::within), and `InvalidInput` where there are more jobs.
+    /// As for [`in_transaction`](Self::in_transaction), and `InvalidInput` where there are more jobs.
     pub async fn statement(self) -> Result<EnqueueStatement<R>> {
         let (manager, jobs) = self.into_jobs()?;
         EnqueueStatement::new(manager, jobs).await

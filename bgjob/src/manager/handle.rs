@@ -23,7 +23,7 @@ const SAFETY: Duration = Duration::from_secs(5);
 /// # async fn main() -> bgjob::Result<()> {
 /// let jobs = JobManager::connect("memory:").await?;
 /// let job = jobs.enqueue_raw("resize", 1).await?;
-/// assert!(!job.existing());
+/// assert!(!job.already_existed());
 /// assert_eq!(job.cancel().await?, JobState::Cancelled);
 /// # Ok(())
 /// # }
@@ -65,7 +65,7 @@ impl<R> JobHandle<R> {
     }
 
     /// Whether the enqueue found the job there already: by its id, or by its unique key.
-    pub fn existing(&self) -> bool {
+    pub fn already_existed(&self) -> bool {
         self.existing
     }
 

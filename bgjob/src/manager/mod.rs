@@ -7,12 +7,12 @@ mod bulk;
 mod culprits;
 mod enqueue;
 mod handle;
+mod in_transaction;
 mod line;
 mod list;
 mod operate;
 mod options;
 mod source;
-mod within;
 
 use std::sync::Arc;
 
@@ -23,8 +23,8 @@ pub use builder::{Connect, ManagerBuilder};
 pub use bulk::{Bulk, Bulked, Select};
 pub use enqueue::{Enqueue, EnqueueAll};
 pub use handle::JobHandle;
+pub use in_transaction::{EnqueueStatement, InTransaction};
 pub use list::{Cursor, List, Page};
-pub use within::{EnqueueStatement, Within};
 
 use crate::{JobQueue, JobStore, events::Events, job::Json};
 
@@ -45,6 +45,9 @@ use crate::{JobQueue, JobStore, events::Events, job::Json};
 /// # }
 /// ```
 #[derive(Debug, Clone)]
+#[doc(alias = "client")]
+#[doc(alias = "producer")]
+#[doc(alias = "queue")]
 pub struct JobManager {
     pub(crate) inner: Arc<Inner>,
     /// What runs jobs inline lives as long as such a manager. Its services may hold one too: theirs

@@ -75,12 +75,20 @@ fn not_zero(field: &str, span: Option<Duration>) -> Result<()> {
 macro_rules! options {
     () => {
         /// Due this long from now, by the store's clock; at most ten years.
+        #[doc(alias = "enqueue_in")]
+        #[doc(alias = "perform_in")]
+        #[doc(alias = "countdown")]
+        #[doc(alias = "schedule_in")]
         pub fn delay(mut self, delay: Duration) -> Self {
             self.options.due = Due::After(delay);
             self
         }
 
         /// Due at this time, at most ten years from now. A time that has passed means now.
+        #[doc(alias = "enqueue_at")]
+        #[doc(alias = "perform_at")]
+        #[doc(alias = "eta")]
+        #[doc(alias = "scheduled_at")]
         pub fn at(mut self, time: SystemTime) -> Self {
             self.options.due = Due::At(time.into());
             self
@@ -105,6 +113,8 @@ macro_rules! options {
         }
 
         /// Dead after this many errors instead of the job's own number; 1 to 1000.
+        #[doc(alias = "max_retries")]
+        #[doc(alias = "retries")]
         pub fn max_attempts(mut self, attempts: u32) -> Self {
             self.options.max_attempts = Some(attempts);
             self
@@ -125,6 +135,7 @@ macro_rules! options {
 
         /// After an error it waits like this instead of the job's own way. It travels with the
         /// job, so it can't be a function ([`Backoff::custom`]); at most 100 steps.
+        #[doc(alias = "retry_delay")]
         pub fn backoff(mut self, backoff: Backoff) -> Self {
             self.options.backoff = Some(backoff);
             self
@@ -145,6 +156,8 @@ macro_rules! options {
         }
 
         /// Kept this long after it succeeded or was cancelled, instead of the job's own time.
+        #[doc(alias = "ttl")]
+        #[doc(alias = "retention")]
         pub fn retain(mut self, retain: Duration) -> Self {
             self.options.retain = Some(retain);
             self

@@ -17,13 +17,12 @@
 //! * [`worker`]: a process that dies at one step
 
 mod book;
-#[path = "../../../tests/servers/postgres.rs"]
-mod server;
 mod worker;
 
 use std::{str::FromStr, time::Duration};
 
 use bgjob::{BoxError, JobId, prelude::*, providers::postgres::PostgresOptions};
+use bgjob_test_servers::postgres::Server;
 use clap::{Parser, ValueEnum};
 use sqlx::{
     AssertSqlSafe, ConnectOptions, PgPool,
@@ -51,8 +50,8 @@ async fn main() -> Result<(), BoxError> {
         let step = Step::from_str(step, false)?;
         return worker::run(step, &Place::of(url, database)?).await;
     }
-    let own = args.url.is_none().then(|| server::Server::start(&[]));
-    let own_url = own.as_ref().map(server::Server::url);
+    let own = args.url.is_none().then(|| Server::start(&[]));
+    let own_url = own.as_ref().map(Server::url);
     let url = args.url.or(own_url).expect("it is one or the other");
     let url = url.as_str();
     let database = format!("bgjob_ledger_{}", JobId::new()).replace('-', "_");

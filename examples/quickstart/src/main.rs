@@ -20,7 +20,7 @@ mod walk;
 
 use std::{fs::File, pin::pin, process::ExitCode, sync::Arc, time::Duration};
 
-use bgjob::{BoxError, Running, prelude::*};
+use bgjob::{BoxError, DispatcherHandle, prelude::*};
 use clap::Parser;
 use tokio::{sync::mpsc, time::sleep};
 
@@ -92,7 +92,7 @@ async fn run(args: Args) -> Result<ExitCode, BoxError> {
 async fn hash_all(
     jobs: &JobManager,
     tree: &Tree,
-    running: &Running,
+    running: &DispatcherHandle,
     progress: &mut Progress,
 ) -> Result<Walked, BoxError> {
     let mut walk = pin!(enqueue_all(jobs, tree));
@@ -122,7 +122,10 @@ async fn enqueue_all(jobs: &JobManager, tree: &Tree) -> Result<Walked, BoxError>
 }
 
 /// Lets end what runs and says how to go on.
-async fn interrupted(running: Running, mut progress: Progress) -> Result<ExitCode, BoxError> {
+async fn interrupted(
+    running: DispatcherHandle,
+    mut progress: Progress,
+) -> Result<ExitCode, BoxError> {
     progress.say("stopping: waits for the files at hand; Ctrl-C again hurries");
     running.begin_shutdown();
     running.until_signal().await?;

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bgjob::{JobManager, JobState, Result, Running, Timestamp};
+use bgjob::{DispatcherHandle, JobManager, JobState, Result, Timestamp};
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 
 use crate::hash::Tally;
@@ -94,7 +94,7 @@ impl Progress {
     }
 
     /// Shows how the jobs stand.
-    pub async fn show(&mut self, running: &Running) -> Result<Counts> {
+    pub async fn show(&mut self, running: &DispatcherHandle) -> Result<Counts> {
         let counts = self.counts().await?;
         if self.ended.0 != counts.ended {
             self.ended = (counts.ended, Instant::now());

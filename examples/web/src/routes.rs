@@ -67,7 +67,7 @@ async fn sign_up(
     let user = user.ok_or(Refusal::Taken)?;
     let welcome = Welcome { name, email };
     let job = send_welcome::enqueue(&app.jobs, welcome)
-        .within(&mut tx)
+        .in_transaction(&mut tx)
         .await?;
     tx.commit().await?;
     let job = job.id();

@@ -3,14 +3,11 @@
 #![cfg(unix)]
 
 mod bundle;
-#[path = "../../../tests/servers/postgres.rs"]
-mod postgres;
-#[path = "../../../tests/servers/smtp.rs"]
-mod smtp;
 
 use std::collections::BTreeSet;
 
 use bgjob::{JobManager, JobState};
+use bgjob_test_servers::{postgres, smtp};
 use bundle::{Request, Silent, Web, connect, database};
 use smtp::{Mail, Server};
 

@@ -9,8 +9,8 @@ mod probe;
 use std::{future::pending, sync::Arc, time::Duration};
 
 use bgjob::{
-    DispatcherBuilder, Job, JobDispatcher, JobId, JobManager, JobQueue, JobState, JobStore, Owner,
-    Registry, Running, Want,
+    DispatcherBuilder, DispatcherHandle, Job, JobDispatcher, JobId, JobManager, JobQueue, JobState,
+    JobStore, Owner, Registry, Want,
     job::{ClaimedJob, Grant, Serves, Token},
     providers::{channel::ChannelQueue, memory::MemoryStore},
     store::Claim,
@@ -79,7 +79,7 @@ impl World {
     }
 
     /// The same with a probe, started.
-    pub(crate) async fn start(&self, registry: Registry, probe: &Probe) -> Running {
+    pub(crate) async fn start(&self, registry: Registry, probe: &Probe) -> DispatcherHandle {
         let builder = self.dispatcher(registry).state(probe.clone());
         builder.start().await.expect("the dispatcher starts")
     }

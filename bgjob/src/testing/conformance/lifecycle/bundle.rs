@@ -20,7 +20,7 @@ use super::handlers::{Place, registry};
 use crate::{
     DispatcherBuilder, Event, Job, JobDispatcher, JobHandle, JobId, JobManager, JobQueue, JobStore,
     Outcome,
-    dispatcher::{Drained, Running},
+    dispatcher::{DispatcherHandle, ShutdownReport},
     manager::Enqueue,
     store::Finished,
     testing::{Call, Fault, Faults, Faulty, conformance::StoreFixture},
@@ -194,7 +194,7 @@ async fn follow(fixture: Arc<dyn StoreFixture>) {
 /// A dispatcher that could as well be another process.
 pub(super) struct Worker {
     pub(super) place: Arc<Place>,
-    running: Running,
+    running: DispatcherHandle,
     faults: Faults,
     /// Ends of its jobs that the store did not take.
     lost: watch::Sender<usize>,
@@ -229,7 +229,7 @@ impl Worker {
     }
 
     /// Shuts it down.
-    pub(super) async fn shutdown(self) -> Drained {
+    pub(super) async fn shutdown(self) -> ShutdownReport {
         let drained = self.running.shutdown().await;
         assert_eq!(self.place.early(), [], "nothing starts before it is due");
         assert_eq!(drained.unknown, 0, "the store takes every end in time");

@@ -12,13 +12,13 @@ pub(super) async fn of_one_key_one_job_lives(bundle: &Bundle) {
     let first = keyed().await;
     worker.place.started(first.id()).await;
     let again = keyed().await;
-    assert_eq!((again.id(), again.existing()), (first.id(), true));
+    assert_eq!((again.id(), again.already_existed()), (first.id(), true));
     worker.place.open();
     first.ended().await.expect("it ends");
 
     // Its key is free again.
     let next = keyed().await;
-    assert!(next.id() != first.id() && !next.existing());
+    assert!(next.id() != first.id() && !next.already_existed());
     next.ended().await.expect("it ends");
     assert_eq!(worker.place.starts(first.id()), 1);
     worker.end().await;
@@ -30,14 +30,14 @@ pub(super) async fn a_key_belongs_to_its_function(bundle: &Bundle) {
         job.await.expect("the store takes it")
     };
     let (first, other) = (own("gated").await, own("echo").await);
-    assert!(first.id() != other.id() && !other.existing());
+    assert!(first.id() != other.id() && !other.already_existed());
     let shared = |name| bundle.new_job(name, 0).shared_unique_key("monthly report");
     let first = shared("gated").await.expect("it is another key");
-    assert!(!first.existing());
+    assert!(!first.already_existed());
     let refused = shared("echo").await.expect_err("another function has it");
     assert_eq!(refused.kind(), ErrorKind::AlreadyExists);
     assert_eq!(refused.job_id(), Some(first.id()));
     assert!(refused.to_string().contains("`gated`"), "{refused}");
     let again = shared("gated").await.expect("it is its own");
-    assert_eq!((again.id(), again.existing()), (first.id(), true));
+    assert_eq!((again.id(), again.already_existed()), (first.id(), true));
 }

@@ -17,7 +17,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// A running server. It ends when this is dropped, or with the process.
 #[derive(Debug)]
-pub(crate) struct Server {
+pub struct Server {
     child: Child,
     port: u16,
     lines: Receiver<String>,
@@ -25,12 +25,15 @@ pub(crate) struct Server {
 
 /// A mail that the server has taken.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub(crate) struct Mail {
-    pub(crate) to: Vec<String>,
+pub struct Mail {
+    /// Who it is for.
+    pub to: Vec<String>,
     /// Its `Message-ID`.
-    pub(crate) id: String,
-    pub(crate) subject: String,
-    pub(crate) text: String,
+    pub id: String,
+    /// Its subject.
+    pub subject: String,
+    /// What it says.
+    pub text: String,
 }
 
 /// The first thing the server tells.
@@ -68,7 +71,7 @@ impl Server {
     ///
     /// # Panics
     /// Where there is no Python with aiosmtpd: `.ci/test` installs it.
-    pub(crate) fn start() -> Self {
+    pub fn start() -> Self {
         Self::start_at(0)
     }
 
@@ -76,7 +79,7 @@ impl Server {
     ///
     /// # Panics
     /// As for [`start`](Self::start), and where the port is taken.
-    pub(crate) fn start_at(port: u16) -> Self {
+    pub fn start_at(port: u16) -> Self {
         let mut command = python();
         command.args([include_str!("smtp.py"), &port.to_string()]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -100,23 +103,23 @@ impl Server {
     }
 
     /// The next mail, once it is there.
-    pub(crate) fn next(&self) -> Mail {
+    pub fn next(&self) -> Mail {
         self.next_line()
     }
 
     /// A mail that is there already.
-    pub(crate) fn next_now(&self) -> Option<Mail> {
+    pub fn next_now(&self) -> Option<Mail> {
         let line = self.lines.try_recv().ok()?;
         Some(serde_json::from_str(&line).expect("it tells it in JSON"))
     }
 
     /// Where it listens.
-    pub(crate) fn port(&self) -> u16 {
+    pub fn port(&self) -> u16 {
         self.port
     }
 
     /// Its URL.
-    pub(crate) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("smtp://127.0.0.1:{}", self.port)
     }
 }

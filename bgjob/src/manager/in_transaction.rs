@@ -17,17 +17,17 @@ use crate::{
     transaction::{self, Statement, Transaction},
 };
 
-/// An enqueue about to become part of a transaction; await it. See [`Enqueue::within`].
+/// An enqueue about to become part of a transaction; await it. See [`Enqueue::in_transaction`].
 ///
 /// # Cancel safety
 /// Dropping the future leaves the transaction with the job or without it: roll it back.
 #[must_use = "nothing is enqueued until it is awaited"]
-pub struct Within<'t, E, T: ?Sized> {
+pub struct InTransaction<'t, E, T: ?Sized> {
     enqueue: E,
     transaction: &'t mut T,
 }
 
-impl<'t, E, T: ?Sized> Within<'t, E, T> {
+impl<'t, E, T: ?Sized> InTransaction<'t, E, T> {
     pub(super) fn new(enqueue: E, transaction: &'t mut T) -> Self {
         Self {
             enqueue,
@@ -36,9 +36,9 @@ impl<'t, E, T: ?Sized> Within<'t, E, T> {
     }
 }
 
-impl<E: fmt::Debug, T: ?Sized> fmt::Debug for Within<'_, E, T> {
+impl<E: fmt::Debug, T: ?Sized> fmt::Debug for InTransaction<'_, E, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Within").field(&self.enqueue).finish()
+        f.debug_tuple("InTransaction").field(&self.enqueue).finish()
     }
 }
 
@@ -156,7 +156,7 @@ impl<R> fmt::Debug for EnqueueStatement<R> {
 
 type BoxFuture<'t, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 't>>;
 
-impl<'t, M, R, T> IntoFuture for Within<'t, Enqueue<M, R>, T>
+impl<'t, M, R, T> IntoFuture for InTransaction<'t, Enqueue<M, R>, T>
 where
     M: Serialize + Send + 'static,
     R: 'static,
@@ -174,7 +174,7 @@ where
     }
 }
 
-impl<'t, M, R, T> IntoFuture for Within<'t, EnqueueAll<M, R>, T>
+impl<'t, M, R, T> IntoFuture for InTransaction<'t, EnqueueAll<M, R>, T>
 where
     M: Serialize + Send + 'static,
     R: 'static,

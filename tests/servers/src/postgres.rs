@@ -14,11 +14,11 @@ use std::{
 /// A running server. It ends, and its data goes, when this is dropped or its process ends, however
 /// that happens.
 #[derive(Debug)]
-pub(crate) struct Server {
+pub struct Server {
     folder: PathBuf,
-    pub(super) port: Port,
+    pub(crate) port: Port,
     /// Of `postgres`, who may do all on this host. Roles that a test makes have none.
-    pub(super) password: String,
+    pub(crate) password: String,
     guard: Option<Child>,
 }
 
@@ -46,14 +46,14 @@ const FOLDERS: &[&str] = &[
 ];
 
 /// Where a program of PostgreSQL's is.
-pub(crate) fn program(name: &str) -> PathBuf {
+pub fn program(name: &str) -> PathBuf {
     let found = FOLDERS.iter().map(|folder| Path::new(folder).join(name));
     let found = found.into_iter().find(|path| path.exists());
     found.unwrap_or_else(|| name.into())
 }
 
 /// A command line. The server refuses to run as root: then it runs as the user its package made.
-pub(super) fn unprivileged(program: PathBuf) -> Vec<PathBuf> {
+pub(crate) fn unprivileged(program: PathBuf) -> Vec<PathBuf> {
     let is_root = fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0);
     let switch = [
         "setpriv",
@@ -70,7 +70,7 @@ impl Server {
     ///
     /// # Panics
     /// Where there is no PostgreSQL: `.ci/test` installs it.
-    pub(crate) fn start(settings: &[&str]) -> Self {
+    pub fn start(settings: &[&str]) -> Self {
         Self::start_in(&std::env::temp_dir(), settings)
     }
 
@@ -78,10 +78,10 @@ impl Server {
     ///
     /// # Panics
     /// Where there is no PostgreSQL: `.ci/test` installs it.
-    pub(crate) fn start_in(parent: &Path, settings: &[&str]) -> Self {
-        let folder = parent.join(format!("bgjob-postgres-{}", bgjob::JobId::new()));
+    pub fn start_in(parent: &Path, settings: &[&str]) -> Self {
+        let folder = parent.join(format!("bgjob-postgres-{}", crate::unique()));
         fs::create_dir(&folder).expect("its parent can be written");
-        let password = bgjob::JobId::new().to_string();
+        let password = crate::unique();
         let secret = folder.join("password");
         let mut file = fs::OpenOptions::new();
         let file = file.write(true).create_new(true).mode(0o600).open(&secret);
@@ -165,7 +165,7 @@ impl Server {
     /// Ends it as a crash would (`kill -9`). It comes back by itself: when this returns, another
     /// process has taken its place and may still be at its recovery.
     #[allow(dead_code, reason = "not every test has one that crashes")]
-    pub(crate) fn crash(&self) {
+    pub fn crash(&self) {
         let pid = self.process().expect("it runs");
         let killed = Command::new("kill").args(["-KILL", &pid]).status();
         assert!(killed.is_ok_and(|killed| killed.success()), "it was there");
@@ -184,19 +184,19 @@ impl Server {
     }
 
     /// The URL of its database.
-    pub(crate) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         self.url_at(self.port.number, "postgres")
     }
 
     /// The URL of one of its databases, where it is reached at this port.
-    pub(super) fn url_at(&self, port: u16, database: &str) -> String {
+    pub(crate) fn url_at(&self, port: u16, database: &str) -> String {
         let password = &self.password;
         format!("postgres://postgres:{password}@127.0.0.1:{port}/{database}")
     }
 
     /// The URL of its database for another user.
     #[allow(dead_code, reason = "not every test has one")]
-    pub(crate) fn url_as(&self, url: &str, user: &str) -> String {
+    pub fn url_as(&self, url: &str, user: &str) -> String {
         let (_, rest) = url.split_once('@').expect("it has a user");
         format!("postgres://{user}@{rest}")
     }
@@ -214,13 +214,13 @@ impl Drop for Server {
 /// A port that no other test takes until this is dropped or its process ends. None of those that
 /// the system gives to who connects somewhere.
 #[derive(Debug)]
-pub(super) struct Port {
-    pub(super) number: u16,
+pub(crate) struct Port {
+    pub(crate) number: u16,
     _held: fs::File,
 }
 
 impl Port {
-    pub(super) fn free() -> Self {
+    pub(crate) fn free() -> Self {
         let first = u16::try_from(std::process::id() * 37 % 10_000).expect("it is small");
         let all = (first..10_000).chain(0..first).map(|nth| 20_000 + nth);
         let mut free = all.filter_map(|number| {

@@ -33,7 +33,7 @@ struct Orders {
 
 /// Passes bytes both ways, until it is told otherwise.
 #[derive(Debug)]
-pub(crate) struct Proxy {
+pub struct Proxy {
     /// Of a database, up to its name.
     url: String,
     orders: Arc<Orders>,
@@ -41,7 +41,11 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    pub(crate) async fn start(server: &Server) -> Self {
+    /// Starts one, on a free port.
+    ///
+    /// # Panics
+    /// Where there is none.
+    pub async fn start(server: &Server) -> Self {
         let to = server.port.number;
         let listener = TcpListener::bind("127.0.0.1:0").await;
         let listener = listener.expect("there is a free port");
@@ -73,29 +77,29 @@ impl Proxy {
     }
 
     /// The URL of a database of the server.
-    pub(crate) fn url(&self, database: &str) -> String {
+    pub fn url(&self, database: &str) -> String {
         format!("{}{database}", self.url)
     }
 
     /// Cuts all connections, whatever is on its way.
-    pub(crate) fn cut(&self) {
+    pub fn cut(&self) {
         self.orders.cut.send_modify(|times| *times += 1);
     }
 
     /// Lets the connections that there are lead nowhere, without a word to either side: as when the
     /// other machine is gone, or a firewall has forgotten them. New ones are as good as ever.
-    pub(crate) fn silence(&self) {
+    pub fn silence(&self) {
         self.orders.silence.send_modify(|times| *times += 1);
     }
 
     /// Lets the n-th statement from now on reach the server and end there, then cuts its connection
     /// in place of passing on the answer. With 0, none.
-    pub(crate) fn swallow(&self, nth: u64) {
+    pub fn swallow(&self, nth: u64) {
         self.orders.left.store(nth, Relaxed);
     }
 
     /// The same, and returns when that has happened.
-    pub(crate) async fn until_swallowed(&self, nth: u64) {
+    pub async fn until_swallowed(&self, nth: u64) {
         let done = self.orders.swallowed.notified();
         self.swallow(nth);
         done.await;

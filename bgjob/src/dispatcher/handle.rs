@@ -1,4 +1,4 @@
-//! [`Running`]: a dispatcher at work, [`Health`] and the final word, [`Drained`].
+//! [`DispatcherHandle`]: a dispatcher at work, [`Health`] and the final word, [`ShutdownReport`].
 
 use std::{
     process::{ExitCode, Termination},
@@ -20,12 +20,12 @@ use super::{
 /// Clones are handles of the same dispatcher: one is waited for, another answers a health check.
 ///
 /// ```
-/// use bgjob::{Health, Registry, Running, prelude::*};
+/// use bgjob::{Health, Registry, DispatcherHandle, prelude::*};
 ///
 /// #[job]
 /// async fn greet(name: String) {}
 ///
-/// fn healthz(dispatcher: &Running) -> u16 {
+/// fn healthz(dispatcher: &DispatcherHandle) -> u16 {
 ///     if dispatcher.health().is_good() { 200 } else { 503 }
 /// }
 ///
@@ -42,13 +42,13 @@ use super::{
 /// # }
 /// ```
 #[derive(Debug, Clone)]
-pub struct Running {
+pub struct DispatcherHandle {
     core: Arc<Core>,
-    last_word: watch::Receiver<Option<Drained>>,
+    last_word: watch::Receiver<Option<ShutdownReport>>,
 }
 
-impl Running {
-    pub(super) fn new(core: Arc<Core>, last_word: watch::Receiver<Option<Drained>>) -> Self {
+impl DispatcherHandle {
+    pub(super) fn new(core: Arc<Core>, last_word: watch::Receiver<Option<ShutdownReport>>) -> Self {
         Self { core, last_word }
     }
 
@@ -60,7 +60,7 @@ impl Running {
     /// [`begin_shutdown`](Self::begin_shutdown) is what such a handler means.
     ///
     /// [`Event::WaitsForItself`]: crate::Event::WaitsForItself
-    pub async fn shutdown(self) -> Drained {
+    pub async fn shutdown(self) -> ShutdownReport {
         self.core.enter(Phase::Draining);
         self.wait().await
     }
@@ -84,7 +84,7 @@ impl Running {
     ///
     /// Not in a handler that it runs itself: there it answers at once, as
     /// [`shutdown`](Self::shutdown) does.
-    pub async fn wait(mut self) -> Drained {
+    pub async fn wait(mut self) -> ShutdownReport {
         if self.core.is_asked_by_its_own() {
             return self.core.drained();
         }
@@ -136,12 +136,12 @@ impl Running {
     ///
     /// # Errors
     /// `Internal` where signals can't be listened to.
-    pub async fn until_signal(self) -> crate::Result<Drained> {
+    pub async fn until_signal(self) -> crate::Result<ShutdownReport> {
         self.until(Signals::listen()?).await
     }
 
     /// Runs until one of these, that are listened to already.
-    pub(super) async fn until(self, mut signals: Signals) -> crate::Result<Drained> {
+    pub(super) async fn until(self, mut signals: Signals) -> crate::Result<ShutdownReport> {
         tokio::select! {
             biased;
             answer = signals.next() => answer?,
@@ -224,13 +224,13 @@ impl Health {
 /// ```
 /// use std::process::{ExitCode, Termination};
 ///
-/// use bgjob::Drained;
+/// use bgjob::ShutdownReport;
 ///
-/// let deploy = Drained { drained: 3, released: 2, unknown: 0 };
+/// let deploy = ShutdownReport { drained: 3, released: 2, unknown: 0 };
 /// assert_eq!(deploy.report(), ExitCode::SUCCESS);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Drained {
+pub struct ShutdownReport {
     /// Ended by themselves.
     pub drained: usize,
     /// Given back: they run elsewhere, or here later.
@@ -239,7 +239,7 @@ pub struct Drained {
     pub unknown: usize,
 }
 
-impl Termination for Drained {
+impl Termination for ShutdownReport {
     fn report(self) -> ExitCode {
         if self.unknown == 0 {
             ExitCode::SUCCESS

@@ -14,7 +14,7 @@ use super::postgres::{Port, Server, unprivileged};
 /// A running pooler, which gives a connection for one transaction only. It ends when this is
 /// dropped or its process ends, however that happens.
 #[derive(Debug)]
-pub(crate) struct PgBouncer {
+pub struct PgBouncer {
     folder: PathBuf,
     port: Port,
     password: String,
@@ -35,8 +35,8 @@ impl PgBouncer {
     ///
     /// # Panics
     /// Where there is no PgBouncer: `.ci/test` installs it.
-    pub(crate) fn start(server: &Server, connections: usize) -> Self {
-        let folder = std::env::temp_dir().join(format!("bgjob-pgbouncer-{}", bgjob::JobId::new()));
+    pub fn start(server: &Server, connections: usize) -> Self {
+        let folder = std::env::temp_dir().join(format!("bgjob-pgbouncer-{}", crate::unique()));
         fs::create_dir(&folder).expect("the folder for temporary files can be written");
         let mut pooler = Self {
             folder,
@@ -95,7 +95,7 @@ impl PgBouncer {
     }
 
     /// The URL of a database of the server.
-    pub(crate) fn url(&self, database: &str) -> String {
+    pub fn url(&self, database: &str) -> String {
         let (password, port) = (&self.password, self.port.number);
         format!("postgres://postgres:{password}@127.0.0.1:{port}/{database}")
     }
