@@ -8,6 +8,7 @@ mod guards;
 mod handlers;
 mod json;
 mod paths;
+mod schemes;
 mod secrets;
 mod sqlite;
 mod support;

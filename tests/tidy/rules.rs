@@ -55,7 +55,7 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
     ),
     ("calls", &["error", "events"]),
     ("extract", &["clock", "error", "job", "transaction"]),
-    ("registry", &["error", "job", "extract"]),
+    ("registry", &["error", "extract", "job", "store"]), // schemes of stores are linked too
     (
         "manager",
         &[

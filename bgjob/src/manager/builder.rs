@@ -14,7 +14,7 @@ use crate::{
     Durability, Error, ErrorKind, JobQueue, JobStore, Result,
     events::{Event, Events},
     job::limits,
-    providers,
+    providers, registry,
 };
 
 /// A manager about to connect; await it. See [`JobManager::connect`].
@@ -87,9 +87,9 @@ impl Connect {
     }
 
     async fn connect(self) -> Result<JobManager> {
-        let store = providers::open_store(&self.store_url).await?;
+        let store = providers::open_store(&self.store_url, registry::schemes()).await?;
         let queue = match &self.queue_url {
-            Some(url) => Some(providers::open_queue(url).await?),
+            Some(url) => Some(providers::open_queue(url, registry::schemes()).await?),
             None => None,
         };
         ManagerBuilder {

@@ -11,7 +11,10 @@
 
 use std::sync::Arc;
 
-use crate::{Error, ErrorKind, JobQueue, JobStore, Result};
+use crate::{
+    Error, ErrorKind, JobQueue, JobStore, Result,
+    store::{Opens, Scheme},
+};
 
 #[cfg(feature = "memory")]
 pub mod channel;
@@ -44,7 +47,7 @@ fn absolute(path: &std::path::Path) -> Result<std::path::PathBuf> {
 }
 
 /// Opens a store by its URL.
-pub(crate) async fn open_store(url: &str) -> Result<Arc<dyn JobStore>> {
+pub(crate) async fn open_store(url: &str, others: &[&Scheme]) -> Result<Arc<dyn JobStore>> {
     match scheme(url, "store", "memory:` or `sqlite:jobs.db")? {
         #[cfg(feature = "memory")]
         "memory" => {
@@ -69,16 +72,23 @@ pub(crate) async fn open_store(url: &str) -> Result<Arc<dyn JobStore>> {
             ErrorKind::InvalidInput,
             "`channel:` is a queue, not a store: pass it to `.queue_url(…)`",
         )),
-        other => Err(unknown(
-            other,
-            "store",
-            "memory:`, `sqlite:path`, `file:folder`, `postgres://host/database",
-        )),
+        name => match other(name, others)? {
+            Some(Opens::Store(open)) => open(url).await,
+            Some(Opens::Queue(_)) => Err(Error::invalid(format!(
+                "`{name}:` is a queue, not a store: pass it to `.queue_url(…)`"
+            ))),
+            None => Err(unknown(
+                name,
+                "store",
+                "memory:`, `sqlite:path`, `file:folder`, `postgres://host/database",
+                others,
+            )),
+        },
     }
 }
 
 /// Opens a queue by its URL.
-pub(crate) async fn open_queue(url: &str) -> Result<Arc<dyn JobQueue>> {
+pub(crate) async fn open_queue(url: &str, others: &[&Scheme]) -> Result<Arc<dyn JobQueue>> {
     match scheme(url, "queue", "channel:")? {
         #[cfg(feature = "memory")]
         "channel" => {
@@ -91,7 +101,13 @@ pub(crate) async fn open_queue(url: &str) -> Result<Arc<dyn JobQueue>> {
             ErrorKind::InvalidInput,
             format!("`{store}:` is a store that needs no queue: leave `.queue_url(…)` out"),
         )),
-        other => Err(unknown(other, "queue", "channel:")),
+        name => match other(name, others)? {
+            Some(Opens::Queue(open)) => open(url).await,
+            Some(Opens::Store(_)) => Err(Error::invalid(format!(
+                "`{name}:` is a store: pass it to `JobManager::connect`"
+            ))),
+            None => Err(unknown(name, "queue", "channel:", others)),
+        },
     }
 }
 
@@ -141,9 +157,29 @@ fn missing(feature: &str) -> Error {
     )
 }
 
-fn unknown(scheme: &str, what: &str, known: &str) -> Error {
+/// The one scheme of this name that another crate has registered.
+fn other(name: &str, others: &[&Scheme]) -> Result<Option<Opens>> {
+    let mut of_name = others.iter().filter(|scheme| scheme.name == name);
+    let first = of_name.next().map(|scheme| scheme.opens);
+    if of_name.next().is_some() {
+        return Err(Error::invalid(format!(
+            "two crates of this program have registered the scheme `{name}:`: link one of them, \
+             or open the store yourself and pass it to `JobManager::builder`"
+        )));
+    }
+    Ok(first)
+}
+
+fn unknown(scheme: &str, what: &str, known: &str, others: &[&Scheme]) -> Error {
+    let linked: String = others
+        .iter()
+        .map(|other| format!(", `{}:`", other.name))
+        .collect();
     Error::new(
         ErrorKind::InvalidInput,
-        format!("`{scheme}:` is no {what} bgjob knows; it knows `{known}`"),
+        format!(
+            "`{scheme}:` is no {what} bgjob knows; it knows `{known}`{linked}. Where another crate \
+             has it, the program names that crate once: `use that_crate as _;`"
+        ),
     )
 }

@@ -9,7 +9,7 @@ mod suggest;
 mod table;
 
 pub use descriptor::{Handler, HandlerFuture, JobDescriptor, ReadBack};
-pub(crate) use linked::known;
+pub(crate) use linked::{known, schemes};
 pub use table::Registry;
 
 /// A job, as a type: what `#[job]` makes of a function beside the function.

@@ -12,6 +12,7 @@ mod answers;
 mod documents;
 mod jobs;
 mod look;
+mod scheme;
 mod shared;
 mod swept;
 mod transactions;
@@ -30,6 +31,8 @@ pub use jobs::{
     Renewed, StoreCapabilities, Want,
 };
 pub use look::{Filter, Listed, Order, Period, QueueCounts, Slice};
+pub(crate) use scheme::Opens;
+pub use scheme::{Opening, Scheme};
 pub use swept::{Swept, SweptJob};
 pub use transactions::InTransactions;
 pub(crate) use transactions::in_transactions;

@@ -7,7 +7,11 @@ mod store;
 
 use std::{path::Path, sync::Arc};
 
-use bgjob::{Durability, SystemClock, prelude::*, store::Documents};
+use bgjob::{
+    Durability, JobStore, SystemClock,
+    prelude::*,
+    store::{Documents, Opening, Scheme},
+};
 use store::RedbDocuments;
 
 /// Adds numbers up.
@@ -19,11 +23,21 @@ async fn add_up(numbers: Vec<u32>, ctx: JobContext) -> Result<u32, JobError> {
     Ok(numbers.iter().sum())
 }
 
-/// What a user writes instead of `JobManager::connect(url)`.
+/// How the store is opened by its URL, `redb:path`.
+fn open(url: &str) -> Opening<'_, dyn JobStore> {
+    Box::pin(async move {
+        let path = url.strip_prefix("redb:").unwrap_or(url);
+        let documents = RedbDocuments::open(Path::new(path), Arc::new(SystemClock)).await?;
+        Ok(Arc::new(Documents::new(documents)) as Arc<dyn JobStore>)
+    })
+}
+
+bgjob::register_scheme!(Scheme::store("redb", open));
+
+/// What a user writes: what is written for any other store.
 async fn connect(path: &Path) -> bgjob::Result<JobManager> {
-    let documents = RedbDocuments::open(path, Arc::new(SystemClock)).await?;
-    let builder = JobManager::builder(Documents::new(documents));
-    builder.require(Durability::OsCrash).build()
+    let jobs = JobManager::connect(format!("redb:{}", path.display()));
+    jobs.require(Durability::OsCrash).await
 }
 
 #[tokio::main]
