@@ -34,6 +34,7 @@
 //! * In your own transactions: [`Enqueue::in_transaction`], `JobTransaction` (`guide::transactions`).
 //! * On PostgreSQL: URL, tables, rights, what to watch (`guide::postgres`).
 //! * To test your jobs: the feature `testing` (`guide::testing`).
+//! * From Sidekiq, Oban, Celery, Hangfire or apalis: what is called what here (`guide::coming_from`).
 //! * To bring a store or queue: [`store`], [`queue`], [`providers`], and the feature `testing`.
 
 pub mod extract;
@@ -110,4 +111,23 @@ pub mod guide {
     #[cfg(all(feature = "macros", feature = "postgres"))]
     #[doc = include_str!("docs/postgres.md")]
     pub mod postgres {}
+
+    #[cfg(all(feature = "macros", feature = "testing"))]
+    #[doc = include_str!("docs/coming-from/index.md")]
+    pub mod coming_from {
+        #[doc = include_str!("docs/coming-from/sidekiq.md")]
+        pub mod sidekiq {}
+
+        #[doc = include_str!("docs/coming-from/oban.md")]
+        pub mod oban {}
+
+        #[doc = include_str!("docs/coming-from/celery.md")]
+        pub mod celery {}
+
+        #[doc = include_str!("docs/coming-from/hangfire.md")]
+        pub mod hangfire {}
+
+        #[doc = include_str!("docs/coming-from/apalis.md")]
+        pub mod apalis {}
+    }
 }
