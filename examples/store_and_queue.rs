@@ -12,8 +12,8 @@ async fn shrink(picture: u32) -> Result<u32, JobError> {
 
 /// A queue that loses what it has: here, somebody takes all hints and does nothing with them.
 async fn lose_all(queue: &Arc<dyn JobQueue>) -> bgjob::Result<()> {
-    let (name, max) = ("pictures".into(), 100);
-    let want = [Want { queue: name, max }];
+    let (name, max) = ("pictures", 100);
+    let want = [Want::new(name, max)];
     let taken = queue.receive(&want, Duration::ZERO).await?;
     let receipts: Vec<_> = taken.into_iter().map(|one| one.receipt).collect();
     queue.ack(&receipts).await

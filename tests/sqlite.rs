@@ -56,28 +56,15 @@ async fn open(path: &Path) -> SqliteStore {
 fn new(retain: Duration) -> NewJob {
     let mut spec = JobSpec::new("work", Json::null());
     spec.retain = retain;
-    NewJob {
-        id: JobId::new(),
-        spec: Arc::new(spec),
-        due: Due::Now,
-        aliases: &[],
-    }
+    NewJob::new(JobId::new(), Arc::new(spec), Due::Now)
 }
 
 fn grant() -> Grant {
-    Grant {
-        token: Token::random(),
-        owner: Owner::random(),
-        lease: Duration::from_secs(30),
-        repeat: false,
-    }
+    Grant::new(Token::random(), Owner::random(), Duration::from_secs(30))
 }
 
 fn serves() -> Serves {
-    Serves {
-        jobs: Arc::new(BTreeMap::from([("work".into(), 0)])),
-        suspect: true,
-    }
+    Serves::new(Arc::new(BTreeMap::from([("work".into(), 0)]))).suspect(true)
 }
 
 fn queue() -> Arc<str> {
@@ -86,10 +73,7 @@ fn queue() -> Arc<str> {
 
 /// Claims and finishes until nothing is left. Answers the ids of what it finished.
 async fn work(store: &SqliteStore, max: usize) -> Vec<JobId> {
-    let want = [Want {
-        queue: queue(),
-        max,
-    }];
+    let want = [Want::new(queue(), max)];
     let (mut ends, mut done) = (Vec::<Ending>::new(), Vec::new());
     loop {
         let (finished, claimed) = store
@@ -107,11 +91,7 @@ async fn work(store: &SqliteStore, max: usize) -> Vec<JobId> {
         ends = claimed
             .jobs
             .iter()
-            .map(|job| Ending {
-                id: job.id,
-                token: job.token,
-                end: end.clone(),
-            })
+            .map(|job| Ending::new(job.id, job.token, end.clone()))
             .collect();
     }
 }
@@ -207,10 +187,7 @@ async fn a_store_wakes_those_who_wait_at_another() {
     // Nobody looks for commits while nobody waits, so the first wait may find an old one.
     loop {
         let ready = here.wait_ready(&queues);
-        let want = [Want {
-            queue: queue(),
-            max: 1,
-        }];
+        let want = [Want::new(queue(), 1)];
         let claimed = here
             .claim_ready(&want, &grant(), &serves())
             .await
@@ -220,11 +197,7 @@ async fn a_store_wakes_those_who_wait_at_another() {
             assert_eq!(claimed.id, job.id);
             let end = End::Success(Json::trusted("7"));
             let ended = there.wait_ended(job.id);
-            let finish = [Ending {
-                id: job.id,
-                token: claimed.token,
-                end,
-            }];
+            let finish = [Ending::new(job.id, claimed.token, end)];
             here.finish(&finish).await.expect("it works");
             soon(ended).await.expect("it works");
             break;

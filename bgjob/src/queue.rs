@@ -9,6 +9,7 @@ use crate::{JobId, Priority, Result};
 /// Says that a job may be ready. It carries no truth: losing, doubling or reordering it costs time,
 /// never a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Hint {
     /// The job.
     pub id: JobId,
@@ -18,13 +19,32 @@ pub struct Hint {
     pub priority: Priority,
 }
 
+impl Hint {
+    /// A hint at this job of this queue.
+    pub fn new(id: JobId, queue: impl Into<Arc<str>>, priority: Priority) -> Self {
+        Self {
+            id,
+            queue: queue.into(),
+            priority,
+        }
+    }
+}
+
 /// A hint as it was received, until it is acknowledged.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Delivery {
     /// What was pushed.
     pub hint: Hint,
     /// What the queue knows this delivery by.
     pub receipt: Receipt,
+}
+
+impl Delivery {
+    /// A hint, and what the queue knows this delivery of it by.
+    pub const fn new(hint: Hint, receipt: Receipt) -> Self {
+        Self { hint, receipt }
+    }
 }
 
 /// What a queue knows a delivery by; opaque, at most 1 KiB.

@@ -78,36 +78,21 @@ async fn live(document: Document) {
 /// Makes every call of a store on a job.
 async fn call_all(store: &impl JobStore, job: &Job) -> bgjob::Result<()> {
     let (id, token) = (job.id, Token::from_bytes([7; 16]));
-    let serves = Serves {
-        jobs: Arc::new([(Arc::clone(&job.spec.name), u32::MAX)].into()),
-        suspect: true,
-    };
-    let grant = Grant {
-        token,
-        owner: Owner::from_bytes([7; 16]),
-        lease: Duration::from_secs(30),
-        repeat: true,
-    };
+    let serves =
+        Serves::new(Arc::new([(Arc::clone(&job.spec.name), u32::MAX)].into())).suspect(true);
+    let grant = Grant::new(token, Owner::from_bytes([7; 16]), Duration::from_secs(30)).repeat(true);
     let queue = Arc::clone(&job.spec.queue);
     store.claim(&[id], &grant, &serves).await?;
-    let want = [Want { queue, max: 2 }];
+    let want = [Want::new(queue, 2)];
     store.claim_ready(&want, &grant, &serves).await?;
-    let progress = None;
-    let held = Held {
-        id,
-        token,
-        progress,
-    };
+    let held = Held::new(id, token);
     store.renew(&[held], grant.lease).await?;
-    let policy = SweepPolicy {
-        touch: Some(SweepPolicy::TOUCH),
-        ..SweepPolicy::default()
-    };
+    let policy = SweepPolicy::default().touch(Some(SweepPolicy::TOUCH));
     store.sweep(9, &policy).await?;
     let failure = Failure::new(FailureKind::Error, "x");
     let retry = Retry::After(grant.lease);
     let end = End::Error { failure, retry };
-    store.finish(&[Ending { id, token, end }]).await?;
+    store.finish(&[Ending::new(id, token, end)]).await?;
     for operation in [
         Operation::Reschedule(Due::Now),
         Operation::Cancel,

@@ -304,10 +304,7 @@ async fn live(store: &dyn JobStore, clock: &ManualClock) {
     });
     let ids = [job.id];
     assert_eq!(store.create(&[job]).await.unwrap(), [Created::Created]);
-    let policy = SweepPolicy {
-        touch: Some(SweepPolicy::TOUCH),
-        ..SweepPolicy::default()
-    };
+    let policy = SweepPolicy::default().touch(Some(SweepPolicy::TOUCH));
     store.sweep(100, &policy).await.unwrap();
     // At the last time there is every deadline has come; anywhere else the job can be had.
     let claims = store.claim(&ids, &grant(), &serves("echo")).await.unwrap();
@@ -315,16 +312,8 @@ async fn live(store: &dyn JobStore, clock: &ManualClock) {
         let failure = Failure::new(FailureKind::Error, "x");
         let retry = Retry::After(bgjob::job::limits::SPAN);
         let end = End::Error { failure, retry };
-        let ending = Ending {
-            id: held.id,
-            token: held.token,
-            end,
-        };
-        let renewed = bgjob::store::Held {
-            id: held.id,
-            token: held.token,
-            progress: None,
-        };
+        let ending = Ending::new(held.id, held.token, end);
+        let renewed = bgjob::store::Held::new(held.id, held.token);
         store
             .renew(&[renewed], bgjob::job::limits::SPAN)
             .await
@@ -346,11 +335,7 @@ async fn live(store: &dyn JobStore, clock: &ManualClock) {
     for held in claimed.jobs {
         let end = End::Success(Json::null());
         store
-            .finish(&[Ending {
-                id: held.id,
-                token: held.token,
-                end,
-            }])
+            .finish(&[Ending::new(held.id, held.token, end)])
             .await
             .unwrap();
     }

@@ -347,10 +347,7 @@ async fn a_document_that_is_damaged_while_its_job_runs_is_told_by_the_sweeper() 
     let path = file(&folder, created[0].id);
     fs::write(&path, "{").unwrap();
     clock.advance(Duration::from_secs(31));
-    let policy = SweepPolicy {
-        margin: Duration::ZERO,
-        ..SweepPolicy::default()
-    };
+    let policy = SweepPolicy::default().margin(Duration::ZERO);
     let swept = store.sweep(10, &policy).await.unwrap();
     let id = created[0].id;
     let revoked = store

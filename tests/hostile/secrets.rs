@@ -46,39 +46,20 @@ fn secret() -> NewJob {
 #[test]
 fn no_debug_shows_metadata_tokens_or_results() {
     let new = secret();
-    let grant = Grant {
-        token: token(),
-        owner: Owner::random(),
-        lease: Duration::from_secs(9),
-        repeat: false,
-    };
+    let grant = Grant::new(token(), Owner::random(), Duration::from_secs(9));
     hidden(&(json(), token(), grant, &new));
     hidden(&JobSpec::new("card", json()));
     let now = Timestamp::from_millis(1);
     let mut job = transition::create(&new, now);
     hidden(&job);
-    let serves = Serves {
-        jobs: Arc::new([("card".into(), 0)].into()),
-        suspect: false,
-    };
+    let serves = Serves::new(Arc::new([("card".into(), 0)].into()));
     let claimed = transition::claim(&mut job, &grant, &serves, now).unwrap();
     hidden(&job);
     hidden(&(&claimed, Claim::Claimed(claimed.clone())));
-    hidden(&Claimed {
-        jobs: vec![claimed],
-        ..Claimed::default()
-    });
-    let ending = Ending {
-        id: job.id,
-        token: token(),
-        end: End::Success(json()),
-    };
+    hidden(&Claimed::new(vec![claimed]));
+    let ending = Ending::new(job.id, token(), End::Success(json()));
     hidden(&(&ending, &ending.end));
-    hidden(&Held {
-        id: job.id,
-        token: token(),
-        progress: Some(Progress::of(1, 2)),
-    });
+    hidden(&Held::new(job.id, token()).progress(Progress::of(1, 2)));
     job.phase = Phase::Ended(Ended {
         how: How::Succeeded(json()),
         at: now,
@@ -126,11 +107,7 @@ async fn no_front_door_shows_metadata() {
 #[test]
 fn the_json_of_a_job_shows_no_token() {
     let mut job = transition::create(
-        &NewJob {
-            id: JobId::from_key("card"),
-            due: Due::Now,
-            ..secret()
-        },
+        &NewJob::new(JobId::from_key("card"), secret().spec, Due::Now),
         Timestamp::from_millis(1),
     );
     job.phase = Phase::Running(Hold {

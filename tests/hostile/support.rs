@@ -142,35 +142,19 @@ pub(crate) async fn stores(folder: &Folder, clock: Arc<dyn Clock>) -> Vec<Arc<dy
 pub(crate) fn new(name: &str, change: impl FnOnce(&mut JobSpec)) -> NewJob {
     let mut spec = JobSpec::new(name, Json::null());
     change(&mut spec);
-    NewJob {
-        id: JobId::new(),
-        spec: Arc::new(spec),
-        due: Due::Now,
-        aliases: &[],
-    }
+    NewJob::new(JobId::new(), Arc::new(spec), Due::Now)
 }
 
 pub(crate) fn grant() -> Grant {
-    Grant {
-        token: Token::random(),
-        owner: Owner::random(),
-        lease: Duration::from_secs(30),
-        repeat: false,
-    }
+    Grant::new(Token::random(), Owner::random(), Duration::from_secs(30))
 }
 
 pub(crate) fn serves(name: &str) -> Serves {
-    Serves {
-        jobs: Arc::new([(name.into(), 0)].into()),
-        suspect: true,
-    }
+    Serves::new(Arc::new([(name.into(), 0)].into())).suspect(true)
 }
 
 pub(crate) fn want(max: usize) -> [Want; 1] {
-    [Want {
-        queue: JobSpec::QUEUE.into(),
-        max,
-    }]
+    [Want::new(JobSpec::QUEUE, max)]
 }
 
 /// The error must be of this kind and say all of this.

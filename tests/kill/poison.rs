@@ -121,12 +121,7 @@ async fn plant(store: &dyn JobStore, evil: Evil, crashes: u32) -> bgjob::Result<
     culprit.priority = Priority::High;
     let innocent = Arc::new(JobSpec::new(bystander::NAME, Json::encode(&MILLIS)?));
     let specs = iter::once(Arc::new(culprit)).chain(iter::repeat_n(innocent, INNOCENTS));
-    let jobs = specs.map(|spec| NewJob {
-        id: JobId::new(),
-        spec,
-        due: Due::Now,
-        aliases: &[],
-    });
+    let jobs = specs.map(|spec| NewJob::new(JobId::new(), spec, Due::Now));
     let jobs: Vec<_> = jobs.collect();
     store.create(&jobs).await?;
     Ok(jobs.iter().map(|job| job.id).collect())

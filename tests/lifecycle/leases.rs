@@ -100,11 +100,11 @@ async fn the_finish_of_a_zombie_is_lost() {
     let zombie = world.claim_and_die(&[job.id()], &["echo"]).await.remove(0);
     let _running = world.start(registry(), &Probe::new()).await;
     assert_eq!(job.result().await.unwrap(), 1);
-    let ending = Ending {
-        id: job.id(),
-        token: zombie.token,
-        end: End::Success(Json::encode(&99).unwrap()),
-    };
+    let ending = Ending::new(
+        job.id(),
+        zombie.token,
+        End::Success(Json::encode(&99).unwrap()),
+    );
     let answer = world.store.finish(&[ending]).await.unwrap();
     assert_eq!(answer, [Finished::Lost]);
     assert_eq!(job.result().await.unwrap(), 1);

@@ -61,12 +61,7 @@ async fn metadata_of_a_newer_version_is_told() {
     let newer = bgjob::store::JobStore::create;
     let mut spec = bgjob::JobSpec::new("echo", bgjob::Json::encode(&1).unwrap());
     spec.version = 7;
-    let job = bgjob::job::NewJob {
-        id: bgjob::JobId::new(),
-        spec: spec.into(),
-        due: bgjob::job::Due::Now,
-        aliases: &[],
-    };
+    let job = bgjob::job::NewJob::new(bgjob::JobId::new(), spec, bgjob::job::Due::Now);
     newer(world.store.inner(), &[job]).await.unwrap();
     let told = told(&world, 30).await;
     let [line] = &told[..] else {

@@ -241,10 +241,7 @@ async fn the_rights_in_the_guide_are_enough() {
     let store = open(&app.clone().migrate(false)).await;
     lives(&store).await;
     // Beside a queue too.
-    let touching = SweepPolicy {
-        touch: Some(SweepPolicy::TOUCH),
-        ..SweepPolicy::default()
-    };
+    let touching = SweepPolicy::default().touch(Some(SweepPolicy::TOUCH));
     store
         .sweep(10, &touching)
         .await

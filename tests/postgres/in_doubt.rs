@@ -120,43 +120,23 @@ impl Ground {
 fn job() -> NewJob {
     let mut spec = JobSpec::new("resize", Json::trusted("1"));
     spec.queue = name().into();
-    NewJob {
-        id: JobId::new(),
-        spec: Arc::new(spec),
-        due: Due::Now,
-        aliases: &[],
-    }
+    NewJob::new(JobId::new(), Arc::new(spec), Due::Now)
 }
 
 fn grant() -> Grant {
-    Grant {
-        token: Token::random(),
-        owner: Owner::random(),
-        lease: LEASE,
-        repeat: false,
-    }
+    Grant::new(Token::random(), Owner::random(), LEASE)
 }
 
 fn serves() -> Serves {
-    Serves {
-        jobs: Arc::new([("resize".into(), 0)].into()),
-        suspect: true,
-    }
+    Serves::new(Arc::new([("resize".into(), 0)].into())).suspect(true)
 }
 
 fn want(job: &NewJob) -> [Want; 1] {
-    [Want {
-        queue: Arc::clone(&job.spec.queue),
-        max: 10,
-    }]
+    [Want::new(Arc::clone(&job.spec.queue), 10)]
 }
 
 fn ending(job: &NewJob, grant: &Grant, end: End) -> Ending {
-    Ending {
-        id: job.id,
-        token: grant.token,
-        end,
-    }
+    Ending::new(job.id, grant.token, end)
 }
 
 fn success() -> End {
@@ -202,7 +182,7 @@ async fn a_claim_is_answered_again() {
         let claimed = ground.call(nth, claim).await.remove(0);
         assert!(matches!(claimed, Claim::Claimed(_)), "{claimed:?}");
         let claim = async |store: &PostgresStore, repeat| {
-            let grant = Grant { repeat, ..second };
+            let grant = second.repeat(repeat);
             store.claim_ready(&want(&by_queue), &grant, &serves()).await
         };
         let claimed = ground.call(nth, claim).await.jobs;
@@ -249,7 +229,7 @@ async fn an_end_and_a_claim_in_one_call_happen_once() {
         ground.create(&next).await;
         let ends = [ending(&over, &held, success())];
         let call = async |store: &PostgresStore, repeat| {
-            let grant = Grant { repeat, ..claim };
+            let grant = claim.repeat(repeat);
             let (want, serves) = (want(&next), serves());
             store.finish_and_claim(&ends, &want, &grant, &serves).await
         };
@@ -267,11 +247,7 @@ async fn a_lease_is_renewed_and_a_lost_one_revoked_once() {
     let ground = Ground::new().await;
     for nth in 1..=STATEMENTS {
         let (job, grant) = ground.held().await;
-        let held = [Held {
-            id: job.id,
-            token: grant.token,
-            progress: None,
-        }];
+        let held = [Held::new(job.id, grant.token)];
         let renew = async |store: &PostgresStore, _| store.renew(&held, LEASE * 2).await;
         let renewed = ground.call(nth, renew).await;
         assert_eq!(renewed, [Renewed::Renewed { cancel: false }]);

@@ -30,26 +30,15 @@ fn named(name: &str) -> NewJob {
 
 fn serves(names: &[&str]) -> Serves {
     let jobs = names.iter().map(|name| ((*name).into(), 0));
-    Serves {
-        jobs: Arc::new(jobs.collect()),
-        suspect: true,
-    }
+    Serves::new(Arc::new(jobs.collect())).suspect(true)
 }
 
 fn grant() -> Grant {
-    Grant {
-        token: Token::random(),
-        owner: Owner::random(),
-        lease: Duration::from_secs(30),
-        repeat: false,
-    }
+    Grant::new(Token::random(), Owner::random(), Duration::from_secs(30))
 }
 
 async fn claim(store: &PostgresStore, names: &[&str]) -> Claimed {
-    let want = Want {
-        queue: "default".into(),
-        max: 99,
-    };
+    let want = Want::new("default", 99);
     let claimed = store.claim_ready(&[want], &grant(), &serves(names)).await;
     claimed.expect("it answers")
 }

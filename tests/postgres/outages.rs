@@ -179,11 +179,7 @@ async fn a_dispatcher_outlives_its_server() {
 fn renewals_go_on_with_the_next_dispatcher() {
     let runtime = Runtime::new().expect("a runtime starts");
     let store = runtime.block_on(open(&fresh()));
-    let held = [Held {
-        id: JobId::new(),
-        token: Token::random(),
-        progress: None,
-    }];
+    let held = [Held::new(JobId::new(), Token::random())];
     let renew = async || store.renew(&held, Duration::from_secs(30)).await;
     for _ in 0..2 {
         let thread = runtime::Builder::new_current_thread().enable_all().build();

@@ -98,45 +98,25 @@ pub(crate) async fn count_at(url: &str, sql: &str) -> i64 {
 pub(crate) fn new(key: Option<&str>) -> NewJob {
     let mut spec = JobSpec::new("resize", Json::trusted("1"));
     spec.unique_key = key.map(str::to_owned);
-    NewJob {
-        id: JobId::new(),
-        spec: Arc::new(spec),
-        due: Due::Now,
-        aliases: &[],
-    }
+    NewJob::new(JobId::new(), Arc::new(spec), Due::Now)
 }
 
 /// Claims at most so many of them.
 pub(crate) async fn claim(store: &PostgresStore, max: usize) -> Vec<ClaimedJob> {
-    let grant = Grant {
-        token: Token::random(),
-        owner: Owner::random(),
-        lease: Duration::from_secs(30),
-        repeat: false,
-    };
-    let serves = Serves {
-        jobs: Arc::new(
-            ["resize", "urgent", "late"]
-                .map(|name| (name.into(), 0))
-                .into(),
-        ),
-        suspect: false,
-    };
-    let want = Want {
-        queue: "default".into(),
-        max,
-    };
+    let grant = Grant::new(Token::random(), Owner::random(), Duration::from_secs(30));
+    let serves = Serves::new(Arc::new(
+        ["resize", "urgent", "late"]
+            .map(|name| (name.into(), 0))
+            .into(),
+    ));
+    let want = Want::new("default", max);
     let claimed = store.claim_ready(&[want], &grant, &serves).await;
     claimed.expect("it answers").jobs
 }
 
 /// Ends claimed jobs well.
 pub(crate) async fn succeed(store: &PostgresStore, jobs: Vec<ClaimedJob>) {
-    let end = |job: ClaimedJob| Ending {
-        id: job.id,
-        token: job.token,
-        end: End::Success(Json::null()),
-    };
+    let end = |job: ClaimedJob| Ending::new(job.id, job.token, End::Success(Json::null()));
     let ends: Vec<Ending> = jobs.into_iter().map(end).collect();
     let finished = store.finish(&ends).await.expect("it answers");
     let applied = Finished::Applied(JobState::Succeeded);

@@ -38,12 +38,7 @@ fn job(odd: &str) -> NewJob {
     spec.headers.insert(odd.to_owned(), odd.to_owned());
     spec.tags = vec![odd.to_owned()];
     spec.unique_key = Some(odd.to_owned());
-    NewJob {
-        id: JobId::new(),
-        spec: Arc::new(spec),
-        due: Due::Now,
-        aliases: &[],
-    }
+    NewJob::new(JobId::new(), Arc::new(spec), Due::Now)
 }
 
 async fn get(store: &PostgresStore, id: JobId) -> Job {
@@ -52,20 +47,14 @@ async fn get(store: &PostgresStore, id: JobId) -> Job {
 }
 
 async fn claim(store: &PostgresStore, job: &NewJob) -> ClaimedJob {
-    let grant = Grant {
-        token: Token::random(),
-        owner: Owner::random(),
-        lease: std::time::Duration::from_secs(30),
-        repeat: false,
-    };
-    let serves = Serves {
-        jobs: Arc::new([(job.spec.name.to_string().into(), 0)].into()),
-        suspect: true,
-    };
-    let want = Want {
-        queue: Arc::clone(&job.spec.queue),
-        max: 10,
-    };
+    let grant = Grant::new(
+        Token::random(),
+        Owner::random(),
+        std::time::Duration::from_secs(30),
+    );
+    let serves =
+        Serves::new(Arc::new([(job.spec.name.to_string().into(), 0)].into())).suspect(true);
+    let want = Want::new(Arc::clone(&job.spec.queue), 10);
     let claimed = store.claim_ready(&[want], &grant, &serves).await;
     let mut jobs = claimed.expect("it answers").jobs;
     assert_eq!(jobs.len(), 1, "{:?}", job.spec.name);
@@ -73,11 +62,7 @@ async fn claim(store: &PostgresStore, job: &NewJob) -> ClaimedJob {
 }
 
 async fn finish(store: &PostgresStore, job: &ClaimedJob, end: End) -> Finished {
-    let ending = Ending {
-        id: job.id,
-        token: job.token,
-        end,
-    };
+    let ending = Ending::new(job.id, job.token, end);
     let finished = store.finish(&[ending]).await;
     finished.expect("it answers").remove(0)
 }
@@ -96,10 +81,7 @@ async fn live(store: &PostgresStore, job: &NewJob) {
         assert_eq!(found.len(), 1, "{filter:?}");
         assert_eq!(found[0].spec, job.spec);
     }
-    let again = NewJob {
-        id: JobId::new(),
-        ..job.clone()
-    };
+    let again = NewJob::new(JobId::new(), Arc::clone(&job.spec), job.due);
     let answer = store.create(&[again]).await.expect("it answers").remove(0);
     let Created::KeyTaken(holder) = answer else {
         panic!("{answer:?}");

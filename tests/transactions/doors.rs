@@ -13,20 +13,9 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, raw_sql};
 use crate::{Schema, connect, server};
 
 async fn claim(jobs: &JobManager) -> Vec<JobId> {
-    let grant = Grant {
-        token: Token::random(),
-        owner: Owner::random(),
-        lease: Duration::from_secs(30),
-        repeat: false,
-    };
-    let serves = Serves {
-        jobs: Arc::new([("resize".into(), 0)].into()),
-        suspect: false,
-    };
-    let want = Want {
-        queue: "default".into(),
-        max: 100,
-    };
+    let grant = Grant::new(Token::random(), Owner::random(), Duration::from_secs(30));
+    let serves = Serves::new(Arc::new([("resize".into(), 0)].into()));
+    let want = Want::new("default", 100);
     let claimed = jobs.store().claim_ready(&[want], &grant, &serves).await;
     let claimed = claimed.expect("it answers").jobs;
     claimed.into_iter().map(|job| job.id).collect()

@@ -86,12 +86,7 @@ async fn it_is_stored_as_by_an_enqueue_of_its_own() {
     let mut plain = spec.clone();
     plain.unique_key = Some("another".to_owned());
     let due = Due::After(Duration::from_micros(1500));
-    let new = |spec: &JobSpec| NewJob {
-        id: JobId::new(),
-        spec: Arc::new(spec.clone()),
-        due,
-        aliases: &[],
-    };
+    let new = |spec: &JobSpec| NewJob::new(JobId::new(), Arc::new(spec.clone()), due);
     let (mine, plain) = (new(&spec), new(&plain));
     let created = jobs.store().create(std::slice::from_ref(&plain)).await;
     assert_eq!(created.expect("it answers"), [Created::Created]);
@@ -125,12 +120,7 @@ async fn commit(jobs: &JobManager, new: &[NewJob]) -> String {
 fn new(id: JobId, name: &str, metadata: &str, key: Option<&str>) -> NewJob {
     let mut spec = JobSpec::new(name, Json::parse(metadata).expect("it is JSON"));
     spec.unique_key = key.map(str::to_owned);
-    NewJob {
-        id,
-        spec: Arc::new(spec),
-        due: Due::Now,
-        aliases: &[],
-    }
+    NewJob::new(id, Arc::new(spec), Due::Now)
 }
 
 #[tokio::test]
@@ -174,12 +164,7 @@ async fn a_repeat_after_the_end_stores_nothing() {
     ] {
         let mut spec = JobSpec::new("a", Json::null());
         spec.retain = Duration::from_secs(if kept { 60 } else { 0 });
-        let job = NewJob {
-            id,
-            spec: Arc::new(spec),
-            due: Due::Now,
-            aliases: &[],
-        };
+        let job = NewJob::new(id, Arc::new(spec), Due::Now);
         let batch = std::slice::from_ref(&job);
         assert_eq!(commit(&jobs, batch).await, r#"["created"]"#);
         succeed(&jobs, id).await;
@@ -189,26 +174,14 @@ async fn a_repeat_after_the_end_stores_nothing() {
 }
 
 async fn succeed(jobs: &JobManager, id: JobId) {
-    let grant = bgjob::job::Grant {
-        token: Token::random(),
-        owner: Owner::random(),
-        lease: Duration::from_secs(30),
-        repeat: false,
-    };
-    let serves = bgjob::job::Serves {
-        jobs: Arc::new([("a".into(), 0)].into()),
-        suspect: false,
-    };
+    let grant = bgjob::job::Grant::new(Token::random(), Owner::random(), Duration::from_secs(30));
+    let serves = bgjob::job::Serves::new(Arc::new([("a".into(), 0)].into()));
     let claimed = jobs.store().claim(&[id], &grant, &serves).await;
     assert!(matches!(
         claimed.as_deref(),
         Ok([bgjob::store::Claim::Claimed(_)])
     ));
-    let ending = Ending {
-        id,
-        token: grant.token,
-        end: bgjob::job::End::Success(Json::null()),
-    };
+    let ending = Ending::new(id, grant.token, bgjob::job::End::Success(Json::null()));
     jobs.store().finish(&[ending]).await.expect("it answers");
 }
 

@@ -251,10 +251,7 @@ async fn a_zombie_commits_nothing() {
         .run("UPDATE jobs.grants SET lease_until = 0")
         .await
         .expect("it is there");
-    let policy = bgjob::job::transition::SweepPolicy {
-        crash_backoff: Vec::new(),
-        ..Default::default()
-    };
+    let policy = bgjob::job::transition::SweepPolicy::default().crash_backoff(Vec::new());
     let swept = schema
         .jobs
         .store()

@@ -18,29 +18,13 @@ use crate::{Schema, connect};
 fn new(due: Due) -> NewJob {
     let mut spec = JobSpec::new("a", Json::null());
     spec.retain = Duration::ZERO;
-    NewJob {
-        id: JobId::new(),
-        spec: Arc::new(spec),
-        due,
-        aliases: &[],
-    }
+    NewJob::new(JobId::new(), Arc::new(spec), due)
 }
 
 async fn claim(store: &dyn JobStore, max: usize) -> Claimed {
-    let grant = Grant {
-        token: Token::random(),
-        owner: Owner::random(),
-        lease: Duration::from_secs(30),
-        repeat: false,
-    };
-    let serves = Serves {
-        jobs: Arc::new([("a".into(), 0)].into()),
-        suspect: false,
-    };
-    let want = Want {
-        queue: "default".into(),
-        max,
-    };
+    let grant = Grant::new(Token::random(), Owner::random(), Duration::from_secs(30));
+    let serves = Serves::new(Arc::new([("a".into(), 0)].into()));
+    let want = Want::new("default", max);
     let claimed = store.claim_ready(&[want], &grant, &serves).await;
     claimed.expect("it answers")
 }
@@ -51,11 +35,8 @@ async fn pass(store: &dyn JobStore, count: usize) {
     store.create(&batch).await.expect("it answers");
     let claimed = claim(store, count).await.jobs;
     assert_eq!(claimed.len(), count);
-    let end = |job: bgjob::job::ClaimedJob| Ending {
-        id: job.id,
-        token: job.token,
-        end: End::Success(Json::null()),
-    };
+    let end =
+        |job: bgjob::job::ClaimedJob| Ending::new(job.id, job.token, End::Success(Json::null()));
     let ends: Vec<Ending> = claimed.into_iter().map(end).collect();
     store.finish(&ends).await.expect("it answers");
 }

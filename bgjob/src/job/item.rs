@@ -19,6 +19,7 @@ use crate::Timestamp;
 /// unreadable to it: what it writes back would lose the field.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Job {
     /// Its name among all jobs.
     pub id: JobId,
@@ -117,6 +118,7 @@ fn is_last_chance(crashes: u32, spec: &JobSpec) -> bool {
 
 /// A job to be stored.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct NewJob {
     /// Made by the client, so that a repeated create can't make two jobs.
     pub id: JobId,
@@ -129,6 +131,29 @@ pub struct NewJob {
 }
 
 impl NewJob {
+    /// A job of no other name than its own.
+    ///
+    /// ```
+    /// use bgjob::{Due, JobId, JobSpec, Json, job::NewJob};
+    ///
+    /// let job = NewJob::new(JobId::new(), JobSpec::new("mail", Json::null()), Due::Now);
+    /// ```
+    pub fn new(id: JobId, spec: impl Into<Arc<JobSpec>>, due: Due) -> Self {
+        Self {
+            id,
+            spec: spec.into(),
+            due,
+            aliases: &[],
+        }
+    }
+
+    /// With these other names of its function.
+    #[must_use]
+    pub const fn aliases(mut self, aliases: &'static [&'static str]) -> Self {
+        self.aliases = aliases;
+        self
+    }
+
     /// Whether a job of this name is one of the same function.
     pub fn is_named(&self, name: &str) -> bool {
         *self.spec.name == *name || self.aliases.contains(&name)
@@ -160,6 +185,7 @@ impl Due {
 
 /// One claim call: who claims, with which token, for how long.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub struct Grant {
     /// The token of each job the call claims.
     pub token: Token,
@@ -172,8 +198,28 @@ pub struct Grant {
     pub repeat: bool,
 }
 
+impl Grant {
+    /// A first claim with this token.
+    pub const fn new(token: Token, owner: Owner, lease: Duration) -> Self {
+        Self {
+            token,
+            owner,
+            lease,
+            repeat: false,
+        }
+    }
+
+    /// Whether it repeats a call whose answer was lost.
+    #[must_use]
+    pub const fn repeat(mut self, repeat: bool) -> Self {
+        self.repeat = repeat;
+        self
+    }
+}
+
 /// What a dispatcher can run: nothing else is claimed for it.
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct Serves {
     /// Names, aliases included, each with the highest metadata version it reads.
     pub jobs: Arc<BTreeMap<Arc<str>, u32>>,
@@ -182,6 +228,21 @@ pub struct Serves {
 }
 
 impl Serves {
+    /// These jobs, and no suspect.
+    pub const fn new(jobs: Arc<BTreeMap<Arc<str>, u32>>) -> Self {
+        Self {
+            jobs,
+            suspect: false,
+        }
+    }
+
+    /// Whether one suspect is wanted.
+    #[must_use]
+    pub const fn suspect(mut self, suspect: bool) -> Self {
+        self.suspect = suspect;
+        self
+    }
+
     /// Whether it can run a job of this name and version.
     pub fn can_run(&self, name: &str, version: u32) -> bool {
         self.jobs
@@ -192,6 +253,7 @@ impl Serves {
 
 /// A job as a claim gives it out: what running it needs, without history.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct ClaimedJob {
     /// Its name among all jobs.
     pub id: JobId,

@@ -134,6 +134,7 @@ impl Priority {
 /// an operator's edit replaces it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct JobSpec {
     /// Name of the job, which says which function runs it.
     pub name: Arc<str>,

@@ -14,6 +14,7 @@ use crate::Timestamp;
 
 /// How the sweeper judges, the same on every dispatcher.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SweepPolicy {
     /// Waited beyond the lease's end, where clocks may differ.
     pub margin: Duration,
@@ -41,7 +42,28 @@ impl SweepPolicy {
     /// A first hint is the enqueuer's; the sweeper waits this long before it gives one.
     pub const TOUCH: Duration = Duration::from_secs(15);
 
-    fn crash_backoff(&self, crashes: u32) -> Duration {
+    /// Waits this long beyond the lease's end.
+    #[must_use]
+    pub const fn margin(mut self, margin: Duration) -> Self {
+        self.margin = margin;
+        self
+    }
+
+    /// Waits this long after the first crash, the second, and so on.
+    #[must_use]
+    pub fn crash_backoff(mut self, waits: Vec<Duration>) -> Self {
+        self.crash_backoff = waits;
+        self
+    }
+
+    /// Hints again at what is due and was not hinted at for this long.
+    #[must_use]
+    pub const fn touch(mut self, touch: Option<Duration>) -> Self {
+        self.touch = touch;
+        self
+    }
+
+    fn wait_after(&self, crashes: u32) -> Duration {
         let nth = (crashes as usize).saturating_sub(1);
         let wait = self.crash_backoff.get(nth).or(self.crash_backoff.last());
         wait.copied().unwrap_or_default()
@@ -238,7 +260,7 @@ pub fn revoke(job: &mut Job, policy: &SweepPolicy, now: Timestamp) -> bool {
     } else if job.crashes >= job.spec.max_crashes {
         conclude(job, How::Dead(DeadReason::Crashes), now);
     } else {
-        wait(job, now + policy.crash_backoff(job.crashes), now);
+        wait(job, now + policy.wait_after(job.crashes), now);
     }
     true
 }

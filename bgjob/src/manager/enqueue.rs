@@ -104,7 +104,8 @@ impl<M, R> Enqueue<M, R> {
 
     /// With this id, which makes the enqueue safe to repeat: while a job of the same function is
     /// stored under it (however it stands), the handle is its handle,
-    /// [`already_existed`](JobHandle::already_existed) says so, and nothing changes. Metadata is not compared.
+    /// [`already_existed`](JobHandle::already_existed) says so, and nothing changes. Metadata is not
+    /// compared.
     ///
     /// A job is stored until it is purged: `retain` after it succeeded or was cancelled, 30 days
     /// after it died. With `retain = "0s"` its id is remembered for five minutes. After that the
@@ -135,8 +136,8 @@ impl<M, R> Enqueue<M, R> {
     }
 
     /// At most one live job of this function has this key. If there is one, the handle is its
-    /// handle, and [`already_existed`](JobHandle::already_existed) says so. A job is live until it succeeded,
-    /// died or was cancelled. 1 to 256 bytes.
+    /// handle, and [`already_existed`](JobHandle::already_existed) says so. A job is live until it
+    /// succeeded, died or was cancelled. 1 to 256 bytes.
     ///
     /// The key belongs to the function, whatever it is called: with `aliases` it goes with the
     /// oldest name. (A program that enqueues by name and does not know the function takes the name

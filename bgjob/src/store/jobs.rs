@@ -304,6 +304,7 @@ pub enum Claim {
 
 /// The answer to a claim of what is ready.
 #[derive(Debug, Clone, Default, PartialEq)]
+#[non_exhaustive]
 pub struct Claimed {
     /// They are yours.
     pub jobs: Vec<ClaimedJob>,
@@ -314,8 +315,20 @@ pub struct Claimed {
     pub unreadable: Vec<JobId>,
 }
 
+impl Claimed {
+    /// These, and nothing is known of what is due later.
+    pub const fn new(jobs: Vec<ClaimedJob>) -> Self {
+        Self {
+            jobs,
+            next_due_in: None,
+            unreadable: Vec::new(),
+        }
+    }
+}
+
 /// How many jobs of a queue are wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Want {
     /// The queue.
     pub queue: Arc<str>,
@@ -323,8 +336,19 @@ pub struct Want {
     pub max: usize,
 }
 
+impl Want {
+    /// At most `max` jobs of this queue.
+    pub fn new(queue: impl Into<Arc<str>>, max: usize) -> Self {
+        Self {
+            queue: queue.into(),
+            max,
+        }
+    }
+}
+
 /// The end of one attempt.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Ending {
     /// The job.
     pub id: JobId,
@@ -332,6 +356,13 @@ pub struct Ending {
     pub token: Token,
     /// How it ended.
     pub end: End,
+}
+
+impl Ending {
+    /// This end of the attempt that the token stands for.
+    pub const fn new(id: JobId, token: Token, end: End) -> Self {
+        Self { id, token, end }
+    }
 }
 
 /// The answer to one finish.
@@ -345,6 +376,7 @@ pub enum Finished {
 
 /// A job to be renewed.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Held {
     /// The job.
     pub id: JobId,
@@ -352,6 +384,24 @@ pub struct Held {
     pub token: Token,
     /// What the handler reported since the last renewal.
     pub progress: Option<Progress>,
+}
+
+impl Held {
+    /// A job without news.
+    pub const fn new(id: JobId, token: Token) -> Self {
+        Self {
+            id,
+            token,
+            progress: None,
+        }
+    }
+
+    /// With what its handler reported.
+    #[must_use]
+    pub fn progress(mut self, progress: Progress) -> Self {
+        self.progress = Some(progress);
+        self
+    }
 }
 
 /// The answer to one renewal.

@@ -93,7 +93,9 @@ impl World {
     pub(crate) async fn wipe(&self, queue: &str) -> usize {
         let hints = self.queue.as_ref().expect("there is a queue").inner();
         let (queue, max) = (queue.into(), 1000);
-        let all = hints.receive(&[Want { queue, max }], Duration::ZERO).await;
+        let all = hints
+            .receive(&[Want::new(queue, max)], Duration::ZERO)
+            .await;
         let all: Vec<_> = all.unwrap().into_iter().map(|d| d.receipt).collect();
         hints.ack(&all).await.unwrap();
         all.len()
@@ -125,17 +127,9 @@ impl World {
     }
 
     async fn claim_one_and_die(&self, id: JobId, serves: &[&str]) -> ClaimedJob {
-        let grant = Grant {
-            token: Token::random(),
-            owner: Owner::random(),
-            lease: Duration::from_secs(30),
-            repeat: false,
-        };
+        let grant = Grant::new(Token::random(), Owner::random(), Duration::from_secs(30));
         let jobs = serves.iter().map(|name| ((*name).into(), 0)).collect();
-        let serves = Serves {
-            jobs: Arc::new(jobs),
-            suspect: true,
-        };
+        let serves = Serves::new(Arc::new(jobs)).suspect(true);
         let answers = self.store.inner().claim(&[id], &grant, &serves).await;
         match answers.expect("it answers").remove(0) {
             Claim::Claimed(job) => job,
