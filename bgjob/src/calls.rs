@@ -1,4 +1,4 @@
-//! Calls to providers: how long they may take, and what becomes of their panics.
+//! Calls to providers: limits their time and catches their panics.
 
 use std::{
     future::{Future, poll_fn},
@@ -16,8 +16,9 @@ use crate::{
     events::{Event, Events, Part},
 };
 
-/// What a call answers in time. A call that answers at once, as those of stores in memory do, pays
-/// for no timer. Without a runtime there is none: then it takes as long as it takes.
+/// Returns the answer of a call; `None` if it takes longer than `span`. A call that is ready at its
+/// first poll, as those of stores in memory are, pays for no timer. Without a tokio runtime there
+/// is no timer and so no limit.
 pub(crate) async fn within<T>(span: Duration, call: impl Future<Output = T>) -> Option<T> {
     let mut call = pin!(call);
     match poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx))).await {
@@ -27,8 +28,9 @@ pub(crate) async fn within<T>(span: Duration, call: impl Future<Output = T>) -> 
     }
 }
 
-/// What a call answers. Its panic is told and becomes an error, so that what the caller holds is
-/// not lost with it. What it said is left to the panic hook: it may be what no log should have.
+/// Returns the answer of a call. A panic of the call is emitted as an event and becomes an error,
+/// so that the caller does not lose what it holds. The panic's message is left to the panic hook,
+/// as it may contain what no log should have.
 pub(crate) async fn contained<T, F>(
     events: &Events,
     part: Part,
@@ -37,7 +39,7 @@ pub(crate) async fn contained<T, F>(
 where
     F: Future<Output = Result<T>>,
 {
-    // Also what the call does before there is a future.
+    // This also catches panics before `call` returns its future.
     let call = async { call().await };
     caught(call).await.unwrap_or_else(|_| {
         events.emit(Event::CallPanicked { part });
@@ -46,8 +48,8 @@ where
     })
 }
 
-/// What a future comes to, or what its panic said; after that it is not polled again. Cancel-safe
-/// if the future is.
+/// Returns the output of a future, or the message of its panic. After a panic the future is not
+/// polled again. Cancel-safe if the future is.
 pub(crate) async fn caught<T>(future: impl Future<Output = T>) -> Result<T, String> {
     let mut future = pin!(future);
     poll_fn(

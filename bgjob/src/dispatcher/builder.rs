@@ -35,16 +35,16 @@ use crate::{
     task,
 };
 
-/// Most slots one queue can have.
+/// The most slots one queue can have.
 const SLOTS_MAX: usize = 10_000;
 
-/// Sweeping more often than that is all a dispatcher would do.
+/// The shortest interval between sweeps; with a shorter one a dispatcher would do little else.
 const SWEEP_LEAST: Duration = Duration::from_millis(10);
 
-/// Middleware, and the queue it is for, if not for all.
+/// Middleware and the queue it wraps. `None`: it wraps all queues.
 type Wrap = (Option<Arc<str>>, Arc<dyn Middleware>);
 
-/// What to say to a dispatcher that would wait for ever.
+/// The error text for a dispatcher that serves no job and so would wait for ever.
 const NOTHING: &str = "there is no job to serve: register one; a queue of `serve_queues` that is \
                        no job's own needs `serve_jobs` too";
 
@@ -66,7 +66,8 @@ pub struct DispatcherBuilder {
     config: Config,
 }
 
-/// Asked for once, as that reads several files: a test may start thousands of dispatchers.
+/// The number of cores, asked for once: the call reads several files, and a test may start
+/// thousands of dispatchers.
 static CORES: LazyLock<usize> =
     LazyLock::new(|| thread::available_parallelism().map_or(1, usize::from));
 
@@ -103,30 +104,31 @@ impl DispatcherBuilder {
         self
     }
 
-    /// Refuses to start if one of these jobs is not registered: the guard against a crate of jobs
-    /// that nobody names.
+    /// Refuses to start if one of these jobs is not registered. This catches a crate of jobs that
+    /// the program does not name and so does not link.
     pub fn expect_jobs(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.expected.extend(names.into_iter().map(Into::into));
         self
     }
 
-    /// A service that jobs take as [`State<T>`](crate::State). One a type: the last one counts.
+    /// Adds a service that jobs take as [`State<T>`](crate::State). There is one service per type:
+    /// the last one given counts.
     pub fn state<T: Send + Sync + 'static>(mut self, service: T) -> Self {
         let service: Arc<dyn Any + Send + Sync> = Arc::new(service);
         self.services.insert(TypeId::of::<T>(), service);
         self
     }
 
-    /// A service that the rest of the program has too; see [`state`](Self::state).
+    /// Adds a service that the rest of the program uses too; see [`state`](Self::state).
     pub fn shared_state<T: Send + Sync + 'static>(mut self, service: Arc<T>) -> Self {
         self.services.insert(TypeId::of::<T>(), service);
         self
     }
 
-    /// Serves only these queues and the jobs whose own queue is among them: a dedicated worker,
-    /// that needs only what those jobs need. Without it: the queues of all registered jobs. A queue
-    /// that jobs are only sent to at the enqueue has to be named, here or with
-    /// [`slots`](Self::slots).
+    /// Serves only these queues and the jobs whose own queue is among them: a dedicated worker
+    /// that needs only the services of those jobs. By default the queues of all registered jobs are
+    /// served. A queue that is no job's own, to which jobs are only sent at the enqueue, has to be
+    /// named here or with [`slots`](Self::slots).
     pub fn serve_queues(mut self, queues: impl IntoIterator<Item = impl Into<Arc<str>>>) -> Self {
         self.queues = Some(queues.into_iter().map(Into::into).collect());
         self
@@ -138,8 +140,8 @@ impl DispatcherBuilder {
         self
     }
 
-    /// At most so many jobs of this queue at a time, which is served even if no registered job
-    /// names it. 1 to 10,000.
+    /// Runs at most this many jobs of this queue at a time. The queue is served even if no
+    /// registered job names it. 1 to 10,000.
     #[doc(alias = "concurrency")]
     #[doc(alias = "workers")]
     #[doc(alias = "threads")]
@@ -148,8 +150,8 @@ impl DispatcherBuilder {
         self
     }
 
-    /// At most so many jobs at a time of each queue that [`slots`](Self::slots) does not name:
-    /// twice the cores, at least 10, unless told otherwise. 1 to 10,000.
+    /// Runs at most this many jobs at a time of each queue that [`slots`](Self::slots) does not
+    /// name. By default twice the number of cores, and at least 10. 1 to 10,000.
     #[doc(alias = "concurrency")]
     #[doc(alias = "workers")]
     #[doc(alias = "threads")]
@@ -158,7 +160,7 @@ impl DispatcherBuilder {
         self
     }
 
-    /// Wraps every job. Middleware that was added first is outermost.
+    /// Wraps every job. The middleware added first is outermost.
     pub fn middleware(mut self, middleware: impl Middleware) -> Self {
         self.middleware.push((None, Arc::new(middleware)));
         self
@@ -175,10 +177,10 @@ impl DispatcherBuilder {
         self
     }
 
-    /// How long a claimed job is safe from others without a renewal: 30 s unless told otherwise.
-    /// 5 s to an hour. A shorter one finds dead workers sooner and renews more often: each third of
-    /// it, which is also when progress is stored, and when a cancel by another process is heard of
-    /// where the store does not wake.
+    /// How long a claimed job is safe from other workers without a renewal: 30 s by default, 5 s to
+    /// an hour. A shorter lease finds dead workers sooner and costs more renewals: a lease is
+    /// renewed after each third of it. Progress is stored at each renewal. A cancel by another
+    /// process is noticed then too, if the store does not wake its waiters.
     #[doc(alias = "visibility_timeout")]
     #[doc(alias = "heartbeat")]
     pub fn lease(mut self, lease: Duration) -> Self {
@@ -186,7 +188,7 @@ impl DispatcherBuilder {
         self
     }
 
-    /// At shutdown: how long running jobs may go on by themselves. 20 s unless told otherwise.
+    /// At shutdown: how long running jobs may go on undisturbed. 20 s by default.
     #[doc(alias = "shutdown_timeout")]
     #[doc(alias = "grace_period")]
     pub fn drain(mut self, drain: Duration) -> Self {
@@ -194,48 +196,50 @@ impl DispatcherBuilder {
         self
     }
 
-    /// At shutdown, after the drain: how long jobs have to end once they are asked to. 3 s unless
-    /// told otherwise.
+    /// At shutdown, after the drain: how long jobs have to end once they are asked to. 3 s by
+    /// default.
     pub fn cancel_within(mut self, cancel: Duration) -> Self {
         self.config.cancel = cancel;
         self
     }
 
-    /// How often what others left behind is looked for: every 4 s unless told otherwise, which is
-    /// also the most; 10 ms is the least. Tests want it shorter.
+    /// How often the dispatcher looks for jobs that other workers left behind: every 4 s by
+    /// default, which is also the maximum. The minimum is 10 ms, for tests.
     pub fn sweep_every(mut self, sweep: Duration) -> Self {
         self.config.sweep = sweep;
         self
     }
 
-    /// Renews leases from a task instead of a thread of its own: for tests that stop the clock.
+    /// Renews leases from a task instead of the lease thread: for tests that pause the clock.
     #[cfg(feature = "testing")]
     pub fn without_lease_thread(mut self) -> Self {
         self.config.lease_thread = false;
         self
     }
 
-    /// Retries wait all of their backoff instead of a random part of it.
+    /// Retries wait their whole backoff instead of a random part of it.
     #[cfg(feature = "testing")]
     pub(super) fn without_jitter(mut self) -> Self {
         self.config.jitter = false;
         self
     }
 
-    /// What handlers write in a `JobTransaction` is rolled back, however they end.
+    /// Rolls back what handlers write in a `JobTransaction`, however they end.
     #[cfg(feature = "testing")]
     pub(crate) fn without_commit(mut self) -> Self {
         self.config.commit = false;
         self
     }
 
-    /// Starts it, in the background, as tasks of this runtime. It ends with it: what has ended is
-    /// recorded then, what waited or was dropped is given back, and blocking code that is still at
-    /// work starts again elsewhere when its lease has ended, as after a crash.
+    /// Starts the dispatcher in the background, as tasks of this runtime. The dispatcher ends with
+    /// the runtime: jobs that have ended are then recorded, jobs that waited or whose handler was
+    /// dropped are given back, and a job whose blocking code still runs starts again elsewhere once
+    /// its lease has ended, as after a crash.
     ///
     /// # Errors
-    /// `InvalidInput` where a setting is out of range, a job is registered twice, an expected one
-    /// is not there, or a service is missing that a served job needs; all missing ones at once.
+    /// `InvalidInput` if a setting is out of range, a job is registered twice, an expected job is
+    /// not registered, or a served job needs a service that is missing; the error names all missing
+    /// services at once.
     pub async fn start(self) -> Result<DispatcherHandle> {
         let core = Arc::new(self.core()?);
         core.check_needs(|_| true)?;
@@ -248,7 +252,7 @@ impl DispatcherBuilder {
                 .iter()
                 .map(|hand| Arc::clone(&hand.queue))
                 .collect();
-            // A queue that is down is no reason not to start: it is tried again for ever.
+            // A queue that is down does not prevent the start: it is tried again for ever.
             if let Err(error) = core.queue_call(|| queue.ensure(&names)).await {
                 core.queue_state.failed(&error);
             }
@@ -286,31 +290,33 @@ impl DispatcherBuilder {
         Ok(DispatcherHandle::new(core, last_word))
     }
 
-    /// Starts it and runs until a SIGTERM or Ctrl-C, then drains. A second signal hurries. The
-    /// process is not exited: what comes after is the program's. It ends when `main` does, also
-    /// with blocking code still at work, which was given back then.
+    /// Starts the dispatcher, runs until a SIGTERM or Ctrl-C, then drains. A second signal hurries
+    /// the shutdown. The process does not exit here: the program decides what comes next. It ends
+    /// when `main` returns, even if blocking code still runs; such jobs have been given back.
     ///
-    /// As soon as nothing of bgjob listens any more, SIGTERM and Ctrl-C end the process at once, as
-    /// they do by default, even where something else of the program listens to them through tokio.
-    /// A program that goes on after its dispatcher and wants to be asked to end in its own way uses
-    /// [`run_until`](Self::run_until) or [`start`](Self::start), which listen to no signal. On
-    /// Windows, Ctrl-C, Ctrl-Break and the end of the console are heard, and go on being ignored.
+    /// As soon as no part of bgjob listens for signals, SIGTERM and Ctrl-C end the process at once,
+    /// as they do by default, even if another part of the program listens for them through tokio. A
+    /// program that goes on after its dispatcher and handles these signals itself uses
+    /// [`run_until`](Self::run_until) or [`start`](Self::start), which listen for no signal. On
+    /// Windows, Ctrl-C, Ctrl-Break and the closing of the console ask for the shutdown, and stay
+    /// ignored afterwards.
     ///
     /// # Errors
-    /// As for [`start`](Self::start), and `Internal` where signals can't be listened to.
+    /// As for [`start`](Self::start), and `Internal` if listening for signals fails.
     ///
     /// # Cancel safety
-    /// This future is the dispatcher: dropping it begins the shutdown, in the background and for as
-    /// long as the runtime lives.
+    /// Dropping this future begins the shutdown, which goes on in the background for as long as the
+    /// runtime lives.
     pub async fn run(self) -> Result<ShutdownReport> {
-        // Before the first claim: a signal that ends the process would cost what it holds a crash.
+        // Before the first claim: a signal that ends the process would count as a crash of each
+        // job it holds.
         let signals = Signals::listen()?;
         let running = self.start().await?;
         let _ends = running.ends_with();
         running.until(signals).await
     }
 
-    /// Starts it and runs until the future is ready, then drains.
+    /// Starts the dispatcher, runs until the future is ready, then drains.
     ///
     /// # Errors
     /// As for [`start`](Self::start).
@@ -324,7 +330,7 @@ impl DispatcherBuilder {
         Ok(running.shutdown().await)
     }
 
-    /// Checks everything there is to check before anything runs, but for the services.
+    /// Checks everything before anything runs, except for the services.
     pub(super) fn core(self) -> Result<Core> {
         self.check()?;
         let registry = match &self.registry {
@@ -390,7 +396,8 @@ impl DispatcherBuilder {
         ))
     }
 
-    /// Whether this dispatcher runs the job: it is named, or its own queue is served.
+    /// Whether this dispatcher runs the job: `serve_jobs` names the job, or the job's own queue is
+    /// served.
     fn wants(&self, job: &JobDescriptor) -> bool {
         match (&self.jobs, &self.queues) {
             (Some(names), _) => job.names().any(|name| names.iter().any(|n| n == name)),

@@ -1,4 +1,4 @@
-//! [`ByHand`]: a dispatcher without loops, for tests: it runs an attempt when it is told to.
+//! [`ByHand`]: a dispatcher without loops, for tests: it runs an attempt when a test calls it.
 
 use std::sync::Arc;
 
@@ -17,13 +17,14 @@ use crate::{
     store::{Finished, Want},
 };
 
-/// A dispatcher without loops. Everything else is the real thing: what it serves, the services,
-/// the middleware, and the whole way of an attempt from decoding to its end.
+/// A dispatcher without loops. Everything else is the real thing: the jobs it serves, the services,
+/// the middleware, and the whole attempt from decoding to its end.
 #[derive(Debug)]
 pub(crate) struct ByHand(Core);
 
 impl DispatcherBuilder {
-    /// Instead of starting it. Retries wait all of their backoff, so that a test knows when.
+    /// Builds the dispatcher without starting it. Retries wait their whole backoff, so that a test
+    /// knows when they are due.
     pub(crate) fn by_hand(self) -> Result<ByHand> {
         self.without_jitter().core().map(ByHand)
     }
@@ -35,7 +36,7 @@ impl ByHand {
         self.0.grant()
     }
 
-    /// All it can run, suspects too.
+    /// All jobs this dispatcher can run, including suspects.
     pub(crate) fn serves(&self) -> Serves {
         Serves {
             jobs: Arc::clone(&self.0.serves),
@@ -43,7 +44,7 @@ impl ByHand {
         }
     }
 
-    /// One job of each queue it serves.
+    /// A want for one job of each served queue.
     pub(crate) fn want_one(&self) -> Vec<Want> {
         let one = |hand: &Arc<Hand>| Want {
             queue: Arc::clone(&hand.queue),
@@ -52,7 +53,7 @@ impl ByHand {
         self.0.hands.iter().map(one).collect()
     }
 
-    /// Why it would not run this job, if it would not.
+    /// Why this dispatcher would not run this job. `None`: it would.
     pub(crate) fn refuses(&self, job: &Job) -> Option<String> {
         let spec = &job.spec;
         if !self.serves().can_run(&spec.name, spec.version) {
@@ -71,18 +72,19 @@ impl ByHand {
         })
     }
 
-    /// What a job of this name needs and the dispatcher was not given.
+    /// Checks that the dispatcher has every service that the job of this name needs.
     pub(crate) fn check_needs(&self, name: &str) -> Result<()> {
         self.0.check_needs(|job| job.names().any(|n| n == name))
     }
 
-    /// A claimed job, as its attempt sees it.
+    /// The context in which the attempt of a claimed job runs.
     pub(crate) fn context(&self, job: ClaimedJob) -> JobContext {
         let services = Arc::clone(&self.0.services);
         JobContext::new(Arc::new(Held::new(job, services, Instant::now())))
     }
 
-    /// Runs the attempt. `None` where nobody is to hear of its end: its lease is lost.
+    /// Runs the attempt. `None`: its end is not recorded, because the lease is lost or the end was
+    /// decided elsewhere.
     pub(crate) async fn run(&self, attempt: &JobContext) -> Option<End> {
         match execute::run(&self.0, attempt.held()).await {
             Over::Decided(end) | Over::Recorded(end, Finished::Applied(_)) => Some(end),

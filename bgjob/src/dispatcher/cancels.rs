@@ -1,5 +1,5 @@
-//! Hears from the store that somebody has cancelled a running job, in whichever process, and tells
-//! the lease loop.
+//! Waits until the store reports that a running job was cancelled, by this process or another, and
+//! notifies the lease loop.
 
 use std::{
     future::{Future, poll_fn},
@@ -14,12 +14,12 @@ use tokio::time::sleep;
 use super::core::{Core, Phase};
 use crate::{Result, calls::contained, events::Part};
 
-/// After a wait that failed, and between two that were over at once.
+/// The pause between two waits, so that waits that fail or return at once don't spin.
 const PAUSE: Duration = Duration::from_millis(100);
 
 type Wait = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
 
-/// Runs until the dispatcher has stopped: what runs may be cancelled while it drains.
+/// Runs until the dispatcher has stopped: running jobs may still be cancelled while it drains.
 pub(super) async fn run(core: Arc<Core>) {
     let mut wait = begin(&core);
     while core.phase() < Phase::Stopped {
@@ -28,7 +28,7 @@ pub(super) async fn run(core: Arc<Core>) {
             () = core.reached(Phase::Stopped) => return,
             heard = &mut wait => heard.is_ok(),
         };
-        // The next wait begins before anybody looks, so that nothing is missed in between.
+        // The next wait begins before the lease loop looks, so that no cancel is missed in between.
         wait = begin(&core);
         let over = poll_fn(|cx| Poll::Ready(wait.as_mut().poll(cx).is_ready())).await;
         if over {

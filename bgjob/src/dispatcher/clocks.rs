@@ -1,6 +1,6 @@
-//! [`Clocks`]: whether time went on evenly between two rounds of upkeep. A laptop that slept, a
-//! process that was stopped or a clock that was set makes leases look as if they had run out, this
-//! dispatcher's own among them.
+//! [`Clocks`]: whether time passed evenly between two rounds of upkeep. A suspended laptop, a
+//! stopped process or a clock that was set makes leases look as if they had run out, including
+//! this dispatcher's own.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering::SeqCst},
@@ -15,13 +15,13 @@ use tokio::{
 use super::core::Core;
 use crate::{Error, ErrorKind, Result, Timestamp};
 
-/// The store's clock may be off by so much from one round to the next.
+/// How far the store's clock may deviate from this process's from one round to the next.
 const TOLERANCE: Duration = Duration::from_secs(1);
-/// After a jump nobody is revoked for so long: each dispatcher notices it in its next round of
-/// upkeep, four seconds later at most, and renews what it holds.
+/// How long after a jump this dispatcher revokes no jobs. Meanwhile each dispatcher notices the
+/// jump in its next round of upkeep, four seconds later at most, and renews the jobs it holds.
 const QUIET: Duration = Duration::from_secs(6);
 
-/// The time by both clocks at the last round; this process' own from before and after the call.
+/// The time by both clocks at one round: the store's, and this process's before and after the call.
 #[derive(Debug, Clone, Copy)]
 struct Seen {
     stored: Timestamp,
@@ -29,18 +29,20 @@ struct Seen {
     after: Instant,
 }
 
-/// What a round has to know of the rounds before.
+/// What a round has to know of the previous rounds.
 #[derive(Debug, Default)]
 pub(super) struct Clocks {
+    /// The clocks at the previous round.
     seen: Option<Seen>,
-    /// Own jobs are to be renewed before anybody's are revoked.
+    /// This dispatcher must renew its own jobs before it revokes any. Stays set until that worked.
     renew: bool,
+    /// No job is revoked before this time. `None`: there was no jump yet.
     quiet_until: Option<Instant>,
 }
 
 impl Clocks {
-    /// Looks at both clocks, and renews what this dispatcher holds where they don't agree. Answers
-    /// whether leases that have run out are to be believed.
+    /// Compares both clocks. If they disagree, or this round is late, renews all jobs that this
+    /// dispatcher holds. Returns whether expired leases can be trusted, so that sweeping is safe.
     pub(super) async fn agree(&mut self, core: &Core) -> Result<bool> {
         let before = Instant::now();
         let stored = core.store_call(|| core.store.now()).await?;
@@ -66,7 +68,7 @@ impl Clocks {
 }
 
 impl Seen {
-    /// Whether the store's clock went on by more or less than this process' own since then.
+    /// Whether the store's clock advanced by more or less than this process's since `last`.
     fn has_jumped(&self, last: &Self) -> bool {
         let least = self.before.saturating_duration_since(last.after);
         let most = self.after.duration_since(last.before);
@@ -76,37 +78,39 @@ impl Seen {
     }
 }
 
-/// Rounds of renewing all that is held, asked for by upkeep and made by the lease loop.
+/// Rounds that renew all held jobs: the maintain loop asks for them, the lease loop makes them.
 #[derive(Debug, Default)]
 pub(super) struct Renewals {
+    /// The number of the last round asked for; set by `ask`.
     asked: AtomicU64,
+    /// The number of the last round made; set by the lease loop.
     made: AtomicU64,
-    /// Wakes the lease loop.
+    /// Wakes the lease loop: a round was asked for.
     wake: Notify,
-    /// Tells of a round that was made.
+    /// Wakes the maintain loop: a round was made.
     news: Notify,
 }
 
 impl Renewals {
-    /// Asks for a round; answers its number.
+    /// Asks for a round; returns its number.
     pub(super) fn ask(&self) -> u64 {
         let round = 1 + self.asked.fetch_add(1, SeqCst);
         self.wake.notify_one();
         round
     }
 
-    /// Returns when one was asked for.
+    /// Returns when a round was asked for.
     pub(super) async fn wanted(&self) {
         self.wake.notified().await;
     }
 
-    /// The last round that was asked for, if it was not made yet.
+    /// The last round asked for, if it was not made yet.
     pub(super) fn open(&self) -> Option<u64> {
         let asked = self.asked.load(SeqCst);
         (asked > self.made.load(SeqCst)).then_some(asked)
     }
 
-    /// This round was made, and all before it.
+    /// Notes that this round and all before it were made.
     pub(super) fn made(&self, round: u64) {
         self.made.fetch_max(round, SeqCst);
         self.news.notify_waiters();
@@ -124,7 +128,7 @@ impl Renewals {
     }
 }
 
-/// Has the lease loop renew all that is held, and waits for it.
+/// Has the lease loop renew all held jobs and waits until it has.
 async fn renew(core: &Core) -> Result<()> {
     let round = core.renewals.ask();
     let done = core.renewals.done(round);

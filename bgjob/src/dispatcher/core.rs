@@ -29,7 +29,7 @@ use crate::{
     store::Want,
 };
 
-/// How a dispatcher behaves; see the builder for what each means.
+/// A dispatcher's settings; the builder's methods explain them.
 #[derive(Debug, Clone)]
 pub(super) struct Config {
     pub(super) lease: Duration,
@@ -38,19 +38,20 @@ pub(super) struct Config {
     pub(super) sweep: Duration,
     /// The lease loop runs on a thread of its own. Off only where time is simulated.
     pub(super) lease_thread: bool,
-    /// Retries wait a random part of their backoff. Off only where a test tells the time.
+    /// Retries wait a random part of their backoff. Off only in tests that control the time.
     pub(super) jitter: bool,
-    /// A success is committed with the handler's own transaction. Off only where nothing is stored.
+    /// A success is committed with the handler's own transaction. Off only in tests that store
+    /// nothing.
     pub(super) commit: bool,
 }
 
 impl Config {
-    /// From a time-out or a user's cancel until the handler is dropped.
+    /// How long a handler may run on after a time-out or a user's cancel before it is dropped.
     pub(super) const GRACE: Duration = Duration::from_secs(5);
-    /// Longest a call to a store or queue may take before it is repeated.
+    /// The longest a call to a store or queue may take before it counts as failed.
     pub(super) const CALL: Duration = Breaker::CALL;
 
-    /// The random number a backoff is jittered with; 1 is all of it.
+    /// The random factor for the jitter of a backoff; 1 keeps all of it.
     pub(super) fn jitter(&self) -> f64 {
         if self.jitter { entropy::unit() } else { 1.0 }
     }
@@ -60,29 +61,29 @@ impl Config {
         self.lease / 3
     }
 
-    /// The age at which an unrenewed job is given up, well before its lease can end.
+    /// The age at which a job without a good renewal is given up, well before its lease can end.
     pub(super) fn fence_at(&self) -> Duration {
         self.lease - (self.lease / 10).max(Duration::from_secs(2))
     }
 }
 
-/// Where a dispatcher stands on its way down. It only goes forward.
+/// How far the shutdown has come. The phase only moves forward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Phase {
     /// Claims and runs.
     Running,
-    /// Claims no more; what runs may end by itself.
+    /// Claims no more; running jobs may end by themselves.
     Draining,
-    /// What runs is asked to end.
+    /// Running jobs are asked to end.
     Cancelling,
-    /// What still runs is dropped and given back.
+    /// Jobs that still run are dropped and given back.
     Releasing,
     /// All ends are recorded or given up: the loops end, the lease thread last.
     Stopped,
 }
 
 impl Phase {
-    /// In their order.
+    /// All phases in order; the index is the value of `Core::phase`.
     const ALL: [Self; 5] = [
         Self::Running,
         Self::Draining,
@@ -92,6 +93,8 @@ impl Phase {
     ];
 }
 
+/// Shared by all loops, slots and handles; lives until the last of them is dropped. The fields
+/// `manager` to `hands`, `deaths` and `worker` are set when it is built and never replaced.
 pub(super) struct Core {
     pub(super) manager: JobManager,
     pub(super) store: Arc<dyn JobStore>,
@@ -99,52 +102,56 @@ pub(super) struct Core {
     pub(super) registry: Registry,
     pub(super) serves: Arc<BTreeMap<Arc<str>, u32>>,
     pub(super) services: Arc<Services>,
-    /// By queue; what wraps jobs of any queue is in each.
+    /// By queue; middleware for all queues is in each entry.
     pub(super) middleware: BTreeMap<Arc<str>, Vec<Arc<dyn Middleware>>>,
     pub(super) events: Events,
     pub(super) config: Config,
     pub(super) owner: Owner,
     pub(super) hands: Vec<Arc<Hand>>,
+    /// Held jobs: added by `take_in`, renewed by the lease loop, removed by `release`.
     pub(super) grants: Grants,
+    /// Ends to record: added by `end`, taken by the fetch loop (by `gone` without a runtime).
     pub(super) ends: Ends,
     /// Wakes the fetch loop: an end to record, room in a hand, a new phase.
     pub(super) wake: Notify,
     /// Wakes the receive loop: room in a hand, a new phase.
     pub(super) room: Notify,
-    /// The queue has nothing, as far as is known.
+    /// The queue gave no hints lately: set and cleared by the receive loop, read by the fetch loop.
     pub(super) hints_dry: AtomicBool,
+    /// The current [`Phase`]: raised by `enter`, read by all loops and handles.
     phase: AtomicU8,
-    /// Tells of a new phase. Unlike a `watch` it wakes in order, so that a run can be repeated.
+    /// Wakes `reached`. Unlike a `watch` it wakes in order, so that a run can be repeated.
     phases: Notify,
+    /// Whether the store answers; the loops that call it report here. Same for the queue.
     pub(super) store_state: Breaker,
     pub(super) queue_state: Breaker,
     pub(super) tally: Tally,
     pub(super) unreadable: Unreadable,
     pub(super) beats: Beats,
-    /// Claims on their way, or in doubt: what they give is held.
+    /// Claims sent or in doubt, whose jobs are not taken in yet; counted by [`OpenClaim`].
     open_claims: AtomicUsize,
     pub(super) renewals: Renewals,
-    /// The fetch loop is to look into the store at once.
+    /// The fetch loop should ask the store at once: set by `look_again`, cleared by that loop.
     pub(super) look: AtomicBool,
-    /// A loop has asked for a suspect and was not answered yet.
+    /// A claim that asks for a suspect is unanswered; set and cleared by [`SuspectTurn`].
     suspect_asked: AtomicBool,
-    /// When a suspect was last asked for although no slot was free.
+    /// When `wants_suspect` last asked for a suspect although no slot was free.
     last_suspect: Mutex<Option<Instant>>,
     pub(super) deaths: Deaths,
-    /// Its name, for people.
+    /// The dispatcher's name, for people.
     pub(super) worker: Arc<str>,
-    /// Names of jobs that were slowed down. It has no more of them than the registry.
+    /// Names of jobs that `slowed` has slowed down; never more names than the registry has.
     slow_names: Mutex<BTreeSet<Arc<str>>>,
 }
 
-/// What is counted for health and the final word.
+/// Counters: raised where jobs end, read by `health` and the shutdown report; `trip` by `wants_of`.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     pub(super) drained: AtomicUsize,
     pub(super) released: AtomicUsize,
     pub(super) stuck: AtomicUsize,
     pub(super) slowed: AtomicUsize,
-    /// Moving average of a store call's time, in nanoseconds.
+    /// Moving average of the fetch loop's store calls, in nanoseconds. 0: no call was answered yet.
     trip: AtomicU64,
 }
 
@@ -167,14 +174,14 @@ impl Tally {
     }
 }
 
-/// When each loop last came round: the watchdog's view, in milliseconds since the start.
+/// When each loop last came round, in milliseconds since `start`: set by each, read by `health`.
 #[derive(Debug)]
 pub(super) struct Beats {
     start: Instant,
     pub(super) fetch: AtomicU64,
     pub(super) lease: AtomicU64,
     pub(super) maintain: AtomicU64,
-    /// A bare timer on the runtime that runs the jobs.
+    /// A bare timer on the runtime that runs the jobs; the lease thread checks it too.
     pub(super) pulse: AtomicU64,
 }
 
@@ -249,7 +256,7 @@ impl Core {
         }
     }
 
-    /// Checks that every service is there that the served ones of these jobs need.
+    /// Checks that every service is there that the served jobs among these need.
     pub(super) fn check_needs(&self, of: impl Fn(&JobDescriptor) -> bool) -> Result<()> {
         let served = |job: &JobDescriptor| self.serves.contains_key(job.name()) && of(job);
         match self.registry.missing(&self.services, served) {
@@ -268,7 +275,7 @@ impl Core {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Goes on to a phase, never back.
+    /// Moves on to a phase; never moves back.
     pub(super) fn enter(&self, phase: Phase) {
         self.phase.fetch_max(phase as u8, SeqCst);
         self.phases.notify_waiters();
@@ -276,10 +283,10 @@ impl Core {
         self.room.notify_one();
     }
 
-    /// Returns once the dispatcher has come as far as this phase.
+    /// Returns once the dispatcher has reached this phase.
     pub(super) async fn reached(&self, phase: Phase) {
         loop {
-            // What is entered from here on wakes it.
+            // Created before the check: a phase entered after this line wakes `next`.
             let next = self.phases.notified();
             if self.phase() >= phase {
                 return;
@@ -288,12 +295,12 @@ impl Core {
         }
     }
 
-    /// Whether a claim has begun that is not taken in yet.
+    /// Whether a claim has begun whose jobs are not taken in yet.
     pub(super) fn is_claiming(&self) -> bool {
         self.open_claims.load(SeqCst) > 0
     }
 
-    /// A claim call's grant, with a token of its own.
+    /// The grant of a new claim call, with a fresh token.
     pub(super) fn grant(&self) -> Grant {
         let (owner, lease) = (self.owner, self.config.lease);
         Grant {
@@ -304,11 +311,10 @@ impl Core {
         }
     }
 
-    /// What this dispatcher can run, and whether a suspect is wanted: one at a time, into a slot
-    /// that is free. Where slots are never free for long because jobs are short, one a second is
-    /// taken ahead of the line.
-    ///
-    /// With a suspect comes the turn to ask for it, kept until it is taken in: two loops claim.
+    /// What this dispatcher can run, and whether a suspect is wanted: one at a time, into a free
+    /// slot. If slots are never free for long because jobs are short, one suspect a second is taken
+    /// ahead of the line. The caller keeps the turn until it has taken the answer in, because two
+    /// loops claim.
     pub(super) fn serves(core: &Arc<Self>) -> (Serves, Option<SuspectTurn>) {
         let turn = SuspectTurn::take(core).filter(|_| core.wants_suspect());
         let serves = Serves {
@@ -337,12 +343,12 @@ impl Core {
         wanted
     }
 
-    /// How many jobs of which queue are wanted now. `again` asks dry queues too.
+    /// How many jobs of each queue are wanted now. `again` includes dry queues.
     pub(super) fn wants(&self, again: bool) -> Vec<Want> {
         self.wants_of(|hand| again || !hand.dry.load(Relaxed))
     }
 
-    /// How many jobs are wanted of these queues now.
+    /// How many jobs of each hungry queue are wanted now; queues that want none are left out.
     pub(super) fn wants_of(&self, hungry: impl Fn(&Hand) -> bool) -> Vec<Want> {
         let trip = self.tally.trip();
         let hungry = self.hands.iter().filter(|hand| hungry(hand));
@@ -359,7 +365,7 @@ impl Core {
         self.hands.iter().find(|hand| *hand.queue == *queue)
     }
 
-    /// Takes in what a claim gave and hands it to the slots.
+    /// Takes in the jobs of a claim and hands them to the slots.
     pub(super) fn take_in(&self, jobs: Vec<ClaimedJob>, claimed: Instant, via: Via) {
         if jobs.is_empty() {
             return;
@@ -386,7 +392,7 @@ impl Core {
         self.give_back(late);
     }
 
-    /// Holds a job no more. After a suspect it is the next one's turn, so the store is looked into.
+    /// Stops holding a job. After a suspect the next one may come, so the store is asked at once.
     pub(super) fn release(&self, held: &Held) {
         self.grants.release(held);
         if held.job.is_suspect() {
@@ -394,13 +400,13 @@ impl Core {
         }
     }
 
-    /// Has the fetch loop look into the store, whatever is known of it.
+    /// Has the fetch loop ask the store at once, even for queues that were dry.
     pub(super) fn look_again(&self) {
         self.look.store(true, Relaxed);
         self.wake.notify_one();
     }
 
-    /// Gives jobs back that were not started.
+    /// Gives jobs back, except those whose end is already decided.
     pub(super) fn give_back(&self, jobs: Vec<Arc<Held>>) {
         for job in jobs {
             if job.decide() {
@@ -409,14 +415,14 @@ impl Core {
         }
     }
 
-    /// Queues an end to be recorded. Only for who decided it; see [`Held::decide`].
+    /// Queues an end to be recorded. Only for the caller that decided it; see [`Held::decide`].
     pub(super) fn end(&self, held: Arc<Held>, end: End) {
         if self.ends.push(held, end) {
             self.wake.notify_one();
         }
     }
 
-    /// The same for a handler that can't be stopped: its slot stays taken.
+    /// Like `end`, for a handler that can't be stopped: its slot stays taken.
     pub(super) fn stuck(&self, held: &Arc<Held>, end: End) {
         self.tally.stuck.fetch_add(1, Relaxed);
         self.events.emit(Event::SlotStuck { job: &held.job });
@@ -424,8 +430,8 @@ impl Core {
     }
 }
 
-/// A claim from before it is sent until what it gave is taken in. It is to begin before the phase
-/// is looked at: who leads the way down looks at the claims once the phase is set.
+/// Counts a claim from before it is sent until its jobs are taken in. Begin it before reading the
+/// phase: the shutdown sets the phase first and then looks for open claims.
 pub(super) struct OpenClaim(Arc<Core>);
 
 impl OpenClaim {
@@ -441,7 +447,7 @@ impl Drop for OpenClaim {
     }
 }
 
-/// The turn to ask for a suspect: one loop has it at a time.
+/// The turn to ask for a suspect; one loop has it at a time.
 pub(super) struct SuspectTurn(Arc<Core>);
 
 impl SuspectTurn {
@@ -458,7 +464,7 @@ impl Drop for SuspectTurn {
 }
 
 impl Core {
-    /// A call to the store with an end: what is not answered in time may still have happened.
+    /// A call to the store with a time limit; a call that is not answered in time may have worked.
     pub(super) async fn store_call<T, F>(&self, call: impl FnOnce() -> F) -> Result<T>
     where
         F: Future<Output = Result<T>>,
@@ -466,7 +472,7 @@ impl Core {
         bounded(contained(&self.events, Part::Store, call)).await
     }
 
-    /// The same to the queue.
+    /// Like `store_call`, for the queue.
     pub(super) async fn queue_call<T, F>(&self, call: impl FnOnce() -> F) -> Result<T>
     where
         F: Future<Output = Result<T>>,

@@ -1,4 +1,4 @@
-//! Who is told of deaths, beside the loops: a hook may take its time.
+//! Calls the hooks of `on_dead` from a loop of its own, because a hook may be slow.
 
 use std::{
     fmt,
@@ -16,19 +16,20 @@ use crate::{
     task,
 };
 
-/// Deaths that may wait for the hooks.
+/// How many deaths may wait for the hooks.
 const WAITING: usize = 10_000;
-/// Longest one call of a hook may take.
+/// The longest one call of a hook may take.
 const CALL: Duration = Duration::from_secs(30);
 
 type Call = Pin<Box<dyn Future<Output = ()> + Send>>;
 pub(super) type Hook = Arc<dyn Fn(DeadJob) -> Call + Send + Sync>;
 
-/// The hooks, and what they have not heard of yet.
+/// The hooks, and the deaths that wait for them.
 pub(super) struct Deaths {
     hooks: Vec<Hook>,
+    /// `tell` sends each death here.
     send: mpsc::Sender<DeadJob>,
-    /// Taken by the loop while it is at work.
+    /// The receiving end. The loop takes it when it starts.
     waiting: Mutex<Option<mpsc::Receiver<DeadJob>>>,
 }
 
@@ -42,12 +43,12 @@ impl Deaths {
         }
     }
 
-    /// Whether there is anybody to tell.
+    /// Whether there are hooks.
     pub(super) fn are_heard(&self) -> bool {
         !self.hooks.is_empty()
     }
 
-    /// Tells listeners now, and hooks soon.
+    /// Emits the event now and queues the death for the hooks.
     pub(super) fn tell(&self, events: &Events, dead: DeadJob, announced: bool) {
         let job = &dead;
         events.emit(Event::Dead { job, announced });
@@ -67,7 +68,7 @@ impl fmt::Debug for Deaths {
     }
 }
 
-/// Calls the hooks, one death after the other, until the dispatcher has stopped and none is left.
+/// Calls the hooks, one death after the other, until the dispatcher has stopped and no death waits.
 pub(super) async fn run(core: Arc<Core>) {
     let Some(mut waiting) = core.deaths.waiting().take() else {
         return;
@@ -83,7 +84,7 @@ pub(super) async fn run(core: Arc<Core>) {
         };
         for hook in &core.deaths.hooks {
             let (hook, dead) = (Arc::clone(hook), dead.clone());
-            // In a task of its own, which its panic ends, and nothing else.
+            // In a task of its own, so that a panic ends only this call.
             let mut call = task::spawn(async move { hook(dead).await });
             if timeout(CALL, &mut call).await.is_err() {
                 call.abort();

@@ -1,4 +1,4 @@
-//! [`Ends`]: attempts that are over and that the store has yet to be told of.
+//! [`Ends`]: attempts that are over and not recorded in the store yet.
 
 use std::{
     collections::VecDeque,
@@ -12,16 +12,17 @@ use crate::{
     store::Ending,
 };
 
-/// An attempt that is over, until the store has answered to that.
+/// An attempt that is over, until the store has confirmed its end.
 #[derive(Debug)]
 pub(super) struct Ended {
     pub(super) held: Arc<Held>,
     pub(super) end: End,
-    /// It was sent before and not answered: that it is lost may mean that it was recorded then.
+    /// This end was sent before and not answered. If the answer now is `Lost`, the earlier call may
+    /// have recorded it.
     pub(super) repeated: bool,
 }
 
-/// What waits to be recorded, in order.
+/// The ends that wait to be recorded, in order.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Ends(Arc<Mutex<VecDeque<Ended>>>);
 
@@ -30,7 +31,7 @@ impl Ends {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Answers whether nothing else waits.
+    /// Adds an end. Returns whether it is the only one that waits.
     pub(super) fn push(&self, held: Arc<Held>, end: End) -> bool {
         let mut ends = self.lock();
         ends.push_back(Ended {
@@ -41,7 +42,8 @@ impl Ends {
         ends.len() == 1
     }
 
-    /// The first of them, so many at most, and no more bytes than a batch may have; at least one.
+    /// Takes the first `n` ends, or fewer if they exceed the bytes of a batch, but at least one if
+    /// `n` is not 0 and one waits.
     pub(super) fn take(&self, n: usize) -> Batch {
         let mut ends = self.lock();
         let mut bytes = 0;
@@ -57,7 +59,7 @@ impl Ends {
         }
     }
 
-    /// None of them.
+    /// An empty batch.
     pub(super) fn none(&self) -> Batch {
         Batch {
             ends: Vec::new(),
@@ -70,8 +72,8 @@ impl Ends {
     }
 }
 
-/// Ends on their way to the store. Dropped without an answer, in whatever way, they go to the
-/// front again.
+/// Ends on their way to the store. If the batch is dropped without an answer, for whatever reason,
+/// its ends return to the front of the line.
 #[derive(Debug)]
 pub(super) struct Batch {
     ends: Vec<Ended>,
@@ -87,12 +89,12 @@ impl Batch {
         self.ends.is_empty()
     }
 
-    /// Whether some were sent before.
+    /// Whether some of them were sent before.
     pub(super) fn is_repeated(&self) -> bool {
         self.ends.iter().any(|ended| ended.repeated)
     }
 
-    /// As a store takes them.
+    /// The ends in the form that a store takes.
     pub(super) fn endings(&self) -> Vec<Ending> {
         let ending = |Ended { held, end, .. }: &Ended| Ending {
             id: held.job.id,
@@ -102,7 +104,7 @@ impl Batch {
         self.ends.iter().map(ending).collect()
     }
 
-    /// The only one.
+    /// The end, if the batch has exactly one.
     pub(super) fn single(&mut self) -> Option<&mut Ended> {
         match self.ends.as_mut_slice() {
             [ended] => Some(ended),
@@ -110,7 +112,7 @@ impl Batch {
         }
     }
 
-    /// The halves of what was sent.
+    /// Splits a batch that was sent into two halves.
     pub(super) fn halve(mut self) -> [Self; 2] {
         self.note_sent();
         let tail = Self {
@@ -120,7 +122,7 @@ impl Batch {
         [self, tail]
     }
 
-    /// They have been answered.
+    /// Takes the ends out: the store has answered them, so they don't return to the line.
     pub(super) fn answered(mut self) -> Vec<Ended> {
         mem::take(&mut self.ends)
     }
@@ -156,7 +158,7 @@ mod tests {
         job::{ClaimedJob, Token},
     };
 
-    /// An end that is known by its job's fence.
+    /// Pushes an end whose job is identified by its fence.
     fn push(ends: &Ends, fence: u64) -> bool {
         push_end(ends, fence, End::Release)
     }
@@ -179,7 +181,7 @@ mod tests {
         ends.push(Arc::new(held), end)
     }
 
-    /// Takes all, as answered: each with whether it is repeated.
+    /// Takes all ends as answered: the fence of each, and whether it is repeated.
     fn drain(ends: &Ends) -> Vec<(u64, bool)> {
         let all = ends.take(ends.len()).answered();
         all.iter()

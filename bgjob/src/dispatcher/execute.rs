@@ -1,7 +1,7 @@
 //! One attempt, as one pipeline: start → run → (time-out, cancel) → end.
 //!
-//! The handler is polled in place. Timers and cancellation are armed only if its first poll is
-//! pending: a job that ends at once costs none of them.
+//! The slot's task polls the handler itself. Timers and cancellation are armed only if the first
+//! poll is pending, so a job that ends at once pays for neither.
 
 use std::{
     future::{Future, poll_fn},
@@ -31,32 +31,32 @@ use crate::{
     transaction,
 };
 
-/// How a handler came to its end.
+/// How a handler ended.
 enum Ran {
     /// It returned.
     Returned(Outcome<Json>),
     /// It panicked, with this message.
     Panicked(String),
-    /// It was asked to end, did not in time, and was dropped.
+    /// It was asked to end, did not end in time, and was dropped.
     Dropped,
 }
 
 /// How an attempt ended.
 pub(super) enum Over {
-    /// So, and the store is to hear of it.
+    /// With this end, which is not recorded yet.
     Decided(End),
-    /// So, and the store has answered: it was recorded in the handler's own transaction.
+    /// With this end, which was sent in the handler's own transaction; the store's answer.
     Recorded(End, Finished),
-    /// Nobody is to hear of it: the lease is lost.
+    /// Without an end to record: the lease is lost.
     Abandoned,
-    /// It had its end while the handler could not be stopped, and that is told.
+    /// With an end that was already decided and reported while the handler could not be stopped.
     Stuck,
 }
 
 /// Runs one attempt.
 pub(super) async fn run(core: &Core, held: &Arc<Held>) -> Over {
     let started = Instant::now();
-    // A job is started once: it is in one hand, and one slot takes it out.
+    // Never set before: a job is in one hand, and only one slot takes it out.
     let _ = held.started.set(started);
     core.events.emit(Event::AttemptStarted { job: &held.job });
     let span = Events::span(&held.job);
@@ -65,7 +65,8 @@ pub(super) async fn run(core: &Core, held: &Arc<Held>) -> Over {
             let ran = attempt(core, job, held, started, &span).await;
             to_end(core, ran, held, job)
         }
-        // Only what is served is claimed, so this is a store's mistake; another worker may know.
+        // Only served jobs are claimed, so the store made a mistake; another worker may know this
+        // job.
         None => Some(End::Release),
     };
     if !held.decide() {
@@ -76,7 +77,7 @@ pub(super) async fn run(core: &Core, held: &Arc<Held>) -> Over {
         (Some(End::Success(result)), Some(transaction)) if core.config.commit => {
             commit(core, held, result, transaction).await
         }
-        // Where there is one it is rolled back with this.
+        // A transaction, if there is one, is dropped here and so rolled back.
         (Some(end), _) => Over::Decided(end),
         (None, _) => Over::Abandoned,
     };
@@ -88,8 +89,8 @@ pub(super) async fn run(core: &Core, held: &Arc<Held>) -> Over {
     over
 }
 
-/// Records a success in the handler's own transaction and commits that. Where it is not known
-/// whether it was committed, an error is as good an end as any: the store refuses it if it was.
+/// Records a success in the handler's own transaction and commits it. If it is unknown whether the
+/// commit worked, the attempt ends as an error: the store refuses that end if the commit worked.
 async fn commit(core: &Core, held: &Held, result: Json, mut own: Box<dyn Commit>) -> Over {
     let (id, token) = (held.job.id, held.job.token);
     let committed = core.store_call(|| async {
@@ -107,7 +108,7 @@ async fn commit(core: &Core, held: &Held, result: Json, mut own: Box<dyn Commit>
         Ok(answer) => {
             let tell =
                 || async { store::in_transactions(&core.store).map(|own| own.succeeded(id)) };
-            // It is committed, whatever becomes of that.
+            // The success is committed, even if this call fails.
             let _ = core.store_call(tell).await;
             Over::Recorded(End::Success(result), answer)
         }
@@ -125,7 +126,8 @@ async fn commit(core: &Core, held: &Held, result: Json, mut own: Box<dyn Commit>
     }
 }
 
-/// When the attempt must have ended: its time-out, or the job's deadline if that is sooner.
+/// How long the attempt may take: its time-out, or the time to the job's deadline if that is
+/// shorter.
 pub(super) fn time_limit(held: &Held, job: &JobDescriptor) -> Duration {
     let left = held
         .job
@@ -158,8 +160,8 @@ async fn attempt(
     running.drop_quietly().map_or(ran, Ran::Panicked)
 }
 
-/// Blocking code can't be dropped: its end is recorded now, and its slot stays taken until it
-/// returns, so that there are never more of them at work than there are slots.
+/// Blocking code can't be dropped. Its end is recorded now, but its slot stays taken until the code
+/// returns, so that never more blocking jobs run than there are slots.
 async fn outlast(
     core: &Core,
     running: &mut Running<'_>,
@@ -180,7 +182,8 @@ async fn outlast(
     }
 }
 
-/// Waits for a handler that did not end at once, and ends it if it has to be.
+/// Waits for a handler that did not end at once. Asks the handler to end if there is a reason to,
+/// and gives up on it after the grace period.
 async fn supervise(core: &Core, running: &mut Running<'_>, held: &Held, limit: Instant) -> Ran {
     let mut look_at = Instant::now() + waits::LOOK;
     let reason = loop {
@@ -215,7 +218,8 @@ async fn supervise(core: &Core, running: &mut Running<'_>, held: &Held, limit: I
     }
 }
 
-/// The one place that maps how a handler came to its end to the end the store hears of.
+/// Maps how a handler ended to the end that the store records. No other place does that. `None`:
+/// record nothing, the lease is lost.
 fn to_end(core: &Core, ran: Ran, held: &Held, job: &JobDescriptor) -> Option<End> {
     let errors = held.job.errors + 1;
     let backoff = || Retry::After(job.wait_of(&held.job.spec, errors, core.config.jitter()));
@@ -227,9 +231,9 @@ fn to_end(core: &Core, ran: Ran, held: &Held, job: &JobDescriptor) -> Option<End
     };
     let reason = held.reason();
     match (ran, reason) {
-        // Somebody else may have the job by now.
+        // Another worker may have the job by now.
         (_, Some(CancelReason::LeaseLost)) => None,
-        // Done is done, whoever asked for an end meanwhile.
+        // A success counts even if the handler was asked to end meanwhile.
         (Ran::Returned(Outcome::Success(result)), _) => Some(End::success(result)),
         (Ran::Returned(Outcome::Snooze(delay)), _) => Some(End::Snooze(delay.min(limits::SPAN))),
         (Ran::Panicked(message), _) => failed(Failure::new(FailureKind::Panic, message)),
@@ -237,7 +241,7 @@ fn to_end(core: &Core, ran: Ran, held: &Held, job: &JobDescriptor) -> Option<End
             failure,
             retry: Retry::Never(reason),
         }),
-        // Cut off by the shutdown: no error of the job's.
+        // Interrupted by the shutdown: not an error of the job.
         (_, Some(CancelReason::Shutdown)) => Some(End::Release),
         (_, Some(CancelReason::Timeout)) => failed(timed_out(held, job)),
         (Ran::Dropped, _) => failed(Failure::new(FailureKind::Error, "cancelled")),
@@ -263,11 +267,11 @@ pub(super) fn timed_out(held: &Held, job: &JobDescriptor) -> Failure {
     Failure::new(FailureKind::Timeout, text)
 }
 
-/// A handler at work. Its panics, also those of its start and its drop, stay inside.
+/// A handler at work. Its panics are caught, including those at its start and its drop.
 struct Running<'a> {
     future: Option<Pin<Box<dyn Future<Output = Outcome<Json>> + Send + 'a>>>,
     span: &'a Span,
-    /// The job, while none of its handler's code runs: then the thread has it.
+    /// The job. While the handler's code runs it is in the thread-local of `current` instead.
     current: Option<Arc<Held>>,
     /// The message of a panic before the first poll.
     stillborn: Option<String>,
@@ -314,7 +318,7 @@ impl<'a> Running<'a> {
         }
     }
 
-    /// Drops the handler; the message of a panic in that, if there is one.
+    /// Drops the handler. Returns the message if that panics.
     fn drop_quietly(mut self) -> Option<String> {
         let future = self.future.take();
         let span = self.span;

@@ -1,10 +1,10 @@
-//! The fetch loop: records ends and claims what is ready, in batches, in one call where it can.
+//! The fetch loop: records ends and claims ready jobs, in batches, in one call if possible.
 //!
-//! Whatever ends while a call is on its way goes with the next: full batches under load, no wait
-//! when idle. Many ends have a call of their own [beside](Recording) where the store prefers that.
-//! Where a queue is configured the loop only records, and repairs: once a second while slots are
-//! free it looks into the store itself, for what no hint led to. While the queue has nothing and
-//! the store more than it can take, it goes on with that.
+//! Jobs that end during a call are recorded by the next one: batches are full under load, and
+//! nothing waits when idle. Many ends get [a call of their own](Recording) if the store prefers
+//! that. With a queue the loop records and repairs only: about once a second, while slots are free,
+//! it asks the store for jobs that no hint led to. While the queue has no hints and the store has
+//! more jobs than were asked for, the loop keeps claiming them.
 
 use std::{
     future::{Future, poll_fn},
@@ -32,11 +32,12 @@ use crate::{
     store::{Claimed, Ending, Finished, Want},
 };
 
-/// Where a store wakes, it is asked by itself this often all the same.
+/// Safety poll: a store that wakes us is still polled this often.
 const SAFETY: Duration = Duration::from_secs(5);
-/// How long a lost hint may go unseen by a dispatcher with slots to spare.
+/// Repair poll: a dispatcher with free slots finds jobs of lost hints after about this time.
 const REPAIR: Duration = Duration::from_secs(1);
-/// A store that has more of one queue does not say when the next job of another is due.
+/// A claim that left ready jobs behind in queue A reports no due time for queue B; ask again after
+/// this time.
 const SOON: Duration = Duration::from_millis(50);
 
 type Wait = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
@@ -47,23 +48,28 @@ pub(super) async fn run(core: Arc<Core>) {
 
 struct Fetch {
     core: Arc<Core>,
-    /// Where the store has work of its own to find: no queue, or repair beside one.
+    /// The store can find ready jobs itself (a capability). Otherwise the loop only records.
     scans: bool,
-    /// A wait for new work that has begun already, so that nothing new is missed.
+    /// The wait for new work: set by `begin_wait` before the store is asked, so that nothing new is
+    /// missed; polled by `hear` and `idle`; cleared when it ends.
     wait: Option<Wait>,
-    /// When dry queues are asked again, whoever wakes or not.
+    /// When to ask dry queues again, even without a wake-up. Set after each look and to a due time
+    /// that a claim reports; read by `want` and `idle`.
     ask_at: Instant,
-    /// When the store is asked beside a queue that has hints, but not enough of them.
+    /// When to ask the store although the queue has hints, if they leave slots free. Set and read
+    /// by `repair`; read by `idle`.
     repair_at: Instant,
-    /// A claim whose answer was lost: it is repeated with the same token until it is answered.
+    /// A claim whose answer was lost, and when it was sent. `call` sets it and repeats the claim
+    /// with the same token until the store answers.
     in_doubt: Option<(Grant, Instant)>,
-    /// From before a claim is sent until what it gave is taken in.
+    /// Set before a claim is sent, dropped once its jobs are taken in; the shutdown waits for it.
     open: Option<OpenClaim>,
-    /// Held from when a suspect is asked for until the store has answered.
+    /// Set when a claim asks for a suspect, dropped once the store has answered.
     turn: Option<SuspectTurn>,
-    /// The last call was refused, as it seemed for a lasting reason. That is believed the second
-    /// time: a bug may pass, and would cost a result.
+    /// Since the last success, the store has refused ends for a seemingly lasting reason. Only a
+    /// second refusal makes `call` split the batch: a bug may pass, and a split may cost a result.
     refused: bool,
+    /// The call that records many ends beside a claim, if one is on its way.
     recording: Recording,
 }
 
@@ -118,7 +124,7 @@ impl Fetch {
         }
     }
 
-    /// The ends to record now: none while others are on their way.
+    /// The ends to record now: none while a call beside records others.
     fn ends(&self) -> Batch {
         if self.recording.is_open() {
             return self.core.ends.none();
@@ -126,7 +132,7 @@ impl Fetch {
         self.core.ends.take(limits::BATCH)
     }
 
-    /// What to ask the store for now.
+    /// The jobs to ask the store for now.
     async fn want(&mut self) -> Vec<Want> {
         if !self.scans {
             return Vec::new();
@@ -141,7 +147,7 @@ impl Fetch {
             return self.repair(again);
         }
         if again {
-            // What is known of dry queues is out of date.
+            // The `dry` marks are out of date.
             for hand in &self.core.hands {
                 hand.dry.store(false, Relaxed);
             }
@@ -151,13 +157,14 @@ impl Fetch {
         if !want.is_empty() || self.wait.is_some() {
             return want;
         }
-        // All that are hungry are dry: begin to wait, then look once more before waiting.
+        // All queues with room are dry: begin the wait first, then ask once more.
         self.begin_wait().await;
         self.core.wants(true)
     }
 
-    /// What to ask for beside a queue. While that has nothing: what the store had more of, and from
-    /// time to time anything. While it has hints: from time to time, what has slots to spare.
+    /// What to ask the store for if there is a queue. While the queue has no hints: jobs of which
+    /// the store had more, and from time to time (`again`) jobs of all queues. While the queue has
+    /// hints: from time to time jobs for queues with spare slots.
     fn repair(&mut self, again: bool) -> Vec<Want> {
         let now = Instant::now();
         if self.core.hints_dry.load(Relaxed) {
@@ -175,7 +182,7 @@ impl Fetch {
         self.core.wants_of(Hand::spare)
     }
 
-    /// How long until the store is asked by itself, jittered.
+    /// The interval between polls that no wake-up causes, jittered.
     fn usual(&self) -> Duration {
         let usual = if self.core.queue.is_some() {
             REPAIR
@@ -185,7 +192,7 @@ impl Fetch {
         usual.mul_f64(0.75 + entropy::unit() / 2.0)
     }
 
-    /// Takes notice of new work, also where there is always something else to do.
+    /// Checks, without waiting, whether new work was announced; a busy loop never reaches `idle`.
     async fn hear(&mut self) {
         if let Some(wait) = &mut self.wait
             && let Poll::Ready(answer) = poll_fn(|cx| Poll::Ready(wait.as_mut().poll(cx))).await
@@ -194,7 +201,7 @@ impl Fetch {
         }
     }
 
-    /// There is new work: wait for the next before asking for this.
+    /// A wait has ended. Begins the next wait before the store is asked for the new work.
     async fn wait_over(&mut self, answer: Result<()>) {
         self.wait = None;
         match answer {
@@ -206,8 +213,8 @@ impl Fetch {
         }
     }
 
-    /// A wait that failed begins again after a pause: where all of them fail, and the claims
-    /// between them do not, the log has room for other news.
+    /// A wait that failed begins again after a pause of at least a second. Otherwise waits that all
+    /// fail, between claims that work, would flood the log.
     fn pause_wait(&mut self, error: &Error) {
         let pause = self.core.store_state.failed(error).max(REPAIR);
         self.wait = Some(Box::pin(async move {
@@ -216,7 +223,7 @@ impl Fetch {
         }));
     }
 
-    /// Begins a wait for new work; what comes after this is not missed.
+    /// Begins a wait for new work; work that arrives from here on is not missed.
     async fn begin_wait(&mut self) {
         let core = Arc::clone(&self.core);
         let queues: Vec<_> = self
@@ -235,7 +242,7 @@ impl Fetch {
         }
     }
 
-    /// Sleeps until there is an end, room, new work, a due time or a new phase.
+    /// Waits until there is an end, room, new work, a due time or a new phase.
     async fn idle(&mut self) {
         let running = self.core.phase() == Phase::Running;
         let asks = self.scans && running && self.has_room();
@@ -260,7 +267,7 @@ impl Fetch {
         self.core.hands.iter().any(|hand| hand.has_room())
     }
 
-    /// One call: ends, claims, or both.
+    /// One call to the store: records ends, claims jobs, or both.
     async fn call(&mut self, ends: Batch, want: Vec<Want>) -> Result<()> {
         let (grant, sent) = match self.in_doubt {
             Some((grant, sent)) => (
@@ -272,7 +279,7 @@ impl Fetch {
             ),
             None => (self.core.grant(), Instant::now()),
         };
-        // A claim in doubt is repeated although nothing more is wanted: what it gave is held.
+        // A claim in doubt is repeated even if no jobs are wanted: its jobs may be held for us.
         let claims = !want.is_empty() || grant.repeat;
         let endings = ends.endings();
         let begun = Instant::now();
@@ -307,7 +314,7 @@ impl Fetch {
         }
     }
 
-    /// What is served, and a suspect if it is this loop's turn.
+    /// The served jobs, including a suspect if it is this loop's turn.
     fn serves(&mut self) -> Serves {
         let (serves, turn) = Core::serves(&self.core);
         self.turn = self.turn.take().or(turn);
@@ -338,8 +345,8 @@ impl Fetch {
         Ok((finished, Some(claimed)))
     }
 
-    /// The store refuses a batch of ends for a lasting reason: half the batch at a time, until the
-    /// culprit stands alone. Its result is dropped then, and the attempt ends as an error.
+    /// The store refuses a batch of ends for a lasting reason. Sends each half, recursively, until
+    /// the culprit is alone. Its result is then dropped, and the attempt ends as an error.
     async fn halve(&mut self, mut ends: Batch, error: Error) -> Result<()> {
         if let Some(Ended { held, end, .. }) = ends.single() {
             if matches!(end, End::Success(_)) {
@@ -361,11 +368,11 @@ impl Fetch {
         Box::pin(self.call(tail, Vec::new())).await.and(head)
     }
 
-    /// Takes in what was claimed, and notes which queues gave less than was wanted.
+    /// Takes in the claimed jobs and notes which queues gave fewer than were wanted.
     fn take_in(&mut self, claimed: Claimed, want: &[Want], sent: Instant) {
         let (mut dry, mut more) = (false, false);
-        // After one that has crashed the answer says nothing of the rest: a store may give them out
-        // one by one.
+        // If a job has crashed before, a short answer does not mean that the queue is dry: a store
+        // may hand out such jobs one by one.
         let crashed = claimed.jobs.iter().any(ClaimedJob::has_crashed);
         for want in want {
             let got = claimed
@@ -379,7 +386,7 @@ impl Fetch {
                 hand.dry.store(few, Relaxed);
             }
         }
-        // Other dry queues were perhaps not asked: what is known of them stands.
+        // Only brings `ask_at` forward: dry queues that were not asked keep their time.
         let next = claimed.next_due_in.or((dry && more).then_some(SOON));
         if let Some(next) = next {
             self.ask_at = self.ask_at.min(Instant::now() + next);
@@ -388,7 +395,7 @@ impl Fetch {
     }
 }
 
-/// The wait if one has begun, else for ever.
+/// Waits for the wait that has begun; without one, waits for ever.
 async fn wait_for(wait: &mut Option<Wait>) -> Result<()> {
     match wait {
         Some(wait) => wait.await,

@@ -1,5 +1,5 @@
-//! The runtime that ran the jobs is gone, and every other loop with it: the lease thread has the
-//! last word.
+//! What the lease thread does when the runtime that ran the jobs, and every other loop, is gone: it
+//! records the remaining ends and gives jobs back.
 
 use std::{sync::Arc, sync::atomic::Ordering::Relaxed, time::Duration};
 
@@ -11,12 +11,14 @@ use super::{
 };
 use crate::{Result, events::Event, extract::Held, job::limits};
 
-/// How long it has for that: a runtime drops its tasks one after the other.
+/// How long the lease thread keeps trying: a runtime drops its tasks one after the other.
 const LAST: Duration = Duration::from_secs(2);
+/// The pause between two tries.
 const TICK: Duration = Duration::from_millis(10);
 
-/// Records what has ended and gives back what surely does not run any more: what waited, and where
-/// the handler was dropped. Whatever else is held ends with its lease.
+/// Records the jobs that have ended. Gives back the jobs that surely don't run: those that waited
+/// for a slot and those whose handler was dropped. Any other held job stays held until its lease
+/// ends.
 pub(super) async fn let_go(core: &Core, held: &[Arc<Held>]) {
     core.enter(Phase::Stopped);
     let begun = Instant::now();
@@ -26,7 +28,7 @@ pub(super) async fn let_go(core: &Core, held: &[Arc<Held>]) {
     while core.grants.held() > 0 && begun.elapsed() < LAST {
         let dropped = held.iter().filter(|held| is_dropped(core, held));
         core.give_back(dropped.map(Arc::clone).collect());
-        // A connection that the runtime took along fails, and the next one may not.
+        // A connection that died with the runtime fails here; the next one may work.
         let _ = timeout_at(begun + LAST, record(core)).await;
         sleep(TICK).await;
     }
@@ -37,7 +39,7 @@ pub(super) async fn let_go(core: &Core, held: &[Arc<Held>]) {
     });
 }
 
-/// Blocking code is not dropped with its handler.
+/// Whether the job surely does not run: its handler was dropped. Blocking code runs on after that.
 fn is_dropped(core: &Core, held: &Held) -> bool {
     let job = core.registry.get(&held.job.spec.name);
     held.is_let_go() && !held.is_settled() && job.is_none_or(|job| !job.is_blocking())

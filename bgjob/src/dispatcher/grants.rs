@@ -1,5 +1,5 @@
-//! [`Grants`]: what this process holds, by claim. A lease is looked at per claim, not per job,
-//! until it is old enough to need a renewal; most jobs end before.
+//! [`Grants`]: the jobs this dispatcher holds, by claim. Leases are checked per claim, not per job,
+//! until the claim is old enough to need a renewal; most jobs end before that.
 
 use std::{
     collections::HashSet,
@@ -20,16 +20,20 @@ use crate::{
 
 #[derive(Debug, Default)]
 pub(super) struct Grants {
+    /// Claims too young to be renewed: added by `add`, moved to the lease loop by `take_older`.
     young: Mutex<Vec<Batch>>,
-    /// Jobs in hand, running, or ended and not recorded yet.
+    /// Jobs in hand, running, or ended and not recorded yet: raised by `add`, lowered by `release`,
+    /// read at shutdown.
     held: AtomicUsize,
-    /// Those of them that saw a crash before.
+    /// The suspects among them; while there is one, no other is asked for.
     suspects: AtomicUsize,
 }
 
 #[derive(Debug)]
 struct Batch {
+    /// Just before the claim was sent.
     claimed: Instant,
+    /// Settled jobs stay here until the whole batch is settled or taken.
     jobs: Vec<Arc<Held>>,
 }
 
@@ -38,7 +42,7 @@ impl Grants {
         self.young.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes in what one claim gave; `claimed` is from before it was sent.
+    /// Adds the jobs of one claim; `claimed` is the time just before it was sent.
     pub(super) fn add(
         &self,
         jobs: Vec<ClaimedJob>,
@@ -53,8 +57,8 @@ impl Grants {
             .map(|job| Arc::new(Held::new(job, Arc::clone(services), claimed)))
             .collect();
         let mut young = self.young();
-        // What is through is dropped here, a batch at a time, so that finished jobs don't pile up
-        // until the lease thread comes round.
+        // Drops settled batches at the front, so that finished jobs don't pile up until the lease
+        // thread comes round.
         while young.first().is_some_and(Batch::is_over) {
             young.swap_remove(0);
         }
@@ -65,7 +69,7 @@ impl Grants {
         jobs
     }
 
-    /// A job's end is recorded, or of no interest any more: it is no longer held.
+    /// Stops holding a job: its end is recorded, or its lease is lost. Only the first call counts.
     pub(super) fn release(&self, held: &Held) {
         if held.settle() {
             self.held.fetch_sub(1, SeqCst);
@@ -75,7 +79,7 @@ impl Grants {
         }
     }
 
-    /// Hands over the jobs that were claimed at least this long ago and are still held.
+    /// Takes out the jobs that were claimed at least this long ago and are still held.
     pub(super) fn take_older(&self, age: Duration) -> Vec<Arc<Held>> {
         let mut old = Vec::new();
         self.young().retain_mut(|batch| {
@@ -87,7 +91,7 @@ impl Grants {
         old
     }
 
-    /// Those of these jobs that no renewal is due for yet.
+    /// Those of these jobs that are held and that `take_older` has not taken out.
     pub(super) fn young_of(&self, ids: &HashSet<JobId>) -> Vec<Arc<Held>> {
         let young = self.young();
         let jobs = young.iter().flat_map(|batch| &batch.jobs);
@@ -105,7 +109,8 @@ impl Grants {
 }
 
 impl Batch {
-    /// Ends come in about the order of the claim, so the last job is looked at first.
+    /// Whether all jobs are settled. Jobs end in about the order of the claim, so the last one is
+    /// checked first.
     fn is_over(&self) -> bool {
         self.jobs.iter().rev().all(|held| held.is_settled())
     }

@@ -15,40 +15,48 @@ use tokio::sync::Notify;
 
 use crate::{extract::Held, job::limits};
 
-/// The jobs of one queue in this process's hands that no slot has taken up.
+/// The claimed jobs of one queue that no slot has taken yet.
 #[derive(Debug)]
 pub(super) struct Hand {
+    /// The queue's name; set by the builder, as is `slots`.
     pub(super) queue: Arc<str>,
+    /// The number of slots.
     pub(super) slots: usize,
+    /// The waiting jobs: filled by `add`, emptied by the slots (`next`), `hoard` and `close`.
     line: Mutex<Line>,
-    /// Slots wait here for jobs.
+    /// Wakes slots that wait in `next`: notified by `add` and `close`.
     filled: Notify,
-    /// Slots that run a job.
+    /// Slots that run a job: raised by `next`, lowered by `left` and `done`.
     busy: AtomicUsize,
     /// Moving average of how long attempts take, in nanoseconds. `u64::MAX`: none has ended yet.
+    /// Set by `done` and `hoard`, read by `ahead` and `is_quick`.
     run: AtomicU64,
-    /// A slot that leaves fewer jobs than this asks for more.
+    /// A slot that leaves fewer waiting jobs than this asks for more. Set by `want`.
     low: AtomicUsize,
-    /// The last claim gave less than was wanted: asking again at once is of no use.
+    /// The last claim gave fewer jobs than were wanted: asking again at once is useless. Set and
+    /// cleared by the fetch loop.
     pub(super) dry: AtomicBool,
-    /// All slots were busy at some time since `spare` last looked.
+    /// All slots were busy at some time since `spare` last looked. Set by `next`.
     full: AtomicBool,
-    /// The last jobs had crashed ones among them: no more are asked for than slots are free.
+    /// The last jobs added had crashed before: no more are asked for than slots are free. Set and
+    /// cleared by `add`, read by `ahead`.
     careful: AtomicBool,
 }
 
 #[derive(Debug, Default)]
 struct Line {
+    /// In the order in which slots take them; crashed jobs are in front.
     jobs: VecDeque<Arc<Held>>,
-    /// What these bring along.
+    /// The size of their specs.
     bytes: usize,
+    /// No more jobs are added or handed out. Set by `close`, for good.
     closed: bool,
-    /// A slot has taken a job since `stuck` last looked.
+    /// A slot has taken a job since `hoard` last looked. Cleared by `hoard`.
     moved: bool,
 }
 
 impl Line {
-    /// How many stand in front that have crashed.
+    /// How many crashed jobs are at the front.
     fn crashed(&self) -> usize {
         let crashed = self.jobs.iter().take_while(|job| job.job.has_crashed());
         crashed.count()
@@ -80,9 +88,10 @@ impl Hand {
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes jobs in. Those that have crashed go first, and into free slots only: none of them is
-    /// to wait behind others and go down with what kills the process. A suspect was asked for.
-    /// Answers what it does not take: crashed ones beyond the free slots, all where it has closed.
+    /// Adds jobs. Crashed jobs go first, and only as many as slots are free: while they wait for a
+    /// slot they could be blamed for a crash that another job causes. A suspect is always accepted,
+    /// as it was asked for. Returns the jobs not accepted: crashed ones beyond the free slots, or
+    /// all jobs if the hand has closed.
     pub(super) fn add(&self, jobs: Vec<Arc<Held>>) -> Vec<Arc<Held>> {
         let n = jobs.len();
         let mut back = Vec::new();
@@ -120,14 +129,14 @@ impl Hand {
         back
     }
 
-    /// The next job for a slot, and whether more should be fetched. Waits; `None` when the hand
-    /// has closed.
+    /// Waits for the next job for a slot. Returns the job and whether more should be fetched.
+    /// `None`: the hand has closed.
     pub(super) async fn next(&self) -> Option<(Arc<Held>, bool)> {
         loop {
             if let Some(answer) = self.try_next() {
                 return answer;
             }
-            // In line before looking again, so that no wake-up between look and wait is missed.
+            // Registered before the second look: no wake-up between look and wait is missed.
             let mut filled = pin!(self.filled.notified());
             filled.as_mut().enable();
             if let Some(answer) = self.try_next() {
@@ -137,7 +146,7 @@ impl Hand {
         }
     }
 
-    /// `None`: wait. `Some(None)`: closed.
+    /// `None`: no job waits. `Some(None)`: the hand has closed.
     fn try_next(&self) -> Option<Option<(Arc<Held>, bool)>> {
         let mut line = self.line();
         match line.jobs.pop_front() {
@@ -154,19 +163,19 @@ impl Hand {
         }
     }
 
-    /// A slot is free again, and did not run what it took.
+    /// A slot is free again and did not run the job it took.
     pub(super) fn left(&self) {
         self.busy.fetch_sub(1, Relaxed);
     }
 
-    /// A slot is free again; the attempt took so long.
+    /// A slot is free again; its attempt took `ran`.
     pub(super) fn done(&self, ran: Duration) {
         self.left();
         let ran = u64::try_from(ran.as_nanos())
             .unwrap_or(u64::MAX)
             .min(u64::MAX / 16);
         let old = self.run.load(Relaxed);
-        // A race between slots loses one sample of an average: no harm.
+        // A race between slots loses one sample of the average, which does no harm.
         self.run.store(
             if old == u64::MAX {
                 ran
@@ -177,8 +186,9 @@ impl Hand {
         );
     }
 
-    /// The jobs that wait, if all slots are busy and none has taken a job since the last look,
-    /// `span` ago: they were taken ahead because jobs were short, and what runs now is long.
+    /// Takes out the waiting jobs if all slots are busy and none has taken a job since the last
+    /// look, `span` ago: they were fetched ahead because jobs were short, but the running ones are
+    /// long. Otherwise returns none.
     pub(super) fn hoard(&self, span: Duration) -> Vec<Arc<Held>> {
         let mut line = self.line();
         if mem::take(&mut line.moved) || line.jobs.is_empty() || self.free() > 0 {
@@ -189,7 +199,7 @@ impl Hand {
         line.take()
     }
 
-    /// No more jobs for the slots; answers those that waited.
+    /// Closes the hand: slots get no more jobs. Returns the jobs that waited.
     pub(super) fn close(&self) -> Vec<Arc<Held>> {
         let mut line = self.line();
         line.closed = true;
@@ -216,16 +226,16 @@ impl Hand {
         self.free() > self.waiting()
     }
 
-    /// Whether there is room, and has been since the last look.
+    /// Whether there is room, and slots have been free all the time since the last look.
     pub(super) fn spare(&self) -> bool {
         !self.full.swap(self.free() == 0, Relaxed) && self.has_room()
     }
 
-    /// How many jobs to ask for: the free slots, and what they will have run by the time the
-    /// next batch is here (slots ÷ run time × round trip). Jobs of microseconds are fetched a
-    /// thousand at a time; of jobs that take longer than a round trip none waits in hand.
-    /// Nothing until the hand is half empty, so that batches are worth their while; nor while what
-    /// waits in it is large.
+    /// How many jobs to ask for: one per free slot, plus `ahead`, the jobs that the slots finish
+    /// before the next batch arrives (slots ÷ run time × two round trips). Jobs of microseconds are
+    /// fetched a thousand at a time; jobs much longer than a round trip are not fetched ahead.
+    /// Returns 0 until the part ahead is half empty, so that batches are large enough, and while
+    /// the waiting jobs are large in bytes.
     pub(super) fn want(&self, round_trip: Duration) -> usize {
         let ahead = self.ahead(round_trip);
         self.low.store(ahead / 2 + 1, Relaxed);
@@ -236,13 +246,13 @@ impl Hand {
         (free + ahead - waiting).min(limits::BATCH)
     }
 
-    /// What waits is as large as a claim is worth to be.
+    /// Whether the waiting jobs fill half of a batch's bytes.
     fn is_heavy(&self) -> bool {
         self.line().bytes >= limits::BATCH_BYTES / 2
     }
 
     fn ahead(&self, round_trip: Duration) -> usize {
-        /// A batch can't be expected sooner than this, so short jobs are fetched some ahead.
+        /// The shortest round trip to assume, so that some short jobs are always fetched ahead.
         const SOONEST: Duration = Duration::from_micros(200);
         let run = self.run.load(Relaxed);
         if run == u64::MAX || self.careful.load(Relaxed) {
@@ -255,7 +265,7 @@ impl Hand {
             .min(limits::BATCH)
     }
 
-    /// Attempts take less than a second here: a slot is soon free.
+    /// Whether attempts take less than a second on average, so that a slot is soon free.
     pub(super) fn is_quick(&self) -> bool {
         self.run.load(Relaxed) < 1_000_000_000
     }

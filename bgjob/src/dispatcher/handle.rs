@@ -1,4 +1,4 @@
-//! [`DispatcherHandle`]: a dispatcher at work, [`Health`] and the final word, [`ShutdownReport`].
+//! [`DispatcherHandle`]: a running dispatcher, its [`Health`], and its [`ShutdownReport`].
 
 use std::{
     process::{ExitCode, Termination},
@@ -14,10 +14,10 @@ use super::{
     signals::Signals,
 };
 
-/// A dispatcher at work. Dropping it lets the dispatcher go on, until the runtime ends that it was
-/// started in; [`shutdown`](Self::shutdown) ends it.
+/// A handle of a running dispatcher. Dropping the handle does not stop the dispatcher:
+/// [`shutdown`](Self::shutdown) does, and so does the end of the runtime it was started in.
 ///
-/// Clones are handles of the same dispatcher: one is waited for, another answers a health check.
+/// Clones are handles of the same dispatcher: one can wait while another answers a health check.
 ///
 /// ```
 /// use bgjob::{Health, Registry, DispatcherHandle, prelude::*};
@@ -52,12 +52,14 @@ impl DispatcherHandle {
         Self { core, last_word }
     }
 
-    /// Ends it: claims no more, lets end what runs (20 s unless told otherwise), asks the rest to
-    /// end (3 s), gives back what is left, at no cost to the jobs.
+    /// Shuts the dispatcher down and waits for it. The dispatcher claims no more jobs, lets running
+    /// jobs end (20 s by default), asks the remaining ones to end (3 s by default), and gives back
+    /// what is left, at no cost to those jobs.
     ///
-    /// A handler that this dispatcher runs can't wait for that, as it would wait for itself: there
-    /// it begins, the answer tells what has ended so far, and [`Event::WaitsForItself`] is told.
-    /// [`begin_shutdown`](Self::begin_shutdown) is what such a handler means.
+    /// A handler that this dispatcher runs can't wait for that, because it would wait for itself.
+    /// There the shutdown only begins: the report counts the jobs so far, and
+    /// [`Event::WaitsForItself`] is emitted. Such a handler should call
+    /// [`begin_shutdown`](Self::begin_shutdown) instead.
     ///
     /// [`Event::WaitsForItself`]: crate::Event::WaitsForItself
     pub async fn shutdown(self) -> ShutdownReport {
@@ -65,8 +67,8 @@ impl DispatcherHandle {
         self.wait().await
     }
 
-    /// Begins [`shutdown`](Self::shutdown) without waiting for it; called again it hurries: the
-    /// second time running jobs are asked to end at once, the third time they are given back.
+    /// Begins the [`shutdown`](Self::shutdown) without waiting for it. Further calls hurry it: the
+    /// second one asks running jobs to end at once, the third one gives them back.
     pub fn begin_shutdown(&self) {
         self.core.enter(match self.core.phase() {
             Phase::Running => Phase::Draining,
@@ -75,31 +77,32 @@ impl DispatcherHandle {
         });
     }
 
-    /// Ends it once this is dropped.
+    /// A guard that begins the shutdown when it is dropped.
     pub(super) fn ends_with(&self) -> EndsWith {
         EndsWith(Arc::clone(&self.core))
     }
 
-    /// Waits until it has ended, whoever ended it. Any number of clones may wait. Cancel safe.
+    /// Waits until the dispatcher has ended, for whatever reason. Any number of clones may wait.
+    /// Cancel safe.
     ///
-    /// Not in a handler that it runs itself: there it answers at once, as
-    /// [`shutdown`](Self::shutdown) does.
+    /// In a handler that this dispatcher runs it returns at once, as [`shutdown`](Self::shutdown)
+    /// does.
     pub async fn wait(mut self) -> ShutdownReport {
         if self.core.is_asked_by_its_own() {
             return self.core.drained();
         }
         let word = self.last_word.wait_for(Option::is_some).await;
-        // None: the runtime is going down around it.
+        // None: the runtime is shutting down.
         let word = word.ok().and_then(|word| *word);
         word.unwrap_or_else(|| self.core.drained())
     }
 
-    /// What it is called; see [`worker_name`](crate::DispatcherBuilder::worker_name).
+    /// The dispatcher's name; see [`worker_name`](crate::DispatcherBuilder::worker_name).
     pub fn worker(&self) -> &str {
         &self.core.worker
     }
 
-    /// How it is doing.
+    /// The current health of the dispatcher.
     pub fn health(&self) -> Health {
         let core = &self.core;
         let beats = &core.beats;
@@ -129,18 +132,19 @@ impl DispatcherHandle {
         }
     }
 
-    /// Runs until a SIGTERM or Ctrl-C, then shuts down; more signals hurry. Returns also when it
-    /// has ended for another reason; after [`begin_shutdown`](Self::begin_shutdown) the first
-    /// signal hurries already. What signals do afterwards is said at
-    /// [`DispatcherBuilder::run`](crate::DispatcherBuilder::run).
+    /// Runs until a SIGTERM or Ctrl-C, then shuts down; further signals hurry the shutdown. After
+    /// [`begin_shutdown`](Self::begin_shutdown) even the first signal hurries it. Also returns when
+    /// the dispatcher has ended for another reason.
+    /// [`DispatcherBuilder::run`](crate::DispatcherBuilder::run) describes what signals do
+    /// afterwards.
     ///
     /// # Errors
-    /// `Internal` where signals can't be listened to.
+    /// `Internal` if listening for signals fails.
     pub async fn until_signal(self) -> crate::Result<ShutdownReport> {
         self.until(Signals::listen()?).await
     }
 
-    /// Runs until one of these, that are listened to already.
+    /// Like `until_signal`, with signals that are already listened for.
     pub(super) async fn until(self, mut signals: Signals) -> crate::Result<ShutdownReport> {
         tokio::select! {
             biased;
@@ -168,7 +172,8 @@ impl DispatcherHandle {
     }
 }
 
-/// A future that is a dispatcher's whole life: dropped half way, it begins the shutdown.
+/// Held by a future that owns its dispatcher: if the future is dropped half way, the shutdown
+/// begins.
 #[derive(Debug)]
 pub(super) struct EndsWith(Arc<Core>);
 
@@ -178,48 +183,49 @@ impl Drop for EndsWith {
     }
 }
 
-/// How a dispatcher is doing. It follows progress, not the life of the process.
+/// The health of a dispatcher: whether its work makes progress, not just whether the process lives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Health {
-    /// It is being shut down: send no new work here.
+    /// The dispatcher is shutting down: send it no new work.
     pub draining: bool,
-    /// How long the store has not answered.
+    /// How long the store has been failing. `None`: it works.
     pub store_down_for: Option<Duration>,
-    /// How long the queue has not answered; jobs run all the same, somewhat later.
+    /// How long the queue has been failing. `None`: it works. Jobs still run meanwhile, somewhat
+    /// later.
     pub queue_down_for: Option<Duration>,
-    /// Slots in all.
+    /// The number of slots, over all queues.
     pub slots: usize,
     /// Slots that run a job.
     pub running: usize,
     /// Claimed jobs that wait for a slot.
     pub waiting: usize,
-    /// Ended jobs the store has not confirmed yet.
+    /// Ended jobs whose end the store has not confirmed yet.
     pub unrecorded: usize,
     /// Slots taken by handlers that can't be stopped.
     pub stuck: usize,
-    /// How often a job was made to wait that asked to run again at once, again and again; see
+    /// How often the dispatcher has delayed a job that kept asking to run again at once; see
     /// [`Event::Slowed`](crate::Event::Slowed).
     pub slowed: usize,
-    /// Stored jobs this one came across that can't be read; see [`Event::Unreadable`].
+    /// Stored jobs that this dispatcher found and that can't be read; see [`Event::Unreadable`].
     ///
     /// [`Event::Unreadable`]: crate::Event::Unreadable
     pub unreadable: usize,
-    /// Loops that have not come round for two leases.
+    /// Loops that have made no round for two lease lengths.
     pub stalled: Vec<&'static str>,
 }
 
 impl Health {
-    /// Whether it does its work: the store answers, no loop stalls, and fewer than a quarter of the
-    /// slots are stuck.
+    /// Whether the dispatcher does its work: the store answers, no loop is stalled, and fewer than
+    /// a quarter of the slots are stuck.
     pub fn is_good(&self) -> bool {
         self.store_down_for.is_none() && self.stalled.is_empty() && self.stuck * 4 < self.slots
     }
 }
 
-/// What became of the jobs a dispatcher had in its hands when it was shut down. As the result of
-/// `main` it is exit code 0: jobs that were given back are what a deploy leaves behind. The code is
-/// 10 only where the store did not confirm an end in time.
+/// What became of the jobs that a dispatcher held when it was shut down. As the result of `main`
+/// the report gives exit code 0, even if jobs were given back, which is normal at a deploy. The
+/// code is 10 only if the store did not confirm an end in time.
 ///
 /// ```
 /// use std::process::{ExitCode, Termination};
@@ -231,11 +237,11 @@ impl Health {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ShutdownReport {
-    /// Ended by themselves.
+    /// Jobs that ended by themselves.
     pub drained: usize,
-    /// Given back: they run elsewhere, or here later.
+    /// Jobs given back: they run elsewhere, or here later.
     pub released: usize,
-    /// Ended, but the store did not confirm it in time: they may run again.
+    /// Jobs whose end the store did not confirm in time: they may run again.
     pub unknown: usize,
 }
 

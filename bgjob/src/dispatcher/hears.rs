@@ -1,4 +1,4 @@
-//! Who hears of what a dispatcher does, and what it is called there.
+//! The builder's settings for events, hooks and logs, and for the worker's name in them.
 
 use std::{future::Future, sync::Arc};
 
@@ -6,27 +6,27 @@ use super::DispatcherBuilder;
 use crate::events::{DeadJob, Event};
 
 impl DispatcherBuilder {
-    /// Hears every decision of this dispatcher, and those of its manager (jobs stored) as long as
-    /// the dispatcher lives; see [`Event`]. A listener of the manager's builder hears this
-    /// dispatcher too, so give a listener to one of both. It should be quick: it is called
-    /// in place.
+    /// Adds a listener that receives every event of this dispatcher, and those of its manager (jobs
+    /// stored) as long as the dispatcher lives; see [`Event`]. A listener given to the manager's
+    /// builder receives this dispatcher's events too, so give a listener to only one of the two. It
+    /// should be quick: it is called synchronously, where the event happens.
     pub fn on_event(mut self, listener: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
         self.events.add(listener);
         self
     }
 
-    /// Is called with each job whose death this dispatcher records: by its last error, aborted,
-    /// undecodable, too late, or after a crash of its worker, whichever worker that was. For
-    /// alerts, or a copy kept elsewhere.
+    /// Adds a hook that is called with each job whose death this dispatcher records: after its last
+    /// error, aborted, undecodable, too late, or after a crash of its worker, whichever worker that
+    /// was. Use it for alerts, or to keep a copy elsewhere.
     ///
-    /// Calls come one after the other on a task of their own, so a slow one holds up no job. A
-    /// panic ends that call alone, and so does time: 30 s a call. Beyond 10,000 deaths that wait
-    /// the next are not told, which is an event ([`Event::DeathsUntold`]). At shutdown those that
-    /// wait have one second.
+    /// Calls run one after the other on a separate task, so a slow hook delays no job. A panic ends
+    /// only that call, and a call is aborted after 30 s. Up to 10,000 deaths wait for the hooks; of
+    /// further ones the hooks are not notified, which is an event ([`Event::DeathsUntold`]). At
+    /// shutdown the waiting deaths have one second.
     ///
-    /// It is told at most once of a death, and not for sure: a process that dies right after it
-    /// recorded one tells nobody, nor does one whose answer from the store got lost. What must not
-    /// be missed is looked for with [`JobManager::list`](crate::JobManager::list) and
+    /// The hook is called at most once per death, and perhaps not at all: not if the process dies
+    /// right after it recorded the death, nor if the store's answer gets lost. If you must not miss
+    /// a death, look for it with [`JobManager::list`](crate::JobManager::list) and
     /// [`JobState::Dead`](crate::JobState).
     ///
     /// ```
@@ -68,19 +68,19 @@ impl DispatcherBuilder {
         self
     }
 
-    /// Whether the texts of handlers' errors and panics may stand in the log: yes, unless told
-    /// otherwise. Without them a line says what kind of error it was. The job's history has the
-    /// texts all the same, and so have listeners.
+    /// Whether the texts of handlers' errors and panics appear in the log: yes by default. Without
+    /// them a line only states the kind of error. The job's history and listeners get the texts in
+    /// any case.
     pub fn log_errors(mut self, log: bool) -> Self {
         self.events.log_errors(log);
         self
     }
 
-    /// What this dispatcher is called in logs, and in the store, where
-    /// [`JobManager::worker_names`](crate::JobManager::worker_names) finds it: its host and process
-    /// id (`web-3:4711`) by default. 1 to 100 bytes without control characters. The name is for
-    /// people: two workers may have the same, as what keeps them apart is the random
-    /// [`Owner`](crate::Owner).
+    /// The name of this dispatcher in logs and in the store, where
+    /// [`JobManager::worker_names`](crate::JobManager::worker_names) finds it. By default its host
+    /// and process id (`web-3:4711`). 1 to 100 bytes without control characters. The name is for
+    /// people: two workers may have the same name, because the random [`Owner`](crate::Owner) tells
+    /// them apart.
     pub fn worker_name(mut self, name: impl Into<Arc<str>>) -> Self {
         self.worker = name.into();
         self

@@ -1,10 +1,10 @@
-//! The lease loop: renews what this process holds, from a thread and runtime of its own, so that
-//! a job that blocks the others' threads does not cost them their leases.
+//! The lease loop: renews the jobs this dispatcher holds. It has its own thread and runtime, so
+//! that a job that blocks the other threads costs no job its lease.
 //!
-//! The thread ends with the dispatcher, also where that ends because its runtime does.
+//! The thread ends with the dispatcher, even if the dispatcher ends because its runtime does.
 //!
-//! It also fences: without a good renewal a job is given up before its lease can end. And it ends
-//! what its slot can't, because the handler blocks.
+//! The loop also fences: a job without a good renewal is given up before its lease can end. And it
+//! ends jobs that their slot can't end, because the handler blocks.
 
 use std::{
     collections::HashSet,
@@ -37,14 +37,14 @@ use crate::{
 /// A held job old enough to be renewed.
 struct Tracked {
     held: Arc<Held>,
-    /// Its slot did not end it in time; nothing more is done for it.
+    /// The lease is lost or fenced, or the job was ended as stuck: it is no longer renewed.
     given_up: bool,
 }
 
-/// Runs until the dispatcher has stopped; on a thread of its own unless time is simulated.
-/// The future returns when the loop has ended.
+/// Runs until the dispatcher has stopped, on a separate thread unless time is simulated. The
+/// future returns when the loop has ended.
 pub(super) async fn run(core: Arc<Core>) {
-    // Dropped with this future, and so when the runtime ends that runs it.
+    // Dropped with this future, and so when its runtime ends: then `gone` resolves.
     let (alive, gone) = oneshot::channel::<()>();
     if !core.config.lease_thread {
         return looped(core, gone).await;
@@ -73,7 +73,7 @@ pub(super) async fn run(core: Arc<Core>) {
     };
     while over.changed().await.is_ok() {}
     drop(alive);
-    // It is over, so this does not block.
+    // The loop is over, so this does not block.
     if let Err(panic) = thread.join() {
         resume_unwind(panic);
     }
@@ -100,7 +100,7 @@ async fn looped(core: Arc<Core>, mut gone: oneshot::Receiver<()>) {
         };
         core.beats.beat(&core.beats.lease);
         let round = core.renewals.open();
-        // A cancel is looked for soon, in young jobs too.
+        // Cancels are looked for without waiting for a renewal, in young jobs too.
         let cancelled = looks.is_due() && hear_cancels(&core, &tracked).await;
         let age = if cancelled || round.is_some() {
             Duration::ZERO
@@ -125,18 +125,19 @@ async fn looped(core: Arc<Core>, mut gone: oneshot::Receiver<()>) {
     }
 }
 
-/// When cancels are looked for: soon after one was heard of, and not much more than once a second.
+/// When to look for cancels: soon after a notification, but at most every [`Looks::APART`].
 #[derive(Default)]
 struct Looks {
-    /// Somebody has cancelled a running job, perhaps one of ours.
+    /// A running job was cancelled, perhaps one of ours. Cleared by the next look.
     asked: bool,
+    /// When the last look was.
     last: Option<Instant>,
 }
 
 impl Looks {
     const APART: Duration = Duration::from_millis(800);
 
-    /// How long to wait for the next round, that comes after `tick` if not before.
+    /// How long to wait for the next round: `tick`, or less if a look is due earlier.
     fn wait(&self, tick: Duration) -> Duration {
         match self.last {
             Some(last) if self.asked => tick.min(Self::APART.saturating_sub(last.elapsed())),
@@ -144,7 +145,7 @@ impl Looks {
         }
     }
 
-    /// Whether to look now; it is noted that it was done.
+    /// Whether to look now. If so, notes that the look has happened.
     fn is_due(&mut self) -> bool {
         let due = self.asked && self.last.is_none_or(|last| last.elapsed() >= Self::APART);
         if due {
@@ -157,8 +158,8 @@ impl Looks {
     }
 }
 
-/// Asks those jobs to end that someone has cancelled. Answers whether only a renewal of all that is
-/// held can tell which they are.
+/// Asks cancelled jobs to end. Returns true if the store can't list them, so that only a renewal of
+/// all held jobs can tell which ones are cancelled.
 async fn hear_cancels(core: &Core, tracked: &[Tracked]) -> bool {
     let call = contained(&core.events, Part::Store, || core.store.cancelled());
     let Ok(Ok(Some(ids))) = timeout(core.config.lease / 15, call).await else {
@@ -179,8 +180,8 @@ async fn hear_cancels(core: &Core, tracked: &[Tracked]) -> bool {
     false
 }
 
-/// Stores what jobs have reported that are about to be asked to end: there may be no renewal to
-/// carry it any more. It is left behind where the store fails.
+/// Stores the progress of jobs that are about to be asked to end: they may get no further renewal
+/// to carry it. If the store fails, that progress is lost.
 async fn report(core: &Core, ours: &[Arc<Held>]) {
     let mut renewals = Vec::new();
     for held in ours.iter().take(limits::BATCH) {
@@ -199,12 +200,12 @@ async fn report(core: &Core, ours: &[Arc<Held>]) {
     let call = contained(&core.events, Part::Store, || {
         core.store.renew(&renewals, lease)
     });
-    // Whoever has lost its lease is told by the next renewal.
+    // Lost leases are noticed at the next renewal.
     let _ = timeout(lease / 15, call).await;
 }
 
-/// Renews what is due, a batch at a time. A call that fails is repeated at the next tick. Answers
-/// whether all were answered.
+/// Renews the jobs that are due, a batch at a time. A call that fails is repeated at the next tick.
+/// Returns whether the store answered all of them.
 async fn renew(core: &Core, tracked: &mut [Tracked], age: Duration) -> bool {
     let mut good = true;
     let mut due: Vec<_> = tracked
@@ -237,7 +238,7 @@ async fn renew(core: &Core, tracked: &mut [Tracked], age: Duration) -> bool {
                         job.held.give_back_progress(progress);
                     }
                 }
-                // A store that hangs would hang for each further batch, and fencing must not wait.
+                // A store that hangs would hang for each further batch; fencing must not wait.
                 if failed.is_err() {
                     return false;
                 }
@@ -247,7 +248,7 @@ async fn renew(core: &Core, tracked: &mut [Tracked], age: Duration) -> bool {
     good
 }
 
-/// How long a renewal may take: not much beyond the time when the first of them is given up.
+/// How long a renewal may take: until the first of the jobs is given up, within bounds.
 fn patience(core: &Core, batch: &[&mut Tracked]) -> Duration {
     let lease = core.config.lease;
     let ages = batch.iter().map(|job| job.held.good().elapsed());
@@ -266,7 +267,7 @@ fn renewed(core: &Core, job: &mut Tracked, answer: Renewed, sent: Instant) {
                 ask(core, &job.held, CancelReason::User);
             }
         }
-        // Its end was recorded while the renewal was on its way: all is well.
+        // Its end was decided meanwhile, and perhaps recorded: all is well.
         Renewed::Lost if job.held.is_decided() => {}
         Renewed::Lost => {
             job.given_up = true;
@@ -275,7 +276,7 @@ fn renewed(core: &Core, job: &mut Tracked, answer: Renewed, sent: Instant) {
     }
 }
 
-/// Gives up a job whose lease may soon end: nobody may run it beside another worker.
+/// Gives up a job whose lease may soon end, so that it never runs on two workers at once.
 fn fence(core: &Core, job: &mut Tracked) {
     if !job.given_up && job.held.good().elapsed() >= core.config.fence_at() {
         job.given_up = true;
@@ -283,7 +284,7 @@ fn fence(core: &Core, job: &mut Tracked) {
     }
 }
 
-/// Asks a handler to end, and says so.
+/// Asks a handler to end. Emits an event if this is the first reason.
 pub(super) fn ask(core: &Core, held: &Held, reason: CancelReason) {
     if held.cancel(reason) {
         core.events.emit(Event::CancelRequested {
@@ -293,10 +294,10 @@ pub(super) fn ask(core: &Core, held: &Held, reason: CancelReason) {
     }
 }
 
-/// A handler that blocks its thread can't see its time-out, and its slot can't either. Its end is
-/// recorded from here; the slot stays taken until it returns.
+/// If a handler blocks its thread, neither the handler nor its slot can notice the time-out. Then
+/// its end is recorded from here, and the slot stays taken until the handler returns.
 async fn end_stuck(core: &Core, job: &mut Tracked) {
-    /// Beyond the time-out and its grace, for a slot that is only slow.
+    /// The extra time after the time-out and its grace period, for a slot that is only slow.
     const PATIENCE: Duration = Duration::from_secs(2);
     let held = &job.held;
     let Some(described) = core.registry.get(&held.job.spec.name) else {
@@ -324,7 +325,7 @@ async fn end_stuck(core: &Core, job: &mut Tracked) {
         token: held.job.token,
         end: end.clone(),
     };
-    // Not for long: the others' leases wait.
+    // A short limit, because the renewals of the other jobs wait.
     let finish = || finish(core, std::slice::from_ref(&ending));
     let finish = contained(&core.events, Part::Store, finish);
     match timeout(core.config.lease / 15, finish).await {
@@ -333,17 +334,17 @@ async fn end_stuck(core: &Core, job: &mut Tracked) {
                 core.recorded(held, &end, answer, false);
             }
         }
-        // The fetch loop goes on trying, as soon as it gets a thread.
+        // The fetch loop tries again as soon as a thread is free to run it.
         _ => core.end(Arc::clone(held), end),
     }
 }
 
-/// Says so when the runtime that runs the jobs has not come round for two leases.
+/// Emits an event when the runtime that runs the jobs has not ticked for two lease lengths.
 fn check_pulse(core: &Core) {
     let silent = core.beats.age(&core.beats.pulse);
     let limit = 2 * core.config.lease;
     let tick = Duration::from_secs(1);
-    // Once: in the tick that passes the limit.
+    // About once per stall: only in the tick that passes the limit.
     if silent >= limit && silent < limit + tick {
         core.events.emit(Event::RuntimeStalled { silent });
     }

@@ -1,4 +1,4 @@
-//! Upkeep, the same on every dispatcher and without a leader: compare-and-set arbitrates.
+//! Upkeep: each dispatcher does the same, without a leader; compare-and-set arbitrates.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,10 +18,10 @@ use crate::{
     store::{ClockSource, Swept, SweptJob},
 };
 
-/// Batches of one kind in one pass; what is left waits for the next.
+/// The most batches of one step in one pass; the rest waits for the next pass.
 const BATCHES: usize = 10;
 
-/// Sweeps and purges until the dispatcher drains. What others have left behind is found at once.
+/// Sweeps and purges until the dispatcher drains. The first pass begins at once.
 pub(super) async fn run(core: Arc<Core>) {
     let can = core.store.capabilities();
     let policy = SweepPolicy {
@@ -36,15 +36,15 @@ pub(super) async fn run(core: Arc<Core>) {
     let mut introduced = Introduced::default();
     while core.phase() == Phase::Running {
         core.beats.beat(&core.beats.maintain);
-        // One step that fails stops no other, and only a store that fails at all of them is down.
+        // A step that fails stops no other; only a store that fails at all steps counts as down.
         let pause = match (sweep(&core, &policy, &mut clocks).await, purge(&core).await) {
             (Err(error), Err(_)) => core.store_state.failed(&error),
             (swept, purged) => {
-                // Perhaps nobody else asks the store for anything just now.
+                // Perhaps no other loop calls the store now, and so none would report this.
                 core.store_state.worked();
                 tell_failed(&core, "sweep", swept);
                 tell_failed(&core, "purge", purged);
-                // A quarter to either side, so that a hundred dispatchers don't sweep together.
+                // Up to a quarter less, so that a hundred dispatchers don't sweep together.
                 core.config.sweep.mul_f64(0.75 + entropy::unit() / 4.0)
             }
         };
@@ -134,15 +134,16 @@ async fn tell(core: &Core, swept: Vec<Swept>) {
     }
 }
 
-/// Says so if a job died in the sweep.
+/// Reports the death if the job died in the sweep.
 fn tell_death(core: &Core, id: JobId, job: &SweptJob, announced: bool) {
     if let Some(dead) = DeadJob::swept(id, job) {
         core.deaths.tell(&core.events, dead, announced);
     }
 }
 
-/// A bare timer on the runtime that runs the jobs: the lease thread watches whether it ticks. What
-/// waits in a hand from which no slot took a job for a whole tick goes back, for others to run.
+/// A bare timer on the runtime that runs the jobs; the lease thread checks that it ticks. If no
+/// slot took a job from a hand for a whole tick, the jobs that wait there are given back, for
+/// others to run.
 pub(super) async fn pulse(core: Arc<Core>) {
     const TICK: Duration = Duration::from_secs(1);
     while core.phase() < Phase::Stopped {

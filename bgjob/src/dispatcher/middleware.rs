@@ -6,8 +6,8 @@ use async_trait::async_trait;
 
 use crate::{JobContext, Json, Outcome, registry::Handler};
 
-/// Code around every job, or around those of one queue: it sees the context before, the outcome
-/// after, and may change or replace the outcome.
+/// Code around every job, or around those of one queue. Middleware sees the context before the job
+/// and the outcome after it, and may change or replace the outcome.
 ///
 /// ```
 /// use bgjob::{JobContext, Json, Middleware, Next, Outcome};
@@ -26,12 +26,12 @@ use crate::{JobContext, Json, Outcome, registry::Handler};
 /// ```
 #[async_trait]
 pub trait Middleware: Send + Sync + 'static {
-    /// Called instead of the job; [`Next::run`] goes on with the next middleware, in the end the
-    /// job itself. Not calling it leaves the job out.
+    /// Called instead of the job. [`Next::run`] goes on to the next middleware, and finally to the
+    /// job. Without that call the job does not run.
     async fn handle(&self, job: JobContext, next: Next<'_>) -> Outcome<Json>;
 }
 
-/// The rest of the way to the job.
+/// The remaining middleware, and then the job.
 pub struct Next<'a> {
     rest: &'a [Arc<dyn Middleware>],
     handler: Handler,
@@ -42,7 +42,7 @@ impl<'a> Next<'a> {
         Self { rest, handler }
     }
 
-    /// Runs the rest: the next middleware, or the job.
+    /// Runs the next middleware, or the job if there is none.
     pub fn run(self, job: JobContext) -> Pin<Box<dyn Future<Output = Outcome<Json>> + Send + 'a>> {
         match self.rest {
             [] => (self.handler)(job),

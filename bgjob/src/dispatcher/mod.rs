@@ -1,21 +1,21 @@
 //! The consuming side: [`JobDispatcher`] claims jobs, runs them and records how they ended.
 //!
-//! One dispatcher is these loops around one [`Core`](core::Core), and nothing else:
+//! A dispatcher consists of these loops around one [`Core`](core::Core), and nothing else:
 //!
 //! | file | what it does |
 //! |---|---|
 //! | `fetch` | records ends and claims from the store, both in batches |
-//! | `record` | how `ends` are recorded, also many beside a claim |
-//! | `receive` | takes hints from the queue, where there is one, and claims by them |
+//! | `record` | records `ends`: in the fetch loop's call, or many in a call beside a claim |
+//! | `receive` | takes hints from the queue, if there is one, and claims the jobs they name |
 //! | `slots` | run one job after the other; `execute` is one attempt |
-//! | `cancels` | hears that somebody has cancelled a running job |
-//! | `lease` | renews from a thread of its own, fences itself, ends what is stuck |
-//! | `gone` | what the lease thread does last where the runtime of all the others is gone |
-//! | `maintain` | sweeps, purges, feels the runtime's pulse |
-//! | `clocks`, `unserved` | see time jump, and jobs that nobody runs, for `maintain` |
-//! | `told`, `deaths` | what is said of an attempt's end; who is told of deaths |
-//! | `waits` | handlers that wait for a slot they have themselves, or for their dispatcher's end |
-//! | `shutdown` | draining, giving back; `signals` are what asks for it |
+//! | `cancels` | waits for cancels of running jobs and notifies the lease loop |
+//! | `lease` | renews from its own thread, fences what it can't renew, ends stuck jobs |
+//! | `gone` | the lease thread's last work when the runtime of the other loops is gone |
+//! | `maintain` | sweeps, purges, ticks so that a blocked runtime is noticed |
+//! | `clocks`, `unserved` | detect time jumps, and jobs that no dispatcher runs, for `maintain` |
+//! | `told`, `deaths` | emit the events of an attempt's end; call the hooks of `on_dead` |
+//! | `waits` | detects handlers that wait for their own slot or their own dispatcher's end |
+//! | `shutdown` | drains, cancels, gives back; `signals` asks for it |
 //!
 //! `by_hand` is a dispatcher without loops, for tests.
 
@@ -56,7 +56,8 @@ pub use middleware::{Middleware, Next};
 
 use crate::JobManager;
 
-/// The consuming side. There is nothing to hold: [`builder`](Self::builder) leads to a running one.
+/// The consuming side. This type has no values: [`builder`](Self::builder) configures and starts a
+/// dispatcher.
 ///
 /// ```
 /// use bgjob::prelude::*;

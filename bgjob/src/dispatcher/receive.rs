@@ -1,5 +1,5 @@
-//! The receive loop, where a queue is configured: receive hints → claim → acknowledge at once,
-//! whatever the answer → hand to the slots.
+//! The receive loop, if a queue is configured: receive hints → claim → hand the jobs to the slots →
+//! acknowledge the hints at once, except those that found no room.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -22,9 +22,9 @@ use crate::{
 
 /// How long one receive waits for a hint.
 const WAIT: Duration = Duration::from_secs(1);
-/// After how long without a hint the queue is held to have none: longer than a round trip.
+/// How long without a hint until the queue is assumed to have none; longer than a round trip.
 const SILENCE: Duration = Duration::from_millis(50);
-/// How often a claim by hints is tried before the hints go back.
+/// The number of tries of a claim before its hints go back to the queue.
 const TRIES: u32 = 3;
 
 pub(super) async fn run(core: Arc<Core>) {
@@ -38,21 +38,21 @@ pub(super) async fn run(core: Arc<Core>) {
                 ran_dry(&core);
                 sleep(core.queue_state.failed(&error)).await;
                 let names: Vec<_> = core.hands.iter().map(|h| Arc::clone(&h.queue)).collect();
-                // A queue that was wiped comes back with nothing: make what is needed again.
+                // A queue that was wiped comes back empty: create again what it needs.
                 let _ = core.queue_call(|| queue.ensure(&names)).await;
             }
         }
     }
 }
 
-/// The queue has nothing: the fetch loop may look into the store instead.
+/// Notes that the queue has no hints, so that the fetch loop asks the store instead.
 fn ran_dry(core: &Core) {
     if !core.hints_dry.swap(true, Relaxed) {
         core.wake.notify_one();
     }
 }
 
-/// One round. Errors are the queue's; those of the store are dealt with inside.
+/// One round. Returns only errors of the queue; errors of the store are handled inside.
 async fn round(core: &Arc<Core>, queue: &dyn JobQueue) -> Result<()> {
     let room = core.room.notified();
     let want = core.wants(true);
@@ -88,7 +88,8 @@ async fn round(core: &Arc<Core>, queue: &dyn JobQueue) -> Result<()> {
     claim(core, queue, &deliveries, &receipts).await
 }
 
-/// The fetch loop may have filled the slots meanwhile: what none waits for goes back, for others.
+/// Returns the hints that free slots still want. The fetch loop may have filled slots meanwhile:
+/// hints that no slot wants go back to the queue, for other dispatchers.
 async fn still_wanted(
     core: &Core,
     queue: &dyn JobQueue,
@@ -105,7 +106,7 @@ async fn still_wanted(
     });
     if !others.is_empty() {
         let receipts: Vec<_> = others.into_iter().map(|other| other.receipt).collect();
-        // A queue that fails delivers them again by itself; the wanted ones are here.
+        // If this fails the queue delivers them again by itself; the wanted ones are here.
         let _ = core
             .queue_call(|| queue.nack(&receipts, Duration::ZERO))
             .await;
@@ -113,15 +114,17 @@ async fn still_wanted(
     wanted
 }
 
-/// Claims by hints and acknowledges them. If the store says nothing they go back, for others; the
-/// claim is repeated until it is answered, because what a lost answer granted is held.
+/// Claims the jobs of these hints and acknowledges the hints. If the store does not answer, the
+/// hints go back, for other dispatchers. The claim is still repeated until it is answered, because
+/// the jobs that a lost answer granted are held for us.
 async fn claim(
     core: &Arc<Core>,
     queue: &dyn JobQueue,
     deliveries: &[Delivery],
     receipts: &[Receipt],
 ) -> Result<()> {
-    // A hint may come twice; the second claim would be answered like a repeated first one.
+    // A hint may come twice, but its job must not be claimed twice in one call: the second answer
+    // would grant it again, like the answer to a repeated claim.
     let mut known = HashSet::new();
     let ids = deliveries.iter().map(|delivery| delivery.hint.id);
     let ids: Vec<_> = ids.filter(|id| known.insert(*id)).collect();
@@ -151,10 +154,10 @@ async fn claim(
         }
         tries += 1;
         if tries == TRIES {
-            // A queue that fails too delivers them again by itself.
+            // If the queue fails too, it delivers them again by itself.
             let _ = give_back(core, queue, receipts).await;
         }
-        // What the lost answer granted is answered again.
+        // The repeated claim is granted again what a lost answer granted.
         grant = Grant {
             repeat: true,
             ..grant
@@ -165,14 +168,14 @@ async fn claim(
     }
     let (full, receipts) = split(deliveries, &full);
     if !full.is_empty() {
-        // Whoever has room next takes them.
+        // The next dispatcher with room takes them.
         core.queue_call(|| queue.nack(&full, Duration::ZERO))
             .await?;
     }
     core.queue_call(|| queue.ack(&receipts)).await
 }
 
-/// The receipts of hints at these jobs, and the others.
+/// Splits the receipts: those of hints at these jobs, and the others.
 fn split(deliveries: &[Delivery], ids: &[JobId]) -> (Vec<Receipt>, Vec<Receipt>) {
     let (these, others): (Vec<&Delivery>, Vec<_>) = deliveries
         .iter()
@@ -181,7 +184,7 @@ fn split(deliveries: &[Delivery], ids: &[JobId]) -> (Vec<Receipt>, Vec<Receipt>)
     (receipts(these), receipts(others))
 }
 
-/// Those of the jobs that were answered so.
+/// The jobs that got this answer.
 fn answered(ids: &[JobId], answers: &[Claim], so: &Claim) -> Vec<JobId> {
     let such = ids.iter().zip(answers).filter(|(_, answer)| *answer == so);
     such.map(|(id, _)| *id).collect()
@@ -192,7 +195,7 @@ fn take_in(core: &Core, answers: Vec<Claim>, hints: usize, sent: Instant) {
         .into_iter()
         .filter_map(|answer| match answer {
             Claim::Claimed(job) => Some(job),
-            // Nothing to do for this hint: the store finds the job again when its time comes.
+            // This hint is done: if the job may still run, the store finds it again in time.
             Claim::NotDue
             | Claim::Busy
             | Claim::NotServed
@@ -210,7 +213,8 @@ fn take_in(core: &Core, answers: Vec<Claim>, hints: usize, sent: Instant) {
     core.take_in(jobs, sent, Via::Hint);
 }
 
-/// Only a store that fails sends hints back, spread out so that they don't return together.
+/// Sends hints back to the queue, as the store fails or the dispatcher drains. The delay is random,
+/// so that they don't all return together.
 async fn give_back(core: &Core, queue: &dyn JobQueue, receipts: &[Receipt]) -> Result<()> {
     let after = Duration::from_secs(1).mul_f64(0.5 + entropy::unit());
     core.queue_call(|| queue.nack(receipts, after)).await

@@ -1,5 +1,5 @@
-//! How ends are recorded: what a store is told and what it answers; and [`Recording`], which does
-//! that with many while the next jobs are claimed.
+//! Records ends: the call to the store and what follows from its answers. [`Recording`] records
+//! many ends while the next jobs are claimed.
 
 use std::{
     future::{Future, pending, poll_fn},
@@ -22,16 +22,17 @@ use crate::{
     store::{Ending, Finished},
 };
 
-/// So many ends are not made to wait for a claim that is on its way.
+/// This many waiting ends get another call at once instead of waiting for a claim.
 const FULL: usize = limits::BATCH / 2;
 
 type Call = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
 
-/// One call at a time, driven by whoever waits here.
+/// A call that records ends beside a claim, one at a time; polled by the caller that waits here.
 pub(super) struct Recording {
     core: Arc<Core>,
-    /// So many ends are worth a call of their own; `None`: no number is.
+    /// This many ends are worth a call of their own. `None`: never. A capability of the store.
     worth: Option<usize>,
+    /// The call on its way: set by `begin`, cleared once it is over.
     call: Option<Call>,
 }
 
@@ -50,13 +51,14 @@ impl Recording {
         self.call.is_some()
     }
 
-    /// Whether these are worth a call of their own. Not where one has failed to record them: it is
-    /// the loop that finds out which of them the store refuses.
+    /// Whether these ends are worth a call of their own. Not if they were sent before: then the
+    /// fetch loop has to find out which of them the store refuses.
     pub(super) fn is_worth(&self, ends: &Batch) -> bool {
         self.worth.is_some_and(|worth| ends.len() >= worth.max(1)) && !ends.is_repeated()
     }
 
-    /// Sends a call, once none is on its way, and more while there are full batches to send.
+    /// Begins a call that records these ends, and further ones while many wait. No other call may
+    /// be on its way.
     pub(super) fn begin(&mut self, mut ends: Batch) {
         assert!(self.call.is_none(), "what is on its way would be dropped");
         let core = Arc::clone(&self.core);
@@ -73,14 +75,14 @@ impl Recording {
         }));
     }
 
-    /// Returns when the call on its way is over; never where there is none. Cancel-safe.
+    /// Returns when the call on its way is over; never if there is none. Cancel-safe.
     pub(super) async fn over(&mut self) {
         if poll_fn(|cx| self.poll(cx)).await.is_none() {
             pending::<()>().await;
         }
     }
 
-    /// Drives the call on its way until this other one is answered. Cancel-safe if that is.
+    /// Polls the call on its way until `other` is ready. Cancel-safe if `other` is.
     pub(super) async fn beside<T>(&mut self, other: impl Future<Output = T>) -> T {
         let mut other = pin!(other);
         poll_fn(|cx| {
@@ -90,7 +92,7 @@ impl Recording {
         .await
     }
 
-    /// `None`: there is none.
+    /// Polls the call on its way. `None`: there is none.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<()>> {
         let Some(call) = &mut self.call else {
             return Poll::Ready(None);
@@ -99,26 +101,26 @@ impl Recording {
         self.call = None;
         match answer {
             Ok(()) => self.core.store_state.worked(),
-            // The next call waits, if that fails too.
+            // No wait here: the fetch loop waits if its next call fails too.
             Err(error) => _ = self.core.store_state.failed(&error),
         }
         Poll::Ready(Some(()))
     }
 }
 
-/// Tells the store of ends.
+/// Sends ends to the store.
 pub(super) async fn finish(core: &Core, endings: &[Ending]) -> Result<Vec<Finished>> {
     let answers = core.store.finish(endings).await?;
     check(endings, &answers);
     Ok(answers)
 }
 
-/// A store that answers otherwise has a bug.
+/// Checks that there is one answer per end; anything else is a bug of the store.
 pub(super) fn check(endings: &[Ending], answers: &[Finished]) {
     assert_eq!(endings.len(), answers.len(), "a store answers each end");
 }
 
-/// Takes in what the store answered to ends.
+/// Processes the store's answers to a batch of ends.
 pub(super) async fn settle(core: &Core, ends: Batch, answers: &[Finished]) {
     let ends = ends.answered();
     for (ended, answer) in ends.iter().zip(answers) {
@@ -127,7 +129,7 @@ pub(super) async fn settle(core: &Core, ends: Batch, answers: &[Finished]) {
     hint(core, &ends).await;
 }
 
-/// Says of what was given back that it is there, so that it need not wait for the sweeper.
+/// Pushes hints for jobs that were given back, so that they need not wait for the sweeper.
 async fn hint(core: &Core, ends: &[Ended]) {
     let Some(queue) = &core.queue else {
         return;
@@ -146,9 +148,10 @@ async fn hint(core: &Core, ends: &[Ended]) {
 }
 
 impl Core {
-    /// The end of an attempt is recorded, or lost: it is held no more.
+    /// The store has recorded the end of an attempt, or refused it because the lease is lost:
+    /// releases the job, counts and reports it.
     pub(super) fn recorded(&self, held: &Held, end: &End, answer: Finished, repeated: bool) {
-        // Counted before it is let go of: a shutdown reports when nothing is held any more.
+        // Counted before the release: the shutdown reports as soon as no job is held.
         if matches!(end, End::Release) {
             self.tally.released.fetch_add(1, Relaxed);
         } else if self.phase() >= Phase::Draining {
@@ -161,7 +164,7 @@ impl Core {
             repeated,
         });
         self.tell_death(held, end, answer);
-        // It found no slot, and may be all there is for the next one that is free.
+        // The job found no free slot here, and may be the only one left for the next free slot.
         if matches!(end, End::Release) && held.job.has_crashed() {
             self.look_again();
         }

@@ -1,5 +1,5 @@
-//! The way down: drain → cancel → release → stop. What asks for it is in
-//! [`signals`](super::signals).
+//! The shutdown: drain → cancel → release → stop. [`signals`](super::signals) has the signals that
+//! ask for it.
 
 use std::{future::Future, sync::Arc, sync::atomic::Ordering::Relaxed, time::Duration};
 
@@ -14,16 +14,16 @@ use super::{
 };
 use crate::{events::Event, task};
 
-/// What is promised: beyond the drain, the way down takes no longer.
+/// The promise: the shutdown takes at most this much longer than the drain.
 const BEYOND: Duration = Duration::from_secs(5);
-/// How long ends may take to be recorded once everything has ended: as long as that promise
-/// allows, but for a store that does not answer for so long nobody is held up further.
+/// How long recording the ends may take once all jobs have ended. The promise determines the time,
+/// within these bounds; the upper bound limits how long a silent store can delay the shutdown.
 const FLUSH: std::ops::Range<Duration> = Duration::from_secs(1)..Duration::from_secs(4);
-/// How long dropped handlers may take to go.
+/// How long dropped handlers may take to end, and then the loops.
 const DROP: Duration = Duration::from_secs(1);
 
-/// Waits for the end to be asked for and leads the dispatcher there, step by step. The heartbeat
-/// stops last: what is not recorded yet is still held.
+/// Waits until a shutdown is asked for and leads the dispatcher through it, step by step. The lease
+/// loop stops last, because jobs that are not recorded yet are still held.
 pub(super) async fn lead(
     core: Arc<Core>,
     mut slots: JoinSet<()>,
@@ -34,7 +34,7 @@ pub(super) async fn lead(
     core.events.emit(Event::Draining {
         running: busy(&core),
     });
-    // What was not started goes back first, at no cost.
+    // Jobs that were not started go back first, at no cost to them.
     for hand in &core.hands {
         core.give_back(hand.close());
     }
@@ -60,7 +60,7 @@ pub(super) async fn lead(
     flush(&core, left.clamp(FLUSH.start, FLUSH.end)).await;
     let drained = core.drained();
     core.enter(Phase::Stopped);
-    // A loop that waits for an answer it won't get ends when that call is given up.
+    // A loop that waits for an answer that never comes ends later, when its call times out.
     let _ = timeout(DROP, loops.join_all()).await;
     let ShutdownReport {
         drained: ended,
@@ -75,8 +75,7 @@ pub(super) async fn lead(
     drained
 }
 
-/// Waits until all claims are answered and all ends recorded; a store that does not answer by then
-/// is left behind.
+/// Waits until all claims are answered and all ends recorded, but no longer than `most`.
 async fn flush(core: &Core, most: Duration) {
     let begun = Instant::now();
     let open = || core.is_claiming() || core.grants.held() > 0;
@@ -87,7 +86,7 @@ async fn flush(core: &Core, most: Duration) {
 }
 
 impl Core {
-    /// What has become of its jobs so far.
+    /// The report as of now.
     pub(super) fn drained(&self) -> ShutdownReport {
         ShutdownReport {
             drained: self.tally.drained.load(Relaxed),
@@ -101,7 +100,7 @@ pub(super) fn busy(core: &Core) -> usize {
     core.hands.iter().map(|hand| hand.busy()).sum()
 }
 
-/// Runs a loop; one that panics is a bug, is told, and is started again.
+/// Runs a loop. If it panics, which is a bug, emits an event and starts it again.
 pub(super) async fn keep<F>(core: Arc<Core>, name: &'static str, run: impl Fn(Arc<Core>) -> F)
 where
     F: Future<Output = ()> + Send + 'static,

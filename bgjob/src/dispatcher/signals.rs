@@ -1,4 +1,4 @@
-//! [`Signals`]: what the system asks for.
+//! [`Signals`]: the system's requests to end.
 
 use crate::Result;
 #[cfg(any(unix, windows))]
@@ -29,8 +29,8 @@ mod unix {
 
     use super::{Result, refused};
 
-    /// SIGTERM and Ctrl-C, heard from when this was made: what comes before somebody waits for it
-    /// waits too. Once nobody in the process listens any more, they do what they do by default.
+    /// SIGTERM and Ctrl-C, from the moment this is created: a signal that arrives before `next` is
+    /// called is kept. Once no `Signals` is left in the process, they act as they do by default.
     pub(in crate::dispatcher) struct Signals {
         terminate: Signal,
         interrupt: Signal,
@@ -38,7 +38,7 @@ mod unix {
     }
 
     impl Signals {
-        /// Begins to listen: from now on a signal does not end the process.
+        /// Begins to listen. From now on these signals don't end the process.
         pub(in crate::dispatcher) fn listen() -> Result<Self> {
             Ok(Self {
                 _heard: Heard::new()?,
@@ -47,7 +47,7 @@ mod unix {
             })
         }
 
-        /// Returns at the next one.
+        /// Returns at the next signal.
         pub(in crate::dispatcher) async fn next(&mut self) -> Result<()> {
             tokio::select! {
                 _ = self.terminate.recv() => {}
@@ -57,11 +57,11 @@ mod unix {
         }
     }
 
-    /// One who listens.
+    /// Counts one listener.
     struct Heard;
 
-    /// How many listen, and what has the signals end the process where nobody does. Whoever has
-    /// made a signal's handler can't take it away again, so it looks at this instead.
+    /// The number of listeners, and the flag that lets the signals end the process while there are
+    /// none. An installed signal handler can't be removed, so it reads this flag instead.
     static LISTENERS: Mutex<(usize, Option<Arc<AtomicBool>>)> = Mutex::new((0, None));
 
     fn listeners() -> MutexGuard<'static, (usize, Option<Arc<AtomicBool>>)> {
@@ -107,7 +107,8 @@ mod windows {
 
     use super::{Result, refused};
 
-    /// Ctrl-C, Ctrl-Break, and the end of the console or the system, heard from when this was made.
+    /// Ctrl-C, Ctrl-Break, closing of the console and system shutdown, from the moment this is
+    /// created.
     pub(in crate::dispatcher) struct Signals {
         c: CtrlC,
         r#break: CtrlBreak,
@@ -116,7 +117,7 @@ mod windows {
     }
 
     impl Signals {
-        /// Begins to listen: from now on none of them ends the process.
+        /// Begins to listen. From now on none of them ends the process.
         pub(in crate::dispatcher) fn listen() -> Result<Self> {
             Ok(Self {
                 c: ctrl_c().map_err(refused)?,
@@ -126,7 +127,7 @@ mod windows {
             })
         }
 
-        /// Returns at the next one.
+        /// Returns at the next signal.
         pub(in crate::dispatcher) async fn next(&mut self) -> Result<()> {
             tokio::select! {
                 _ = self.c.recv() => {}
@@ -139,7 +140,7 @@ mod windows {
     }
 }
 
-/// There are no signals here: runs for ever.
+/// This platform has no signals: `next` never returns.
 #[cfg(not(any(unix, windows)))]
 pub(super) struct Signals;
 

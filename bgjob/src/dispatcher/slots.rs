@@ -1,4 +1,4 @@
-//! Slots: long-lived tasks, each of which runs one job after the other.
+//! Slots: long-lived tasks that each run one job after the other.
 
 use std::sync::{Arc, atomic::Ordering::Relaxed};
 
@@ -51,7 +51,7 @@ pub(super) async fn slot(core: Arc<Core>, hand: Arc<Hand>) {
         if hand.has_room() {
             core.room.notify_one();
         }
-        // Jobs that end at once would never let another task of this thread run.
+        // Otherwise jobs that end at once would never let another task of this thread run.
         tokio::task::consume_budget().await;
     }
 }
@@ -65,7 +65,7 @@ fn unstarted(held: &Held, end: Option<End>) -> Over {
     }
 }
 
-/// A job in a slot; dropped after its handler, whatever it is that drops that.
+/// A job in a slot. Dropped after its handler, even if the whole slot is dropped.
 struct Taken<'a>(&'a Held);
 
 impl Drop for Taken<'_> {
@@ -74,8 +74,9 @@ impl Drop for Taken<'_> {
     }
 }
 
-/// Whether a job that waited in the hand is to be started. Not if it was cancelled meanwhile, and
-/// not if its lease may have ended: somebody else may have run it to its end by now.
+/// Whether to start a job that waited in the hand. Not if the job was cancelled meanwhile, and not
+/// if its lease may have ended: another worker may have run the job to its end by now. The error is
+/// the end to record; `None`: record nothing.
 fn may_start(core: &Core, held: &Held, now: Instant) -> Result<(), Option<End>> {
     if now.duration_since(held.good()) >= core.config.fence_at() {
         ask(core, held, CancelReason::LeaseLost);

@@ -1,4 +1,4 @@
-//! What is said of an attempt's end, and of deaths.
+//! Emits the events of an attempt's end and of deaths.
 
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -15,7 +15,8 @@ use crate::{
 };
 
 impl Core {
-    /// The same end, but a job that was started so often does not run again at once.
+    /// Returns the same end, but a job that was started more than [`limits::QUICK_STARTS`] times
+    /// waits at least [`limits::FLOOR`] before it runs again.
     pub(super) fn slowed(&self, held: &Held, mut end: End) -> End {
         if held.job.fence <= limits::QUICK_STARTS {
             return end;
@@ -38,7 +39,7 @@ impl Core {
         end
     }
 
-    /// Says how an attempt ended. `None`: nobody is to hear of it, as the lease is lost.
+    /// Emits how an attempt ended. `None`: the end is not recorded, because the lease is lost.
     pub(super) fn tell_end(&self, held: &Held, end: Option<&End>, ran: Duration, span: &Span) {
         let fate = fate(held, end);
         if let Fate::Dead(_) = fate {
@@ -54,7 +55,7 @@ impl Core {
         self.events.emit_end(span, event);
     }
 
-    /// An end of an attempt was recorded: tells of the death, if it was one.
+    /// Reports the death of the job, if the recorded end of its attempt was one.
     pub(super) fn tell_death(&self, held: &Held, end: &End, answer: Finished) {
         if let (Finished::Applied(State::Dead), End::Error { failure, retry }) = (answer, end) {
             let reason = match retry {
@@ -68,7 +69,7 @@ impl Core {
     }
 }
 
-/// Why a job is dead that would have been tried again.
+/// Why a job died although its end asked for a retry.
 fn out_of_time_or_attempts(held: &Held) -> DeadReason {
     if held.job.errors + 1 >= held.job.spec.max_attempts {
         DeadReason::Errors
@@ -98,7 +99,7 @@ fn failure(end: Option<&End>) -> Option<&Failure> {
     }
 }
 
-/// What the store will make of an end, as `transition::finish` does.
+/// What the store will make of an end, predicted as `transition::finish` decides it.
 fn fate(held: &Held, end: Option<&End>) -> Fate {
     let cancelled = held.reason() == Some(CancelReason::User);
     match end {
@@ -116,7 +117,7 @@ fn fate(held: &Held, end: Option<&End>) -> Fate {
 
 fn after_error(held: &Held, wait: Duration) -> Fate {
     let job = &held.job;
-    // The store's time, as far as it is known here.
+    // In the store's time, as far as this process can estimate it.
     let due_at = job.claimed_at + held.claimed.elapsed() + wait;
     if job.errors + 1 >= job.spec.max_attempts {
         Fate::Dead(DeadReason::Errors)

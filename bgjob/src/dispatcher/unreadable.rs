@@ -1,4 +1,4 @@
-//! Stored jobs that can't be read: each is told once, and left alone.
+//! Stored jobs that can't be read: each is reported once, and otherwise left alone.
 
 use std::{
     collections::BTreeSet,
@@ -8,25 +8,27 @@ use std::{
 use super::core::Core;
 use crate::{JobId, events::Event, job::limits};
 
-/// Those that were told. Beyond a batch of them the store as a whole is damaged, and no news.
+/// The jobs reported so far, at most a batch: with more of them the whole store is damaged, and
+/// further reports add nothing. Filled by `tell_unreadable`, read by `health`.
 #[derive(Debug, Default)]
 pub(super) struct Unreadable(Mutex<BTreeSet<JobId>>);
 
 impl Unreadable {
-    /// Whether it is to be told.
+    /// Whether this job should be reported; notes that it was.
     fn is_news(&self, id: JobId) -> bool {
         let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         told.len() < limits::BATCH && told.insert(id)
     }
 
-    /// How many there are, as far as is known.
+    /// How many were found; at most a batch.
     pub(super) fn count(&self) -> usize {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 }
 
 impl Core {
-    /// Says where the new ones among these are, as far as the store does.
+    /// Emits an event for each new one among these, with the store's error, which says where the
+    /// job is.
     pub(super) async fn tell_unreadable(&self, ids: &[JobId]) {
         for id in ids.iter().filter(|id| self.unreadable.is_news(**id)) {
             if let Err(error) = self

@@ -1,4 +1,4 @@
-//! Due jobs that nobody serves: looked for now and then, and told of with what to do.
+//! Looks now and then for due jobs that no dispatcher serves, and reports them with advice.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -7,16 +7,16 @@ use tokio::time::Instant;
 use super::core::Core;
 use crate::{entropy, events::Event, store::QueueCounts};
 
-/// Between two looks, at least; after a slow one so much longer that looking takes a thousandth of
-/// the time at most.
+/// The shortest time between two looks. After a slow look it is longer, so that looking takes at
+/// most a thousandth of the time.
 const APART: Duration = Duration::from_secs(60);
-/// The first look, for who has just deployed something and watches.
+/// When the first look is: soon, for people who have just deployed and watch.
 const FIRST: Duration = Duration::from_secs(15);
-/// A job that has been due for so long, while nothing of its queue runs, is one that nobody serves;
-/// and so is one that has been due for longer while others of its queue run, but none of its name.
+/// A job counts as unserved once it has been due for this long while no job of its queue runs.
 const DUE_ALONE: Duration = Duration::from_secs(10);
+/// The same while other jobs of its queue run, but none of its name.
 const DUE: Duration = Duration::from_secs(60);
-/// Kinds of jobs that are told of in one look.
+/// The most kinds of jobs reported in one look.
 const TOLD: usize = 10;
 
 /// When to look next.
@@ -28,7 +28,8 @@ impl Lookout {
         Self(Instant::now() + jittered(FIRST))
     }
 
-    /// Looks, if it is time to. A look that fails is no news: the store's state is told by others.
+    /// Looks, if it is time to. A look that fails is not reported: other loops report the store's
+    /// state.
     pub(super) async fn look(&mut self, core: &Core) {
         if Instant::now() < self.0 {
             return;
@@ -41,7 +42,7 @@ impl Lookout {
     }
 }
 
-/// At least this long, so that nothing is told more often, and not all at the same time.
+/// `span` or up to a quarter more, so that dispatchers don't all look at the same time.
 fn jittered(span: Duration) -> Duration {
     span.mul_f64(1.0 + entropy::unit() / 4.0)
 }
@@ -69,14 +70,15 @@ fn tell(core: &Core, counts: &[QueueCounts]) {
 }
 
 impl Core {
-    /// What to do so that such jobs run, if nobody runs them. `busy`: some jobs of the queue run.
+    /// What to do so that such jobs run. `None`: they run, or will. `busy`: some jobs of the queue
+    /// run.
     fn advice(&self, count: &QueueCounts, busy: bool) -> Option<String> {
         let QueueCounts { queue, name, .. } = count;
         if count.running > 0 {
             return None;
         }
         let Some(hand) = self.hand(queue) else {
-            // Another dispatcher's queue, perhaps: it works on it, or will.
+            // While jobs of the queue run, another dispatcher works on it.
             return (!busy).then(|| {
                 format!(
                     "no dispatcher works on the queue `{0}`: start one with `.slots(\"{0}\", n)`",
@@ -85,7 +87,7 @@ impl Core {
             });
         };
         if self.serves.contains_key(name) {
-            // It waits for its turn, or is newer than this program.
+            // The job waits for a slot, or its metadata is newer than this program.
             let free = hand.has_room() && hand.waiting() == 0;
             return free.then(|| {
                 "slots are free, but this program can't read it: its metadata has a newer version \

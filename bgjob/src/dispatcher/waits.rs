@@ -1,4 +1,4 @@
-//! Handlers that wait for what can't come: a job that needs the slot they have, or the end of the
+//! Detects handlers that wait in vain: for a job that needs their own slot, or for the end of the
 //! dispatcher that runs them.
 
 use std::{sync::Arc, time::Duration};
@@ -12,12 +12,13 @@ use crate::{
     extract::{Held, current},
 };
 
-/// How often a handler at work is looked at.
+/// How often a running handler is checked.
 pub(super) const LOOK: Duration = Duration::from_secs(10);
-/// The handler is not polled for as long.
+/// The longest a check may take; the handler is not polled meanwhile.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Says so, once, where a handler waits for a job of its own queue that finds no free slot.
+/// Emits an event, once per attempt, if a handler waits for a job of its own queue that finds no
+/// free slot.
 pub(super) async fn look(core: &Core, held: &Held) {
     let Some(on) = held.waits_for() else {
         return;
@@ -47,7 +48,8 @@ fn lacks_a_slot(core: &Core, held: &Held, job: &Job) -> bool {
 }
 
 impl Core {
-    /// Whether a handler of this dispatcher calls, which it could wait for for ever. Says so.
+    /// Whether the caller is a handler that this dispatcher runs, and so would wait for itself. If
+    /// it is, emits an event.
     pub(super) fn is_asked_by_its_own(&self) -> bool {
         let own = |job: &Arc<Held>| Arc::ptr_eq(&job.services, &self.services);
         let job = current::job().filter(own);

@@ -1,4 +1,4 @@
-//! What a dispatcher is called: for people, who find it in logs. Nothing rests on it.
+//! The name of a dispatcher. It is for people, who find it in logs; nothing depends on it.
 
 use std::{env, fs, process, sync::Arc, time::Duration};
 
@@ -7,10 +7,10 @@ use tokio::time::Instant;
 use super::core::Core;
 use crate::{Error, Result};
 
-/// The most bytes of a name.
+/// The most bytes a name may have.
 const MOST: usize = 100;
 
-/// The host and the process id.
+/// The default name: the host and the process id.
 pub(super) fn default() -> Arc<str> {
     format!("{}:{}", host(), process::id()).into()
 }
@@ -28,8 +28,10 @@ fn host() -> String {
     }
 }
 
+/// Checks a name.
+///
 /// # Errors
-/// `InvalidInput` for a name that can't stand in a line of a log.
+/// `InvalidInput` for a name that does not fit into a line of a log.
 pub(super) fn check(name: &str) -> Result<()> {
     if (1..=MOST).contains(&name.len()) && !name.chars().any(char::is_control) {
         return Ok(());
@@ -39,16 +41,16 @@ pub(super) fn check(name: &str) -> Result<()> {
     )))
 }
 
-/// When the store is to hear again what this worker is called.
+/// When to store this worker's name again. `None`: it was never stored.
 #[derive(Debug, Default)]
 pub(super) struct Introduced(Option<Instant>);
 
 impl Introduced {
     const AGAIN: Duration = Duration::from_secs(6 * 60 * 60);
-    /// After a try that failed: nobody misses it but people.
+    /// The pause after a failed try. It is long, as only people miss the name.
     const LATER: Duration = Duration::from_secs(60);
 
-    /// Tells the store, if it is time to.
+    /// Stores the name, if it is time to.
     pub(super) async fn keep(&mut self, core: &Core) {
         if self.0.is_some_and(|next| Instant::now() < next) {
             return;

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::{Event, Events, Part};
 use crate::{Error, ErrorKind};
 
-/// Whether a part works: says once that it is down, and once that it is up again.
+/// Tracks whether a part works. Emits one event when it goes down and one when it is up again.
 #[derive(Debug)]
 pub(crate) struct Breaker {
     part: Part,
@@ -20,7 +20,9 @@ pub(crate) struct Breaker {
 
 #[derive(Debug, Default)]
 struct State {
+    /// Set by a failure, cleared by a success.
     down: Option<Down>,
+    /// When a call last succeeded.
     worked: Option<Instant>,
 }
 
@@ -31,7 +33,7 @@ struct Down {
 }
 
 impl Breaker {
-    /// Longest a call to a part may take before it is given up.
+    /// The longest a call to a part may take before it is given up.
     pub(crate) const CALL: Duration = Duration::from_secs(10);
     /// The first wait after a failure.
     const WAIT: Duration = Duration::from_millis(50);
@@ -44,12 +46,12 @@ impl Breaker {
         }
     }
 
-    /// Notes a failure; answers how long to wait before the next try: 50 ms doubled up to 5 s,
-    /// jittered.
+    /// Notes a failure. Returns how long to wait before the next try: 50 ms, doubled with each
+    /// failure up to 5 s, jittered.
     pub(crate) fn failed(&self, error: &Error) -> Duration {
         let failures = {
             let mut state = self.state();
-            // A call that was given up began before another one worked: old news.
+            // This call timed out, but it began before another call worked: the part is not down.
             let worked = state.worked.is_some_and(|at| at.elapsed() < Self::CALL);
             if worked && state.down.is_none() && error.kind() == ErrorKind::Timeout {
                 return Self::WAIT;
@@ -87,7 +89,7 @@ impl Breaker {
         }
     }
 
-    /// How long it has been down.
+    /// How long the part has been down; `None` if it works.
     pub(crate) fn down_for(&self) -> Option<Duration> {
         self.state().down.map(|down| down.since.elapsed())
     }

@@ -1,4 +1,4 @@
-//! [`DeadJob`]: what there is to say of a job that has just died.
+//! [`DeadJob`]: the facts about a job that has just died.
 
 use std::sync::Arc;
 
@@ -8,30 +8,30 @@ use crate::{
     store::SweptJob,
 };
 
-/// A job that has just died: what [`on_dead`](crate::DispatcherBuilder::on_dead) is told.
+/// A job that has just died, as [`on_dead`](crate::DispatcherBuilder::on_dead) receives it.
 ///
-/// It carries no metadata. `last_error` is what the handler itself said.
+/// It carries no metadata. `last_error` holds the text of the handler's own error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DeadJob {
-    /// Which.
+    /// The job's id.
     pub id: JobId,
     /// Its name.
     pub name: Arc<str>,
     /// Its queue.
     pub queue: Arc<str>,
-    /// Why.
+    /// Why it died.
     pub reason: DeadReason,
     /// How many errors it had.
     pub errors: u32,
-    /// How often its worker's process died with it.
+    /// How often a worker's process died while it held the job.
     pub crashes: u32,
     /// The last error of its attempts, if there was one.
     pub last_error: Option<Failure>,
 }
 
 impl DeadJob {
-    /// By the end of an attempt.
+    /// A job that died by the end of an attempt.
     pub(crate) fn failed(job: &ClaimedJob, reason: DeadReason, failure: &Failure) -> Self {
         Self {
             id: job.id,
@@ -44,7 +44,7 @@ impl DeadJob {
         }
     }
 
-    /// By a sweep, if the job died of it.
+    /// A swept job. `None` if the sweep did not end it.
     pub(crate) fn swept(id: JobId, job: &SweptJob) -> Option<Self> {
         Some(Self {
             id,

@@ -1,7 +1,7 @@
-//! What bgjob decides, as typed events, and the one place that emits them.
+//! bgjob's decisions as typed events, and the one place that emits them.
 //!
-//! Listeners get every [`Event`]; `tracing` gets the same, under the target `bgjob`. Neither ever
-//! sees metadata or results; the text of a handler's error is the handler's own.
+//! Listeners and `tracing` get the same [`Event`]s; the target for `tracing` is `bgjob`. Neither
+//! ever gets metadata or results. The text of a handler's error is up to the handler.
 
 mod breaker;
 mod dead;
@@ -30,11 +30,11 @@ pub(crate) use trace::Span;
 use trace::Voice;
 pub use verdict::{Fate, Part, Verdict, Via};
 
-/// One decision. Borrowed: a listener copies what it keeps.
+/// One decision. Events are borrowed: a listener copies what it keeps.
 ///
-/// `tracing` is told the same, under the target `bgjob`. A failed attempt is one line, with all
-/// that whoever is on call asks for: a warning that says when the job is tried next, or an error
-/// that says why it is dead.
+/// `tracing` gets the same events, under the target `bgjob`. A failed attempt is one line with all
+/// that an engineer on call needs: a warning that says when the job is tried next, or an error that
+/// says why it is dead.
 ///
 /// ```text
 /// WARN bgjob: job failed, retry in 1m 30s name="charge" id=0198c0de-… queue="default"
@@ -45,10 +45,11 @@ pub use verdict::{Fate, Part, Verdict, Via};
 ///     error="the bank is busy: connection refused"
 /// ```
 ///
-/// `error` has the error's text and its causes, cut at 2 KiB, its control characters escaped;
-/// [`log_errors`](crate::DispatcherBuilder::log_errors) leaves it out. The line is inside the
-/// attempt's span, `job`, whose field `otel.name` is the job's name, and `otel.status_code` is
-/// `ERROR` if it failed. For an exporter to OpenTelemetry that is the span's name and its status.
+/// `error` has the error's text and its causes, cut at 2 KiB, with control characters escaped;
+/// [`log_errors`](crate::DispatcherBuilder::log_errors) can leave it out. The line is inside the
+/// attempt's span, `job`. The span's field `otel.name` is the job's name, and `otel.status_code` is
+/// `ERROR` if the attempt failed: an exporter to OpenTelemetry takes these as the span's name and
+/// status.
 ///
 /// ```
 /// use bgjob::Event;
@@ -74,11 +75,11 @@ pub enum Event<'a> {
         /// The dispatcher's own name.
         worker: &'a str,
     },
-    /// This program aborts when something panics, so a panic of a handler is a crash: it ends the
-    /// process, and counts towards `max_crashes`.
+    /// This program is built with `panic = "abort"`, so a panic of a handler is a crash: it ends
+    /// the process and counts towards `max_crashes`.
     PanicsAbort,
-    /// Jobs were stored: told once for each name and queue of a batch. Not told of those in a
-    /// transaction of the user's own, of which nobody here knows whether it commits.
+    /// Jobs were stored; emitted once for each name and queue of a batch. Not emitted for jobs in a
+    /// transaction of the user's own, as bgjob does not know whether it commits.
     Created {
         /// How many.
         jobs: usize,
@@ -87,7 +88,7 @@ pub enum Event<'a> {
         /// Their queue.
         queue: &'a str,
     },
-    /// Hints could not be pushed; the sweeper will give them.
+    /// Hints could not be pushed; the sweeper will push them later.
     PushFailed {
         /// How many.
         hints: usize,
@@ -106,31 +107,31 @@ pub enum Event<'a> {
         /// How many.
         hints: usize,
     },
-    /// A slot took up a job.
+    /// A slot started a job.
     AttemptStarted {
         /// Which.
         job: &'a ClaimedJob,
     },
-    /// A handler ended, or was ended; the store does not know yet.
+    /// A handler ended or was ended; the end is usually not recorded in the store yet.
     AttemptEnded {
         /// Which.
         job: &'a ClaimedJob,
         /// How.
         verdict: Verdict,
-        /// The error it ended in.
+        /// The error, if it ended in one.
         failure: Option<&'a Failure>,
         /// What becomes of the job, as far as its worker knows.
         fate: Fate,
         /// How long it ran.
         ran: Duration,
     },
-    /// The store has answered the end of an attempt.
+    /// The store has answered a call that records the end of an attempt.
     Recorded {
         /// Which.
         job: &'a ClaimedJob,
-        /// Applied, with the state the job is in now; or lost, because the lease had gone.
+        /// Applied, with the state the job is in now; or lost, because the lease was lost.
         answer: Finished,
-        /// The end was sent more than once, so `Lost` may mean that an earlier one was applied.
+        /// The end was sent more than once, so `Lost` may mean that an earlier call applied it.
         repeated: bool,
     },
     /// A running job was asked to end.
@@ -145,43 +146,43 @@ pub enum Event<'a> {
         /// Which.
         job: &'a ClaimedJob,
     },
-    /// A handler waits for the end of another job of its queue, which finds no free slot: perhaps
-    /// it needs the one that this handler has. Told once an attempt, ten seconds after it began or
-    /// at its time-out.
+    /// A handler waits for the end of another job of its queue, and that job finds no free slot:
+    /// perhaps it needs the slot that this handler occupies. Emitted at most once per attempt, ten
+    /// seconds after it began at the earliest, or at its time-out.
     WaitsForSlot {
-        /// Who waits.
+        /// The job that waits.
         job: &'a ClaimedJob,
-        /// For what.
+        /// The job it waits for.
         on: JobId,
     },
-    /// A handler awaited the end of the dispatcher that runs it. It was not made to wait for
-    /// itself.
+    /// A handler awaited the end of the dispatcher that runs it. The call returned at once, as the
+    /// handler would have waited for itself.
     WaitsForItself {
         /// Which.
         job: &'a ClaimedJob,
     },
-    /// A job has asked to run again at once more than ten times: from its eleventh start on it
-    /// waits [`limits::FLOOR`](crate::job::limits::FLOOR).
+    /// A job has started more than ten times and asks to run again at once: from its eleventh start
+    /// on it waits at least [`limits::FLOOR`](crate::job::limits::FLOOR).
     Slowed {
         /// Which.
         job: &'a ClaimedJob,
-        /// It is the first of its name that this dispatcher tells of.
+        /// It is the first job of its name that this dispatcher reports.
         first: bool,
     },
     /// A job has died: by the end of an attempt, by a crash of its worker, or because it was too
-    /// late. Told by whoever recorded it, at most once a death.
+    /// late. Emitted by the dispatcher that recorded the death, at most once per death.
     Dead {
         /// Which, and why.
         job: &'a DeadJob,
-        /// An event before this one has said so.
+        /// An earlier event has already reported this death.
         announced: bool,
     },
-    /// `on_dead` is so slow that too many deaths wait for it: it is not told of these.
+    /// `on_dead` is so slow that too many deaths wait for it: it is not called for these.
     DeathsUntold {
         /// How many.
         jobs: usize,
     },
-    /// The sweeper took a job from a holder that no longer renewed.
+    /// The sweeper took a job from a worker that no longer renewed its lease.
     Revoked {
         /// Which.
         id: JobId,
@@ -189,7 +190,7 @@ pub enum Event<'a> {
         name: &'a str,
         /// Its queue.
         queue: &'a str,
-        /// Where it stands now.
+        /// The state it is in now.
         state: JobState,
     },
     /// The sweeper ended a job that was too late.
@@ -203,20 +204,20 @@ pub enum Event<'a> {
         /// What it was too late for: `Expired` or `Deadline`.
         reason: DeadReason,
     },
-    /// The sweeper hinted at jobs again.
+    /// The sweeper pushed hints for jobs again.
     Rehinted {
         /// How many.
         hints: usize,
     },
-    /// A stored job can't be read: it is left as it is, told once, and hurts no other job.
+    /// A stored job can't be read: it is left as it is, reported once, and affects no other job.
     Unreadable {
         /// Which.
         id: JobId,
         /// Where it is, and what to do.
         error: &'a Error,
     },
-    /// Jobs have been due for a while and nobody runs them: no worker that is at work knows their
-    /// name, or serves their queue. Looked for about once a minute.
+    /// Jobs have been due for a while and no worker runs them: no running worker knows their name
+    /// or serves their queue. Checked about once a minute.
     Unserved {
         /// Their name.
         name: &'a str,
@@ -229,42 +230,43 @@ pub enum Event<'a> {
         /// What to do.
         advice: &'a str,
     },
-    /// Old jobs were forgotten.
+    /// Old jobs were deleted.
     Purged {
         /// How many.
         jobs: usize,
     },
-    /// A step of the upkeep failed while the store works otherwise: it is tried again at the next
-    /// pass, and keeps no other step from its work.
+    /// A step of the upkeep failed although the store works otherwise. The step is tried again in
+    /// the next pass and does not stop other steps.
     UpkeepFailed {
         /// Which: `sweep` or `purge`.
         step: &'static str,
-        /// How.
+        /// Why.
         error: &'a Error,
     },
-    /// A store or queue failed; it is tried again for ever.
+    /// A store or queue failed; bgjob keeps trying for ever.
     Down {
         /// Which.
         part: Part,
-        /// How.
+        /// Why.
         error: &'a Error,
     },
-    /// A store or queue is back.
+    /// A store or queue works again.
     Up {
         /// Which.
         part: Part,
-        /// How long it was away.
+        /// How long it was down.
         after: Duration,
     },
-    /// The threads that run the jobs have not come round for this long: something blocks them.
+    /// The runtime that runs the jobs has not run its timer for this long: something blocks its
+    /// threads.
     RuntimeStalled {
         /// How long.
         silent: Duration,
     },
-    /// A call to a store or queue panicked, which is a bug of its provider. It counts as one that
+    /// A call to a store or queue panicked, which is a bug of its provider. The call counts as
     /// failed.
     CallPanicked {
-        /// Whose.
+        /// Which of the two.
         part: Part,
     },
     /// A loop of the dispatcher panicked, which is a bug; it is started again.
@@ -272,7 +274,7 @@ pub enum Event<'a> {
         /// Which.
         name: &'static str,
     },
-    /// The dispatcher claims no more and lets end what runs.
+    /// The dispatcher claims no more jobs and lets the running ones end.
     Draining {
         /// How many jobs run.
         running: usize,
@@ -283,7 +285,7 @@ pub enum Event<'a> {
         drained: usize,
         /// Jobs that were given back.
         released: usize,
-        /// Jobs whose end the store never confirmed; the sweeper will find them.
+        /// Jobs whose end the store did not confirm; the sweeper will find them.
         unknown: usize,
     },
 }
@@ -292,21 +294,21 @@ type Listener = dyn Fn(&Event<'_>) + Send + Sync;
 type Listeners = Vec<Arc<Listener>>;
 type Guests = Mutex<Vec<Weak<Listeners>>>;
 
-/// Where decisions are told. Cheap to clone.
+/// Emits events to listeners and `tracing`. Cheap to clone.
 ///
-/// A manager and its dispatchers share their listeners: what was given to either builder hears
-/// both.
+/// A manager and its dispatchers share their listeners: a listener given to either builder gets the
+/// events of both.
 #[derive(Clone)]
 pub(crate) struct Events {
-    /// Those that were given here.
+    /// The listeners given to this builder.
     own: Arc<Listeners>,
-    /// Those of the manager that this is a dispatcher of.
+    /// In a dispatcher: the listeners of its manager.
     host: Arc<Listeners>,
-    /// Those of this manager's dispatchers, as long as they live; none of a dispatcher.
+    /// In a manager: the listeners of its dispatchers, while they live. `None` in a dispatcher.
     guests: Option<Arc<Guests>>,
-    /// Who speaks, in logs.
+    /// The worker's name in logs. `None` in a manager.
     worker: Option<Arc<str>>,
-    /// Texts of errors are logged.
+    /// Whether the texts of handlers' errors are logged.
     log_errors: bool,
 }
 
@@ -329,17 +331,18 @@ impl Events {
         self.own = Arc::new(own);
     }
 
-    /// Whether texts of errors are logged.
+    /// Sets whether the texts of handlers' errors are logged.
     pub(crate) fn log_errors(&mut self, log: bool) {
         self.log_errors = log;
     }
 
-    /// Who speaks, in logs.
+    /// Sets the worker's name for logs.
     pub(crate) fn speaks_for(&mut self, worker: Arc<str>) {
         self.worker = Some(worker);
     }
 
-    /// As those of a dispatcher of the manager with these: each hears the other from here on.
+    /// Makes these the events of a dispatcher of the manager that has `manager`: from here on the
+    /// listeners of each get the events of both.
     pub(crate) fn at(mut self, manager: &Self) -> Self {
         self.host = Arc::clone(&manager.own);
         self.guests = None;
@@ -354,7 +357,7 @@ impl Events {
     }
 
     pub(crate) fn emit(&self, event: Event<'_>) {
-        // Who listens may panic: that must not take a slot or a loop down.
+        // Listeners may panic; that must not take down a slot or a loop.
         let voice = Voice {
             worker: self.worker.as_deref(),
             errors: self.log_errors,
@@ -367,11 +370,11 @@ impl Events {
         };
         tell(&self.host);
         tell(&self.own);
-        // Told without the lock: a listener may start a dispatcher.
+        // Called without the lock, because a listener may start a dispatcher.
         self.guests().iter().for_each(|guest| tell(guest));
     }
 
-    /// Whether anybody would hear of what is only told to listeners and for debugging.
+    /// Whether anything receives events at the debug level: a listener, or `tracing` at `DEBUG`.
     pub(crate) fn is_heard(&self) -> bool {
         let listens = |listeners: &Listeners| !listeners.is_empty();
         listens(&self.own)
@@ -380,12 +383,12 @@ impl Events {
             || catch_unwind(|| trace::is_heard(tracing::Level::DEBUG)).unwrap_or(false)
     }
 
-    /// The span of one attempt; everything its handler logs is inside.
+    /// The span of one attempt; everything that its handler logs is inside.
     pub(crate) fn span(job: &ClaimedJob) -> Span {
         catch_unwind(AssertUnwindSafe(|| trace::span(job))).unwrap_or_else(|_| Span::none())
     }
 
-    /// Tells of an attempt's end, inside its span.
+    /// Emits the end of an attempt, inside its span.
     pub(crate) fn emit_end(&self, span: &Span, event: Event<'_>) {
         if let Event::AttemptEnded {
             verdict, failure, ..
@@ -395,7 +398,8 @@ impl Events {
             let _ = catch_unwind(AssertUnwindSafe(mark));
         }
         let emit = || span.in_scope(|| self.emit(event));
-        // What `emit` calls is contained there: this is the subscriber's entering and leaving.
+        // `emit` catches panics of what it calls; this catches those of entering and leaving the
+        // span.
         let _ = catch_unwind(AssertUnwindSafe(emit));
     }
 

@@ -1,11 +1,11 @@
-//! [`Place`]: where what is logged goes, to be taken along to another thread.
+//! [`Place`]: the span and subscriber for log output, to take along to another thread.
 
 use tracing::{
     Dispatch, Span,
     dispatcher::{get_default, with_default},
 };
 
-/// The span and the subscriber of the thread it was made on.
+/// The span and the subscriber of the thread on which this was created.
 pub(crate) struct Place {
     span: Span,
     subscriber: Dispatch,
@@ -19,7 +19,7 @@ impl Place {
         }
     }
 
-    /// Runs this there, on whatever thread.
+    /// Runs `run` with this span and subscriber, on any thread.
     pub(crate) fn run<T>(&self, run: impl FnOnce() -> T) -> T {
         with_default(&self.subscriber, || self.span.in_scope(run))
     }

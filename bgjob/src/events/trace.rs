@@ -1,4 +1,5 @@
-//! What `tracing` is told: one line an event; the level says how much it matters to who runs it.
+//! Writes events to `tracing`: one line per event, at a level that says how much it matters to an
+//! operator.
 
 use std::time::Duration;
 
@@ -14,17 +15,17 @@ use crate::{
     store::Finished,
 };
 
-/// How `tracing` is told.
+/// Settings for the lines that go to `tracing`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Voice<'a> {
-    /// Who speaks: the worker's name, where there is one.
+    /// The worker's name, if there is one.
     pub(super) worker: Option<&'a str>,
-    /// Texts of errors may be logged.
+    /// Whether the texts of handlers' errors may be logged.
     pub(super) errors: bool,
 }
 
-/// The span of one attempt. Its name is the same for all, as names of spans are fixed; what exports
-/// it to OpenTelemetry names it after the job.
+/// The span of one attempt. Its name is the same for all jobs, as span names are fixed at compile
+/// time; an exporter to OpenTelemetry names it after the job.
 pub(super) fn span(job: &ClaimedJob) -> Span {
     tracing::info_span!(
         target: "bgjob",
@@ -36,7 +37,7 @@ pub(super) fn span(job: &ClaimedJob) -> Span {
         id = %job.id,
         name = &*job.spec.name,
         queue = &*job.spec.queue,
-        // Exporters take signed numbers for numbers, others for texts.
+        // Exporters keep signed integers as numbers but turn unsigned ones into text.
         attempt = i64::from(job.errors) + 1,
         max_attempts = i64::from(job.spec.max_attempts),
         fence = i64::try_from(job.fence).unwrap_or(i64::MAX),
@@ -51,7 +52,7 @@ pub(super) fn mark(span: &Span, verdict: Verdict, failure: Option<&Failure>) {
     }
 }
 
-/// What kind of error it is, if it is one.
+/// The kind of the error, if the attempt ended in one.
 fn kind(verdict: Verdict, failure: Option<&Failure>) -> Option<&'static str> {
     let other = verdict.is_error().then_some(verdict.as_str());
     failure.map(|failure| failure.kind.as_str()).or(other)
@@ -107,7 +108,7 @@ pub(super) fn trace(event: &Event<'_>, voice: Voice<'_>) {
     }
 }
 
-/// What happened to the dispatcher, or around it.
+/// Lines about the dispatcher, its store and its queue.
 fn trace_dispatcher(event: &Event<'_>, Voice { worker, .. }: Voice<'_>) {
     match *event {
         Event::Started { jobs, .. } => {
@@ -143,7 +144,7 @@ fn trace_dispatcher(event: &Event<'_>, Voice { worker, .. }: Voice<'_>) {
     }
 }
 
-/// What became of a job that this dispatcher did not run.
+/// Lines about jobs outside an attempt of this dispatcher.
 fn trace_job(event: &Event<'_>, voice: Voice<'_>) {
     match *event {
         Event::Revoked {
@@ -263,7 +264,8 @@ fn trace_attempt(event: &Event<'_>, voice: Voice<'_>) {
     }
 }
 
-/// The one line of an attempt's end. It says all there is to say by itself: spans may be filtered.
+/// The one line of an attempt's end. It has all the facts itself, because spans may be filtered
+/// out.
 fn trace_end(
     job: &ClaimedJob,
     verdict: Verdict,
@@ -281,7 +283,7 @@ fn trace_end(
         _ => None,
     };
     let error = failure.filter(|_| voice.errors).map(|f| Line(f).cut());
-    // The level of a line is fixed, so that there is a line for each.
+    // The level of a `tracing` line is fixed at compile time, so each level needs its own line.
     macro_rules! tell {
         ($level:ident, $($text:tt)+) => {
             $level!(

@@ -1,4 +1,4 @@
-//! The words of events: how a job was found, how an attempt ended, and what becomes of the job.
+//! The vocabulary of events: how a job was found, how an attempt ended, and what becomes of it.
 
 use std::{fmt, time::Duration};
 
@@ -9,14 +9,14 @@ use crate::job::{DeadReason, FailureKind};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Via {
-    /// The store found it.
+    /// The store found it ready.
     Store,
-    /// A hint of the queue.
+    /// A hint of the queue led to it.
     Hint,
 }
 
 impl Via {
-    /// Its name in lower case, as it is printed.
+    /// The word in lower case, as it is printed.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Store => "store",
@@ -35,27 +35,27 @@ impl fmt::Display for Via {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Verdict {
-    /// Well.
+    /// With success.
     Success,
     /// In an error of this kind.
     Error(FailureKind),
-    /// In an error that ends the job.
+    /// In an error that ends the job, for this reason.
     Abort(DeadReason),
-    /// It wants to be run later.
+    /// The handler asked to run again later.
     Snooze,
-    /// Given back.
+    /// The job was given back.
     Release,
-    /// The lease was lost: nobody will hear how it ended.
+    /// The lease was lost: the end is not recorded.
     Abandoned,
 }
 
 impl Verdict {
-    /// Whether it is an error, or the loss of the lease.
+    /// Whether the attempt ended in an error, or its lease was lost.
     pub const fn is_error(self) -> bool {
         matches!(self, Self::Error(_) | Self::Abort(_) | Self::Abandoned)
     }
 
-    /// Its word in lower case, as it is printed.
+    /// The verdict in lower case, as it is printed.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Success => "success",
@@ -68,7 +68,7 @@ impl Verdict {
     }
 }
 
-/// Its word, and for errors what kind of error it is.
+/// The word, and for errors the kind or the reason.
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -79,8 +79,8 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// What becomes of a job after an attempt, as far as its worker knows: the store has the last word,
-/// see [`Event::Recorded`](super::Event::Recorded).
+/// What becomes of a job after an attempt, as far as its worker knows. The store decides in the
+/// end; see [`Event::Recorded`](super::Event::Recorded).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Fate {
@@ -90,13 +90,13 @@ pub enum Fate {
     RetryIn(Duration),
     /// It is dead, for this reason.
     Dead(DeadReason),
-    /// It is run again after this time, as it asked for.
+    /// It runs again after this time, as it asked to.
     SnoozedFor(Duration),
-    /// It was asked to end, and has.
+    /// A user cancelled it, and it has ended.
     Cancelled,
     /// It was given back and is ready at once.
     GivenBack,
-    /// The lease was lost: it is another worker's to say.
+    /// The lease was lost: another worker decides.
     Unknown,
 }
 
@@ -114,7 +114,7 @@ impl fmt::Display for Fate {
     }
 }
 
-/// What can be down.
+/// A service that a dispatcher or manager calls and that can be down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Part {

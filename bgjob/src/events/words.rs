@@ -1,21 +1,21 @@
-//! How texts and times are written into a line of a log.
+//! Formats texts and times for a line of the log.
 
 use std::{
     fmt::{self, Display, Write},
     time::Duration,
 };
 
-/// A text of somebody else's, for one line: its control characters escaped.
+/// An untrusted text, to be written as one line: control characters are escaped.
 pub(super) struct Line<T>(pub(super) T);
 
 impl<T: Display> Line<T> {
-    /// The most bytes of one in a line: error texts may be whole answers of a server.
+    /// The most bytes of a text in a line; an error text may be a server's whole response.
     const MOST: usize = 2048;
 
-    /// The text, cut where it is too long.
+    /// The escaped text, cut if it is too long.
     pub(super) fn cut(&self) -> String {
         let mut line = Escaped(String::new());
-        // Full: what does not fit is left out.
+        // An error means full: the rest does not fit and is left out.
         let full = write!(line, "{}", self.0).is_err();
         if full {
             line.0.push('…');
@@ -42,7 +42,7 @@ impl Write for Escaped {
     }
 }
 
-/// What ends a line, moves the cursor, or turns the text around.
+/// Whether a character ends a line, moves the cursor, or changes the direction of the text.
 fn is_control(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -72,7 +72,7 @@ impl Display for Words {
 }
 
 impl Words {
-    /// Three digits are enough.
+    /// Cuts the time to at most about three digits.
     fn rounded(&self) -> Duration {
         let nanos = self.0.as_nanos() as u64;
         let unit = match nanos {

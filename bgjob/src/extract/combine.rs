@@ -1,11 +1,11 @@
-//! Extractors made of others: `Option<E>` and tuples.
+//! Extractors made of other extractors: `Option<E>` and tuples.
 
 use std::convert::Infallible;
 
 use super::{FromContext, JobContext, Needs};
 use crate::BoxError;
 
-/// `None` where the extractor fails; a dispatcher need not have what it needs.
+/// `None` if the extractor fails. A dispatcher starts even without the services it needs.
 impl<E: FromContext> FromContext for Option<E> {
     type Error = Infallible;
 
@@ -14,7 +14,7 @@ impl<E: FromContext> FromContext for Option<E> {
     }
 }
 
-/// Each in turn; the first that fails is the error.
+/// Extracts each element in turn and returns the first error.
 macro_rules! tuples {
     ($($name:ident)*) => {
         impl<$($name: FromContext),*> FromContext for ($($name,)*) {

@@ -1,4 +1,4 @@
-//! [`JobContext`]: all there is to know about the attempt that is running.
+//! [`JobContext`]: what a handler can learn about its running attempt.
 
 use std::{
     any::{Any, TypeId},
@@ -31,8 +31,8 @@ pub enum CancelReason {
     Shutdown,
     /// The attempt took longer than its `timeout`.
     Timeout,
-    /// The lease could not be renewed; another worker may have the job already. Nothing this
-    /// attempt returns will be recorded.
+    /// The lease could not be renewed; another worker may already have the job. The result of this
+    /// attempt will not be recorded.
     LeaseLost,
     /// Someone cancelled the job.
     User,
@@ -41,7 +41,7 @@ pub enum CancelReason {
 impl CancelReason {
     const ALL: [Self; 4] = [Self::Shutdown, Self::Timeout, Self::LeaseLost, Self::User];
 
-    /// Its name in lower case, as it is printed.
+    /// The reason in lower case, as it is printed.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Shutdown => "shutdown",
@@ -58,8 +58,8 @@ impl fmt::Display for CancelReason {
     }
 }
 
-/// The attempt that is running: what the job is, how often it was tried, and the way to hear
-/// that it should end. Cheap to clone; take it as an argument of the handler.
+/// The running attempt: what the job is, how often it was tried, and whether it should end. Cheap
+/// to clone. Take it as an argument of the handler.
 ///
 /// ```
 /// use bgjob::{JobContext, Progress};
@@ -77,35 +77,45 @@ impl fmt::Display for CancelReason {
 #[derive(Clone)]
 pub struct JobContext(Arc<Held>);
 
-/// A job in this process's hands, shared by its slot, its handler and the lease thread.
+/// A claimed job that this dispatcher holds, shared by its slot, its handler and the lease thread.
+/// "Once" below: set at most once and never cleared.
 pub(crate) struct Held {
+    /// The store's answer to the claim; never changes.
     pub(crate) job: ClaimedJob,
+    /// The dispatcher's services, read by extractors. The same `Arc` means the same dispatcher.
     pub(crate) services: Arc<Services>,
-    /// Before the claim was sent: the lease can't end earlier than this plus its length.
+    /// Just before the claim was sent: the lease can't end earlier than this plus its length.
     pub(crate) claimed: Instant,
-    /// When the last good renewal was sent, in milliseconds after `claimed`.
+    /// When the last good renewal was sent, in milliseconds after `claimed`. Set by the lease
+    /// thread, read through `good`.
     renewed: AtomicU64,
-    /// When a slot took it up.
+    /// When a slot started the attempt: once, by the slot. Read by the lease thread and `elapsed`.
     pub(crate) started: OnceLock<Instant>,
-    /// Made when someone first asks: most jobs end before anyone does.
+    /// Created at its first use, as most jobs end without one. Cancelled along with `reason`.
     token: OnceLock<CancellationToken>,
-    /// 0, or 1 + the place of the reason in `CancelReason::ALL`. The first reason stays.
+    /// Why the handler should end: 0, or 1 + the index of the reason in `CancelReason::ALL`. Once,
+    /// by `cancel`.
     reason: AtomicU8,
-    /// What the handler reported and no renewal has carried away yet.
+    /// The last report of the handler, until the lease thread takes it for a renewal.
     progress: Mutex<Option<Progress>>,
-    /// Where the handler's success is to be recorded, if not by itself.
+    /// The transaction in which to record a success. Set by an extractor, taken by the slot at the
+    /// end of the attempt. `None`: record the success without one.
     transaction: Mutex<Option<Box<dyn Commit>>>,
-    /// Someone has decided how the attempt ends: its slot, or the lease thread for a stuck one.
+    /// The attempt's end is decided: once, by the first call of `decide`, from the slot, the lease
+    /// thread (for a stuck job) or the dispatcher (for a job given back).
     decided: AtomicBool,
-    /// The last job whose end its handler waits for.
+    /// The last job whose end the handler waits for. Set and cleared by `current::Waits`, read by
+    /// the slot.
     waits: Mutex<Option<JobId>>,
-    /// One that it waited for found no free slot.
+    /// A job that the handler waited for and that found no free slot: once, by the slot, for the
+    /// text of a time-out.
     pub(crate) blocked_on: OnceLock<JobId>,
-    /// Its slot is through with it: its handler has returned, or was dropped.
+    /// The handler has returned or was dropped: once, by the slot. Read when the runtime is gone.
     let_go: AtomicBool,
-    /// The store has answered, or the lease is lost: nothing is held any more.
+    /// The job is no longer held, as the store has answered or the lease is lost: once, by
+    /// `Grants::release`.
     settled: AtomicBool,
-    /// It was said already that this attempt is the job's last.
+    /// An event has said that this attempt is the job's last: once, for the event of the death.
     foretold: AtomicBool,
 }
 
@@ -130,20 +140,20 @@ impl Held {
         }
     }
 
-    /// Notes a good renewal that was sent at this time.
+    /// Notes that a renewal sent at this time succeeded.
     pub(crate) fn renewed(&self, sent: Instant) {
         let after = sent.duration_since(self.claimed).as_millis();
         self.renewed
             .store(u64::try_from(after).unwrap_or(0), Ordering::Relaxed);
     }
 
-    /// Before the last good renewal, or the claim, was sent: the lease can't end earlier than this
-    /// plus its length.
+    /// The time just before the last good renewal, or else the claim, was sent: the lease can't end
+    /// earlier than this plus its length.
     pub(crate) fn good(&self) -> Instant {
         self.claimed + Duration::from_millis(self.renewed.load(Ordering::Relaxed))
     }
 
-    /// Keeps a transaction for the end of the attempt; not if there is one.
+    /// Keeps a transaction for the end of the attempt. Returns false if there already is one.
     pub(crate) fn lend(&self, transaction: Box<dyn Commit>) -> bool {
         let mut slot = self
             .transaction
@@ -156,7 +166,7 @@ impl Held {
         free
     }
 
-    /// The transaction that was kept.
+    /// Takes the transaction out.
     pub(crate) fn transaction(&self) -> Option<Box<dyn Commit>> {
         self.transaction
             .lock()
@@ -164,7 +174,7 @@ impl Held {
             .take()
     }
 
-    /// Takes the right to say how the attempt ends; only one gets it.
+    /// Takes the right to decide how the attempt ends. Only the first caller gets true.
     pub(crate) fn decide(&self) -> bool {
         !self.decided.swap(true, Ordering::SeqCst)
     }
@@ -177,7 +187,7 @@ impl Held {
         self.waits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes that its handler waits for the end of this job.
+    /// Notes that the handler waits for the end of this job.
     pub(super) fn waits_on(&self, on: JobId) {
         *self.waits() = Some(on);
     }
@@ -186,12 +196,12 @@ impl Held {
         self.waits().take_if(|waits| *waits == on);
     }
 
-    /// The job whose end its handler waits for, if it does.
+    /// The job whose end the handler waits for, if any.
     pub(crate) fn waits_for(&self) -> Option<JobId> {
         *self.waits()
     }
 
-    /// Notes that its handler has returned, or was dropped.
+    /// Notes that the handler has returned or was dropped.
     pub(crate) fn let_go(&self) {
         self.let_go.store(true, Ordering::SeqCst);
     }
@@ -200,12 +210,12 @@ impl Held {
         self.let_go.load(Ordering::SeqCst)
     }
 
-    /// Notes that it is held no more; only the first call counts.
+    /// Notes that the job is no longer held. Only the first call returns true.
     pub(crate) fn settle(&self) -> bool {
         !self.settled.swap(true, Ordering::SeqCst)
     }
 
-    /// Notes that it was said that this attempt is the job's last.
+    /// Notes that an event has said that this attempt is the job's last.
     pub(crate) fn foretell_death(&self) {
         self.foretold.store(true, Ordering::Relaxed);
     }
@@ -218,7 +228,7 @@ impl Held {
         self.settled.load(Ordering::SeqCst)
     }
 
-    /// Asks the handler to end. Only the first reason counts; answers whether this was it.
+    /// Asks the handler to end. Only the first reason counts; returns whether this one did.
     pub(crate) fn cancel(&self, reason: CancelReason) -> bool {
         let code = 1 + CancelReason::ALL
             .iter()
@@ -228,7 +238,7 @@ impl Held {
             .reason
             .compare_exchange(0, code, Ordering::SeqCst, Ordering::SeqCst)
             .is_ok();
-        // A token made between the two lines sees the reason when it is made.
+        // A token created between the two steps sees the reason at its creation.
         if let Some(token) = self.token.get() {
             token.cancel();
         }
@@ -250,7 +260,8 @@ impl Held {
         token
     }
 
-    /// A renewal failed: what it carried goes with the next, unless there is something newer.
+    /// Returns the progress that a failed renewal carried. The next renewal carries it, unless the
+    /// handler has reported something newer.
     pub(crate) fn give_back_progress(&self, progress: Progress) {
         let mut latest = self
             .progress
@@ -259,7 +270,7 @@ impl Held {
         latest.get_or_insert(progress);
     }
 
-    /// What is to be carried to the store with the next renewal.
+    /// Takes the progress out, for a renewal to carry to the store.
     pub(crate) fn take_progress(&self) -> Option<Progress> {
         self.progress
             .lock()
@@ -285,7 +296,7 @@ impl JobContext {
         &self.0
     }
 
-    /// The service of this type, where the dispatcher was given one.
+    /// The service of this type, if the dispatcher has one.
     pub(super) fn service<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
         let service = self.0.services.get(&TypeId::of::<T>())?;
         Some(
@@ -300,7 +311,7 @@ impl JobContext {
         self.0.job.id
     }
 
-    /// The name it was enqueued by (an alias, perhaps).
+    /// The name it was enqueued under (perhaps an alias).
     pub fn name(&self) -> &str {
         &self.0.job.spec.name
     }
@@ -315,7 +326,7 @@ impl JobContext {
         self.0.job.spec.priority
     }
 
-    /// Which attempt this is, by errors: 1 for the first, 2 after one error.
+    /// The number of this attempt, counted by errors: 1 for the first, 2 after one error.
     pub fn attempt(&self) -> u32 {
         self.0.job.errors + 1
     }
@@ -330,18 +341,18 @@ impl JobContext {
         self.attempt() >= self.max_attempts()
     }
 
-    /// How often a process died with this job in hand.
+    /// How often a worker's process died while it held this job.
     pub fn crashes(&self) -> u32 {
         self.0.job.crashes
     }
 
-    /// A number strictly greater with each start of this job. Hand it to other systems, so that
+    /// A number that strictly grows with each start of this job. Pass it to other systems, so that
     /// they can refuse an earlier attempt that comes late.
     pub fn fence(&self) -> u64 {
         self.0.job.fence
     }
 
-    /// How often an operator requeued the job from its end.
+    /// How often an operator requeued the job after it had ended.
     pub fn epoch(&self) -> u32 {
         self.0.job.epoch
     }
@@ -361,7 +372,7 @@ impl JobContext {
         self.0.job.claimed_at
     }
 
-    /// When it must have ended, over all attempts.
+    /// When it must have ended, including all attempts.
     pub fn deadline(&self) -> Option<Timestamp> {
         self.0.job.deadline_at
     }
@@ -389,9 +400,9 @@ impl JobContext {
             .map_or(Duration::ZERO, Instant::elapsed)
     }
 
-    /// Says how far it is. Stored with the next renewal of the lease, so reporting often costs
-    /// nothing: each third of the lease, which is ten seconds unless
-    /// [`lease`](crate::DispatcherBuilder::lease) says otherwise.
+    /// Reports the progress of the job. Only the last report is stored, with the next renewal of
+    /// the lease, so frequent reports cost nothing. A renewal comes after each third of the
+    /// [`lease`](crate::DispatcherBuilder::lease): every ten seconds by default.
     pub fn report(&self, progress: Progress) {
         let mut latest = self
             .0
@@ -401,13 +412,13 @@ impl JobContext {
         *latest = Some(progress.bounded());
     }
 
-    /// Makes the success of this attempt part of a transaction: where the handler returns one, it
-    /// is recorded there and the transaction is committed, unless another worker has the job by
-    /// now. With any other end the transaction is rolled back. For extractors; a handler takes one,
-    /// such as `JobTransaction`.
+    /// Makes the success of this attempt part of a transaction. If the handler succeeds, the
+    /// success is recorded in the transaction, which is then committed, unless another worker has
+    /// the job by now. With any other end the transaction is rolled back. For extractors; a handler
+    /// takes such an extractor, for instance `JobTransaction`.
     ///
     /// # Errors
-    /// `AlreadyExists` where the attempt has a transaction: it can't succeed in two.
+    /// `AlreadyExists` if the attempt already has a transaction: it can't succeed in two.
     pub fn succeed_in(&self, transaction: impl Commit + 'static) -> Result<()> {
         if self.held().lend(Box::new(transaction)) {
             return Ok(());
@@ -431,7 +442,7 @@ impl JobContext {
         self.0.token().cancelled()
     }
 
-    /// A token that is cancelled when the job should end, for handing on.
+    /// A token that is cancelled when the job should end, to pass on to other code.
     pub fn cancellation(&self) -> CancellationToken {
         self.0.token().child_token()
     }

@@ -1,4 +1,4 @@
-//! The job whose handler this thread runs, for those who are called from it without its context.
+//! The job whose handler this thread runs, for code that a handler calls without its context.
 
 use std::{cell::RefCell, mem, sync::Arc};
 
@@ -9,12 +9,13 @@ thread_local! {
     static CURRENT: RefCell<Option<Arc<Held>>> = const { RefCell::new(None) };
 }
 
-/// The job, if a handler calls.
+/// The job, if a handler is the caller.
 pub(crate) fn job() -> Option<Arc<Held>> {
     CURRENT.with_borrow(Clone::clone)
 }
 
-/// Runs a part of a handler. Puts the job back in its place, however that ends.
+/// Runs a part of a handler, with `job` as the current one. Puts the job back afterwards, even if
+/// that part panics.
 pub(crate) fn within<T>(job: &mut Option<Arc<Held>>, run: impl FnOnce() -> T) -> T {
     struct Back<'a>(&'a mut Option<Arc<Held>>);
     impl Drop for Back<'_> {
@@ -27,7 +28,8 @@ pub(crate) fn within<T>(job: &mut Option<Arc<Held>>, run: impl FnOnce() -> T) ->
     run()
 }
 
-/// A handler waits for the end of a job, until this is dropped. Nothing where no handler calls.
+/// Notes, until it is dropped, that a handler waits for the end of a job. Does nothing if the
+/// caller is no handler.
 pub(crate) struct Waits {
     job: Option<Arc<Held>>,
     on: JobId,

@@ -3,11 +3,11 @@
 use super::{JobContext, Needs};
 use crate::BoxError;
 
-/// What a handler can be called with after its metadata: an *extractor*.
+/// An *extractor*: an argument that a handler can take after its metadata.
 ///
 /// An extractor takes what it needs from the [`JobContext`], often through another extractor. It
-/// may wait (for a connection of a pool, say) and it may fail: then the attempt ends in an error
-/// of kind `extract`, and a [`JobError`](crate::JobError) in it says what is to be done.
+/// may wait, say for a connection from a pool, and it may fail. Then the attempt ends in an error
+/// of kind `extract`; a [`JobError`](crate::JobError) in it decides what happens next.
 ///
 /// ```
 /// use bgjob::{extract::{FromContext, Needs, State}, BoxError, JobContext};
@@ -38,15 +38,15 @@ use crate::BoxError;
             that implements `FromContext`"
 )]
 pub trait FromContext: Sized + Send {
-    /// What can go wrong.
+    /// The error if extraction fails.
     type Error: Into<BoxError>;
 
-    /// Takes it from the attempt that is about to run.
+    /// Extracts the value from the attempt that is about to run.
     fn from_context(ctx: &JobContext) -> impl Future<Output = Result<Self, Self::Error>> + Send;
 
-    /// Notes what a dispatcher must have been given for this to succeed; checked at its start.
+    /// Notes which services a dispatcher must have for this to succeed; checked at its start.
     ///
-    /// Provided: nothing.
+    /// Provided: needs nothing.
     fn needs(needs: &mut Needs) {
         let _ = needs;
     }

@@ -1,4 +1,4 @@
-//! [`Metadata`]: what a handler's first argument is decoded from.
+//! [`Metadata`]: the handler's first argument, and how it is decoded.
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -9,7 +9,7 @@ use crate::{
     job::{DeadReason, Failure, FailureKind, Wide, misfit},
 };
 
-/// What a job can be told: any type that serde reads and writes and that owns all it has.
+/// The input of a job: any type that serde can read and write and that owns its data.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't be the metadata of a job",
     label = "not a job's metadata",
@@ -23,16 +23,16 @@ pub trait Metadata: Serialize + DeserializeOwned + Send + 'static {}
 #[diagnostic::do_not_recommend]
 impl<T: Serialize + DeserializeOwned + Send + 'static> Metadata for T {}
 
-/// What turns metadata of an older version (the number) into the current one.
+/// A function that turns metadata of an older version (the number) into the current version.
 ///
-/// An integer beyond 64 bits, which a [`Value`] can't hold, is a text in it that begins with
-/// `int:`. Put where it belongs it is an integer again.
+/// A [`Value`] can't hold an integer beyond 64 bits: in it such an integer is a text that begins
+/// with `int:`. Wherever the function puts that text, it becomes an integer again.
 pub type Upgrade = fn(Value, u32) -> Result<Value, BoxError>;
 
-/// Decodes a job's metadata, upgraded first where it is older than `version`.
+/// Decodes a job's metadata, after upgrading it if it is older than `version`.
 ///
-/// A job whose metadata can't be read is Dead at once and keeps it: trying again would not help,
-/// and an operator can edit and requeue it.
+/// A job whose metadata can't be read is Dead at once and keeps its metadata: trying again would
+/// not help, and an operator can edit and requeue the job.
 pub(crate) fn decode<M: Metadata>(
     ctx: &JobContext,
     version: u32,

@@ -1,4 +1,4 @@
-//! [`Needs`]: what the handlers of a dispatcher ask it for.
+//! [`Needs`]: the services that handlers need from their dispatcher.
 
 use std::{
     any::{Any, TypeId, type_name},
@@ -7,7 +7,7 @@ use std::{
 
 use super::Services;
 
-/// What handlers ask a dispatcher for, gathered from
+/// The services that handlers need from their dispatcher, gathered from
 /// [`FromContext::needs`](super::FromContext::needs) and checked at the start.
 #[derive(Debug, Default)]
 pub struct Needs(Vec<Need>);
@@ -15,13 +15,13 @@ pub struct Needs(Vec<Need>);
 #[derive(Debug)]
 struct Need {
     service: TypeId,
-    /// The same in an `Arc`: what `.state(Arc::new(…))` gives.
+    /// The service in an `Arc`, as `.state(Arc::new(…))` gives it.
     in_arc: TypeId,
     name: &'static str,
 }
 
 impl Needs {
-    /// A service of this type, as `.state(…)` gives it to the dispatcher.
+    /// Adds a service of this type, as `.state(…)` gives it to the dispatcher.
     pub fn service<T: Any + Send + Sync>(&mut self) {
         let service = TypeId::of::<T>();
         if !self.0.iter().any(|need| need.service == service) {
@@ -33,7 +33,7 @@ impl Needs {
         }
     }
 
-    /// What is not among the services: "`State<Mailer>`: add `.state(mailer)`".
+    /// Advice for each missing service: "`State<Mailer>`: add `.state(mailer)`".
     pub(crate) fn missing(&self, services: &Services) -> Vec<String> {
         self.0
             .iter()
@@ -49,7 +49,7 @@ impl Needs {
     }
 }
 
-/// What to do where `.state(…)` was given the service in an `Arc`.
+/// The advice if `.state(…)` was given the service in an `Arc`.
 fn shared_advice(type_name: &str) -> String {
     let short = without_paths(type_name);
     let value = snake_case(short.split('<').next().unwrap_or_default());
@@ -59,7 +59,7 @@ fn shared_advice(type_name: &str) -> String {
     )
 }
 
-/// What a missing service is called and how it is given.
+/// The name of a missing service and how to give it.
 pub(super) fn advice(type_name: &str) -> String {
     let short = without_paths(type_name);
     let value = snake_case(short.split('<').next().unwrap_or_default());
@@ -70,7 +70,7 @@ pub(super) fn advice(type_name: &str) -> String {
 fn without_paths(type_name: &str) -> String {
     let mut short = String::new();
     for (place, part) in type_name.split("::").enumerate() {
-        // What was written before `::` was a path, back to where it began.
+        // The text before `::` is part of a path: remove it, back to where the path begins.
         if place > 0 {
             let end = short.trim_end_matches(|c: char| c.is_alphanumeric() || c == '_');
             short.truncate(end.len());
@@ -80,7 +80,7 @@ fn without_paths(type_name: &str) -> String {
     short
 }
 
-/// `HttpClient` → `http_client`; what is no plain name → `…`
+/// `HttpClient` → `http_client`; anything that is not a plain name → `…`
 fn snake_case(name: &str) -> String {
     if name.is_empty() || !name.chars().all(|c| c.is_alphanumeric() || c == '_') {
         return "…".to_owned();

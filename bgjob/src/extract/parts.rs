@@ -1,4 +1,4 @@
-//! Extractors of single facts, for handlers that need no whole [`JobContext`].
+//! Extractors of single facts, for handlers that don't need the whole [`JobContext`].
 
 use std::{collections::BTreeMap, convert::Infallible, ops::Deref};
 
@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::{FromContext, JobContext};
 use crate::{JobId, Priority};
 
-/// Which attempt this is, and how many there may be; counted by errors.
+/// The number of this attempt and the maximum; counted by errors.
 ///
 /// ```
 /// use bgjob::extract::Attempts;
@@ -23,7 +23,7 @@ use crate::{JobId, Priority};
 pub struct Attempts {
     /// 1 for the first, 2 after one error.
     pub this: u32,
-    /// As many errors end the job.
+    /// The number of errors that ends the job.
     pub max: u32,
 }
 
@@ -34,8 +34,8 @@ impl Attempts {
     }
 }
 
-/// A number strictly greater with each start of a job. Hand it to other systems, so that they can
-/// refuse an earlier attempt that comes late.
+/// A number that strictly grows with each start of a job. Pass it to other systems, so that they
+/// can refuse an earlier attempt that comes late.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Fence(pub u64);
 
@@ -63,7 +63,7 @@ impl Deref for Tags {
     }
 }
 
-/// Each is a value the context has at hand, so none can fail.
+/// Extractors of values that the context already has, so none can fail.
 macro_rules! parts {
     ($($(#[$doc:meta])* $type:ty = |$ctx:ident| $value:expr;)*) => {$(
         $(#[$doc])*

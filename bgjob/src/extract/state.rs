@@ -1,11 +1,11 @@
-//! [`State`]: a service the dispatcher was given.
+//! [`State`]: a service that the dispatcher was given.
 
 use std::{any::Any, fmt, ops::Deref, sync::Arc};
 
 use super::{FromContext, JobContext, Needs, needs};
 use crate::{Error, ErrorKind};
 
-/// A service the dispatcher was given with `.state(…)`, found by its type. Cheap to clone.
+/// A service that the dispatcher was given with `.state(…)`, found by its type. Cheap to clone.
 ///
 /// ```
 /// use bgjob::prelude::*;
@@ -26,7 +26,7 @@ use crate::{Error, ErrorKind};
 pub struct State<T>(Arc<T>);
 
 impl<T> State<T> {
-    /// A service to call a handler with, as tests do.
+    /// Wraps a service, so that a test can call a handler with it.
     pub fn new(service: impl Into<Arc<T>>) -> Self {
         Self(service.into())
     }

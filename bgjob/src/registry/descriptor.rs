@@ -1,4 +1,4 @@
-//! [`JobDescriptor`]: what is known of a job before any is enqueued.
+//! [`JobDescriptor`]: a job's name, handler and default options.
 
 use std::{
     collections::BTreeMap,
@@ -14,17 +14,16 @@ use crate::{
     extract::{Needs, Upgrade},
 };
 
-/// A handler at work: decode, extract, run, encode.
+/// A running handler: decode, extract, run, encode.
 pub type HandlerFuture = Pin<Box<dyn Future<Output = Outcome<Json>> + Send>>;
 
-/// What runs one attempt.
+/// A function that runs one attempt.
 pub type Handler = fn(JobContext) -> HandlerFuture;
 
-/// Whether metadata can be read back as what the function takes.
+/// A function that checks whether metadata can be read back as the type that the job takes.
 pub type ReadBack = fn(&Json) -> Result<()>;
 
-/// What is known of a job before any is enqueued. `#[job]` makes one, a `static`, for each
-/// function.
+/// A job's name, handler and default options. `#[job]` makes one, a `static`, for each function.
 ///
 /// ```
 /// use bgjob::{Json, Outcome, registry::JobDescriptor};
@@ -52,25 +51,25 @@ pub struct JobDescriptor {
     version: u32,
     upgrade: Option<Upgrade>,
     blocking: bool,
-    /// Another program runs it.
+    /// Another program runs the job.
     signature: bool,
-    /// What its metadata is called, where that is known.
+    /// Returns the name of its metadata's type, if known.
     metadata: Option<fn() -> &'static str>,
     handler: Handler,
     read_back: Option<ReadBack>,
     needs: fn(&mut Needs),
     location: &'static Location<'static>,
-    /// Name and queue as jobs carry them: made once, so that an enqueue only counts references.
+    /// Name and queue as jobs carry them: created once, so that an enqueue only counts references.
     shared: OnceLock<(Arc<str>, Arc<str>)>,
-    /// All its names, where it has more than one.
+    /// All its names, if it has more than one. Set at first use.
     family: OnceLock<Vec<&'static str>>,
 }
 
 impl JobDescriptor {
-    /// How long an attempt may take unless told otherwise.
+    /// How long an attempt may take by default.
     pub const TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
-    /// A job of this name with everything else at its default. Its place is the caller's.
+    /// A job of this name with everything else at its default. Its source location is the caller's.
     #[track_caller]
     pub const fn new(name: &'static str, handler: Handler) -> Self {
         Self {
@@ -99,17 +98,17 @@ impl JobDescriptor {
         }
     }
 
-    /// What a program knows of a job that it enqueues and another one runs. Its place is the
+    /// A job that this program enqueues and another program runs. Its source location is the
     /// caller's.
     #[track_caller]
     pub const fn signature(name: &'static str) -> Self {
-        // No registry takes it.
+        // Never called: no registry accepts a signature.
         let mut this = Self::new(name, |_| Box::pin(std::future::pending()));
         this.signature = true;
         this
     }
 
-    /// Names it had before, the oldest first; jobs stored under them still run.
+    /// Earlier names of the job, the oldest first; jobs stored under them still run.
     #[must_use]
     pub const fn with_aliases(mut self, aliases: &'static [&'static str]) -> Self {
         self.aliases = aliases;
@@ -179,8 +178,8 @@ impl JobDescriptor {
         self
     }
 
-    /// The version of its metadata, and what upgrades older ones to it. Without an `upgrade`, the
-    /// current type reads the older versions too.
+    /// The version of its metadata, and the function that upgrades older versions to it. Without an
+    /// `upgrade`, the current type reads the older versions too.
     #[must_use]
     pub const fn with_version(mut self, version: u32, upgrade: Option<Upgrade>) -> Self {
         self.version = version;
@@ -188,28 +187,28 @@ impl JobDescriptor {
         self
     }
 
-    /// It runs off the async threads, so a started attempt can't be dropped.
+    /// Whether it runs off the async threads, so that a started attempt can't be dropped.
     #[must_use]
     pub const fn with_blocking(mut self, blocking: bool) -> Self {
         self.blocking = blocking;
         self
     }
 
-    /// What checks that metadata can be read back. Typed enqueues do that in debug builds.
+    /// The check that metadata can be read back. Typed enqueues run it in debug builds.
     #[must_use]
     pub const fn with_read_back(mut self, check: Option<ReadBack>) -> Self {
         self.read_back = check;
         self
     }
 
-    /// What gives the name of its metadata's type: `std::any::type_name::<Image>`.
+    /// The function that returns the name of its metadata's type: `std::any::type_name::<Image>`.
     #[must_use]
     pub const fn with_metadata(mut self, name: fn() -> &'static str) -> Self {
         self.metadata = Some(name);
         self
     }
 
-    /// What its handler asks a dispatcher for.
+    /// The services that its handler needs from a dispatcher.
     #[must_use]
     pub const fn with_needs(mut self, needs: fn(&mut Needs)) -> Self {
         self.needs = needs;
@@ -221,7 +220,7 @@ impl JobDescriptor {
         self.name
     }
 
-    /// Names it had before, the oldest first.
+    /// Earlier names of the job, the oldest first.
     pub const fn aliases(&self) -> &'static [&'static str] {
         self.aliases
     }
@@ -231,7 +230,7 @@ impl JobDescriptor {
         std::iter::once(self.name).chain(self.aliases.iter().copied())
     }
 
-    /// Its name and its aliases, where it has more than one name: what a new job carries.
+    /// Its name and its aliases, as a new job carries them; empty if it has only one name.
     pub(crate) fn family(&'static self) -> &'static [&'static str] {
         if self.aliases.is_empty() {
             return &[];
@@ -239,37 +238,37 @@ impl JobDescriptor {
         self.family.get_or_init(|| self.names().collect())
     }
 
-    /// Its oldest name, which its unique keys belong to.
+    /// Its oldest name; its unique keys belong to this name.
     pub(crate) fn oldest_name(&self) -> &'static str {
         self.aliases.first().copied().unwrap_or(self.name)
     }
 
-    /// The queue it waits in unless the enqueue says otherwise.
+    /// The queue it waits in by default; an enqueue can override it.
     pub const fn queue(&self) -> &'static str {
         self.queue
     }
 
-    /// How urgent it is unless the enqueue says otherwise.
+    /// How urgent it is by default; an enqueue can override it.
     pub const fn priority(&self) -> Priority {
         self.priority
     }
 
-    /// How many errors end it unless the enqueue says otherwise.
+    /// How many errors end it by default; an enqueue can override it.
     pub const fn max_attempts(&self) -> u32 {
         self.max_attempts
     }
 
-    /// How many crashes of its process end it unless the enqueue says otherwise.
+    /// How many crashes of its process end it by default; an enqueue can override it.
     pub const fn max_crashes(&self) -> u32 {
         self.max_crashes
     }
 
-    /// How long it waits after an error unless the enqueue says otherwise.
+    /// How long it waits after an error by default; an enqueue can override it.
     pub const fn backoff(&self) -> &Backoff {
         &self.backoff
     }
 
-    /// How long an attempt may take unless the enqueue says otherwise.
+    /// How long an attempt may take by default; an enqueue can override it.
     pub const fn timeout(&self) -> Duration {
         self.timeout
     }
@@ -294,7 +293,7 @@ impl JobDescriptor {
         self.version
     }
 
-    /// What upgrades metadata of an older version.
+    /// The function that upgrades metadata of an older version.
     pub const fn upgrade(&self) -> Option<Upgrade> {
         self.upgrade
     }
@@ -309,17 +308,17 @@ impl JobDescriptor {
         self.signature
     }
 
-    /// What runs one attempt.
+    /// The function that runs one attempt.
     pub const fn handler(&self) -> Handler {
         self.handler
     }
 
-    /// What checks that metadata can be read back.
+    /// The check that metadata can be read back.
     pub const fn read_back(&self) -> Option<ReadBack> {
         self.read_back
     }
 
-    /// What its handler asks a dispatcher for.
+    /// The services that its handler needs from a dispatcher.
     pub fn needs(&self) -> Needs {
         let mut needs = Needs::default();
         (self.needs)(&mut needs);
@@ -341,7 +340,7 @@ impl JobDescriptor {
         format!("{}:{}", self.file(), self.line())
     }
 
-    /// What a job of it asks for when the enqueue says nothing more. Allocates nothing.
+    /// The spec of a job whose enqueue overrides nothing. Allocates nothing after the first call.
     pub fn spec(&self, metadata: Json) -> JobSpec {
         let (name, queue) = self
             .shared
@@ -366,7 +365,7 @@ impl JobDescriptor {
         }
     }
 
-    /// What a signature says otherwise than the job it stands for, one phrase each.
+    /// How a signature differs from the job it stands for, one phrase per difference.
     pub(super) fn differences(&self, signature: &Self) -> Vec<String> {
         let mut said = Vec::new();
         let mut compare = |what: &str, ours: &dyn fmt::Debug, theirs: &dyn fmt::Debug| {
@@ -375,7 +374,7 @@ impl JobDescriptor {
                 said.push(format!("`{what}` is {theirs} there and {ours} here"));
             }
         };
-        // Unique keys belong to it.
+        // Unique keys belong to the oldest name.
         compare(
             "the oldest name",
             &self.oldest_name(),
@@ -389,7 +388,8 @@ impl JobDescriptor {
         compare("expires", &self.expires, &signature.expires);
         compare("deadline", &self.deadline, &signature.deadline);
         compare("retain", &self.retain, &signature.retain);
-        // A job's own time-out and backoff are not stored: they may be left out.
+        // The defaults for time-out and backoff are not stored with a job: a signature may omit
+        // them.
         if signature.timeout != Self::TIMEOUT {
             compare("timeout", &self.timeout, &signature.timeout);
         }
@@ -399,12 +399,13 @@ impl JobDescriptor {
         said
     }
 
-    /// How long an attempt of this job may take: what its enqueue said, else its function.
+    /// How long an attempt of this job may take: the enqueue's time-out, or else the descriptor's.
     pub fn timeout_of(&self, spec: &JobSpec) -> Duration {
         spec.timeout.unwrap_or(self.timeout)
     }
 
-    /// How long this job waits after so many errors, jittered with `random` from `0.0..1.0`.
+    /// How long this job waits after its error number `errors`, jittered with `random` from
+    /// `0.0..1.0`.
     pub(crate) fn wait_of(&self, spec: &JobSpec, errors: u32, random: f64) -> Duration {
         match &spec.backoff {
             Some(own) => own.jittered(errors, random),

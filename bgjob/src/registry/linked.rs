@@ -1,8 +1,8 @@
 //! Jobs collected by the linker: the only file that knows `linkme`.
 //!
 //! Each `#[job]` ends in `register!`, which puts a reference to its descriptor into one section of
-//! the binary. Nothing runs before `main`. Where the linker can't do that (WebAssembly, Miri,
-//! feature `macros` off) the macro expands to nothing.
+//! the binary. No code runs before `main`. If the linker can't do that (WebAssembly, Miri, feature
+//! `macros` off) the macro expands to nothing.
 
 use std::sync::LazyLock;
 
@@ -19,11 +19,12 @@ pub(crate) mod section {
     #[linkme::distributed_slice]
     pub static BGJOB_V0_1_SCHEMES: [&'static Scheme];
 
-    /// Named for the version that shares its layout: two of bgjob may live in one program.
+    /// Named after the version that defines its layout: one program may contain two versions of
+    /// bgjob.
     #[linkme::distributed_slice]
     pub static BGJOB_V0_1_JOBS: [&'static JobDescriptor];
 
-    /// Those that other programs run.
+    /// The jobs that other programs run.
     #[linkme::distributed_slice]
     pub static BGJOB_V0_1_SIGNATURES: [&'static JobDescriptor];
 
@@ -82,8 +83,8 @@ pub(crate) mod section {
         };
     }
 
-    // bgjob's own unit tests list their jobs: `forbid(unsafe_code)` lets a section be named by
-    // another crate's macro only.
+    // bgjob's own unit tests list their jobs: under `forbid(unsafe_code)` only another crate's
+    // macro may name a section.
     #[cfg(not(test))]
     #[doc(hidden)]
     #[macro_export]
@@ -156,6 +157,7 @@ pub(crate) fn schemes() -> &'static [&'static Scheme] {
 
 /// The job of this name or alias that is linked into this program, be it a signature, if there is
 /// one.
+/// The job or signature of this name or alias that is linked into this program, if there is one.
 pub(crate) fn known(name: &str) -> Option<&'static JobDescriptor> {
     static LINKED: LazyLock<Registry> = LazyLock::new(|| {
         let jobs = section::jobs().into_iter().flatten();
@@ -165,21 +167,21 @@ pub(crate) fn known(name: &str) -> Option<&'static JobDescriptor> {
 }
 
 impl Registry {
-    /// Checks that the signatures that are linked into this program fit the jobs they stand for.
+    /// Checks that the signatures linked into this program fit the jobs they stand for.
     ///
     /// # Errors
-    /// `InvalidInput` naming all that differs, and where both are defined.
+    /// `InvalidInput` naming all differences, and where both are defined.
     pub(crate) fn check_signatures(&self) -> Result<()> {
         self.check_against(section::signatures())
     }
 
     /// All jobs that are linked into this program.
     ///
-    /// A crate of jobs is linked only if the program names it: `use that_crate as _;` does.
+    /// A crate of jobs is linked only if the program names it; `use that_crate as _;` is enough.
     ///
     /// # Errors
-    /// `InvalidInput` where there are none, or where two have one name; `Unsupported` where jobs
-    /// can't be collected by the linker (WebAssembly, Miri, feature `macros` off).
+    /// `InvalidInput` if there are none, or if two have the same name; `Unsupported` if the linker
+    /// can't collect jobs (WebAssembly, Miri, feature `macros` off).
     pub fn linked() -> Result<Self> {
         let jobs = section::jobs().ok_or_else(|| {
             Error::new(

@@ -1,7 +1,7 @@
-//! Which jobs there are: name → function.
+//! The known jobs: name → function.
 //!
-//! A [`Registry`] is put together at link time ([`Registry::linked`]) or by hand
-//! ([`Registry::new`] and [`with`](Registry::with)).
+//! A [`Registry`] is built at link time ([`Registry::linked`]) or by hand ([`Registry::new`] and
+//! [`with`](Registry::with)).
 
 mod descriptor;
 pub(crate) mod linked;
@@ -12,9 +12,9 @@ pub use descriptor::{Handler, HandlerFuture, JobDescriptor, ReadBack};
 pub(crate) use linked::{known, schemes};
 pub use table::Registry;
 
-/// A job, as a type: what `#[job]` makes of a function beside the function.
+/// A job, as a type. `#[job]` generates it beside the function.
 ///
-/// The item has the function's name, lives in the type namespace and has no values.
+/// The type has the function's name, lives in the type namespace and has no values.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a job",
     label = "not a job",
@@ -22,9 +22,9 @@ pub use table::Registry;
             where it lives in another module, `use` it first"
 )]
 pub trait JobItem {
-    /// Its name, which stored jobs carry.
+    /// The job's name, which stored jobs carry.
     const NAME: &'static str;
 
-    /// What is known of it.
+    /// The job's descriptor.
     fn descriptor() -> &'static JobDescriptor;
 }

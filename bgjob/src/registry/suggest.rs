@@ -1,11 +1,11 @@
-//! "Did you mean": the known word nearest to an unknown one.
+//! "Did you mean": finds the known word nearest to an unknown one.
 
 /// The candidate that is a few typing mistakes away from `word`, if any is.
 pub(super) fn nearest<'a>(
     word: &str,
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
-    // A third of the letters may be wrong: more, and the advice is a guess.
+    // Up to a third of the letters may be wrong; with more the advice would be a guess.
     let limit = word.chars().count().div_ceil(3);
     candidates
         .into_iter()

@@ -25,12 +25,12 @@ use crate::{Error, Json, Result, extract::Services, job::limits};
 pub struct Registry {
     /// In the order of their names.
     jobs: Vec<&'static JobDescriptor>,
-    /// Names and aliases. Of two jobs with one name the first has it; `check` tells.
+    /// Names and aliases. If two jobs share a name, the first has it here; `check` reports that.
     names: HashMap<&'static str, &'static JobDescriptor>,
 }
 
 impl Registry {
-    /// An empty one.
+    /// An empty registry.
     pub fn new() -> Self {
         Self::default()
     }
@@ -86,10 +86,10 @@ impl Registry {
         suggest::nearest(name, self.names.keys().copied())
     }
 
-    /// Checks that these jobs are there: what a program can't do without.
+    /// Checks that these jobs are there, for a program that can't do without them.
     ///
     /// # Errors
-    /// `InvalidInput` naming all that are missing, with advice.
+    /// `InvalidInput` naming all missing jobs, with advice.
     pub fn expect_jobs<'a>(self, names: impl IntoIterator<Item = &'a str>) -> Result<Self> {
         let missing: Vec<_> = names
             .into_iter()
@@ -102,7 +102,7 @@ impl Registry {
         Err(Error::invalid(missing.join("; ")))
     }
 
-    /// What to say of a name that no job has.
+    /// The error text for a name that no job has.
     pub(crate) fn unknown(&self, name: &str) -> String {
         let name = name.escape_debug();
         match self.suggest(&name.to_string()) {
@@ -166,7 +166,8 @@ impl Registry {
         Err(Error::invalid(wrong.join("; ")))
     }
 
-    /// `#[job]` has checked all this; a descriptor written by hand may be wrong.
+    /// Checks a descriptor's options. `#[job]` has checked them already, but a descriptor written
+    /// by hand may be wrong.
     fn check_options(&self, job: &JobDescriptor) -> Result<()> {
         let defined = |error: Error| error.with("job", job.name()).with("defined", job.place());
         if job.is_signature() {
@@ -181,7 +182,7 @@ impl Registry {
             .map_err(defined)
     }
 
-    /// What the jobs that are wanted need and `services` has not, one sentence each.
+    /// The needs of the wanted jobs that `services` does not meet, one sentence each.
     pub(crate) fn missing(
         &self,
         services: &Services,
@@ -197,8 +198,8 @@ impl Registry {
         missing
     }
 
-    /// What a dispatcher serves: the names and aliases of the jobs that are wanted, each with the
-    /// highest version of the metadata that can be read.
+    /// What a dispatcher serves: the names and aliases of the wanted jobs, each with the highest
+    /// version of the metadata that can be read.
     pub fn serves(&self, wanted: impl Fn(&JobDescriptor) -> bool) -> BTreeMap<Arc<str>, u32> {
         self.iter()
             .filter(|job| wanted(job))

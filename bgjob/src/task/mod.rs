@@ -1,4 +1,4 @@
-//! Where tasks are started: one place, so that a simulation can stop and end all of one process.
+//! Starts the tasks of a process in one place, so that a simulation can stop and end all of them.
 
 #[cfg(feature = "testing")]
 mod process;
@@ -26,7 +26,7 @@ where
     handle
 }
 
-/// The same, as one of a set.
+/// Starts a task of this process in a set.
 #[cfg(feature = "testing")]
 pub(crate) fn spawn_in<F>(set: &mut JoinSet<F::Output>, future: F)
 where
@@ -35,8 +35,8 @@ where
     note(set.spawn(Within::this(future)));
 }
 
-/// Starts a task of this process in a runtime that may be another one, and may have ended: then
-/// the future is dropped.
+/// Starts a task of this process in this runtime, which need not be the current one. If the runtime
+/// has ended, the future is dropped.
 #[cfg(feature = "testing")]
 pub(crate) fn spawn_on<F>(runtime: &Handle, future: F)
 where
@@ -54,7 +54,7 @@ where
     tokio::spawn(future)
 }
 
-/// The same, as one of a set.
+/// Starts a task in a set.
 #[cfg(not(feature = "testing"))]
 pub(crate) fn spawn_in<F>(set: &mut JoinSet<F::Output>, future: F)
 where
@@ -63,8 +63,8 @@ where
     set.spawn(future);
 }
 
-/// Starts a task in a runtime that may be another one, and may have ended: then the future is
-/// dropped.
+/// Starts a task in this runtime, which need not be the current one. If the runtime has ended, the
+/// future is dropped.
 #[cfg(not(feature = "testing"))]
 pub(crate) fn spawn_on<F>(runtime: &Handle, future: F)
 where
@@ -79,13 +79,13 @@ pub(crate) const fn is_simulated() -> bool {
     false
 }
 
-/// Paused time stands still as long as this is there. It is for code on a thread of its own, of
-/// which a runtime knows nothing.
+/// Stops paused time from advancing until the returned guard is dropped. For code on a separate
+/// thread, which a runtime does not know about.
 #[cfg(feature = "testing")]
 pub(crate) fn hold_time() -> impl Send {
     let (held, gone) = std::sync::mpsc::channel::<()>();
     if tokio::runtime::Handle::try_current().is_ok() {
-        // A runtime whose time is paused lets none pass while it has a thread at work.
+        // A runtime with paused time does not advance it while one of its blocking threads works.
         drop(tokio::task::spawn_blocking(move || gone.recv()));
     }
     held

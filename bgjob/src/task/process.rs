@@ -1,6 +1,6 @@
 //! [`Process`]: a simulated process. Its tasks share one source of randomness and one clock, and
-//! can be stopped, let go on, and killed together: a killed one does nothing any more, not even on
-//! its way out.
+//! can be stopped, resumed and killed together. A killed process runs no more of its code, not even
+//! to clean up.
 
 use std::{
     cell::RefCell,
@@ -18,7 +18,7 @@ use tokio::{sync::Notify, task::AbortHandle};
 use crate::{Clock, clock, entropy};
 
 thread_local! {
-    /// The process that runs on this thread now.
+    /// The process that this thread runs now.
     static THIS: RefCell<Option<Arc<Process>>> = const { RefCell::new(None) };
 }
 
@@ -32,14 +32,14 @@ pub(crate) struct Process {
 struct Inner {
     life: Life,
     dice: Rng,
-    /// Tasks that were to run while it was stopped.
+    /// Wakers of tasks that were polled while the process was stopped.
     parked: Vec<Waker>,
     tasks: Vec<AbortHandle>,
-    /// Tasks at which the dead ones among `tasks` are cleared out.
+    /// The length of `tasks` at which the finished ones are cleared out.
     clear_at: usize,
 }
 
-/// Whether its tasks run.
+/// Whether the tasks of a process run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Life {
     Running,
@@ -48,7 +48,7 @@ enum Life {
 }
 
 impl Process {
-    /// A process that draws its randomness from this seed and sees the time on this clock.
+    /// A process that draws its randomness from this seed and reads the time from this clock.
     pub(crate) fn new(seed: u64, clock: Arc<dyn Clock>) -> Arc<Self> {
         Arc::new(Self {
             clock,
@@ -67,7 +67,7 @@ impl Process {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Starts a task in it.
+    /// Starts a task in this process.
     pub(crate) fn spawn<F>(self: &Arc<Self>, future: F)
     where
         F: Future<Output: Send> + Send + 'static,
@@ -76,7 +76,7 @@ impl Process {
         self.keep(task.abort_handle());
     }
 
-    /// None of its tasks runs until it [goes on](Self::go_on), whatever they wait for.
+    /// Stops the process: none of its tasks runs until it [goes on](Self::go_on).
     pub(crate) fn stop(&self) {
         let mut inner = self.lock();
         if inner.life == Life::Running {
@@ -84,7 +84,7 @@ impl Process {
         }
     }
 
-    /// What was stopped runs again.
+    /// Lets a stopped process run again.
     pub(crate) fn go_on(&self) {
         let mut inner = self.lock();
         if inner.life == Life::Stopped {
@@ -95,7 +95,7 @@ impl Process {
         }
     }
 
-    /// Nothing of it ever runs again.
+    /// Kills the process: none of its tasks ever runs again.
     pub(crate) fn kill(&self) {
         let mut inner = self.lock();
         inner.life = Life::Dead;
@@ -106,7 +106,7 @@ impl Process {
         self.died.notify_one();
     }
 
-    /// Returns when it has died. For one that waits.
+    /// Returns when the process has died. Only one task may wait.
     pub(crate) async fn died(&self) {
         self.died.notified().await;
     }
@@ -123,7 +123,7 @@ impl Process {
         inner.tasks.push(task);
     }
 
-    /// Whether a task may be polled; if it is stopped, the task is woken when it goes on.
+    /// Whether a task may be polled. If the process is stopped, the task is woken when it goes on.
     fn may_run(&self, cx: &Context<'_>) -> bool {
         let mut inner = self.lock();
         if inner.life == Life::Stopped {
@@ -132,7 +132,7 @@ impl Process {
         inner.life == Life::Running
     }
 
-    /// This thread runs the process until the answer is dropped.
+    /// Makes this thread run the process until the returned guard is dropped.
     fn enter(self: &Arc<Self>) -> Inside {
         let dice = self.lock().dice.clone();
         Inside {
@@ -151,7 +151,7 @@ impl fmt::Debug for Process {
     }
 }
 
-/// What ran on this thread before the process.
+/// A guard: restores what this thread ran before the process.
 struct Inside {
     before: Option<Arc<Process>>,
     dice: Option<Rng>,
@@ -172,7 +172,7 @@ impl Drop for Inside {
 /// A future that runs as part of a process, if there is one.
 pub(crate) struct Within<F> {
     process: Option<Arc<Process>>,
-    /// `None` only while it is dropped.
+    /// `None` only during the drop.
     future: Option<Pin<Box<F>>>,
 }
 
@@ -182,7 +182,7 @@ impl<F> Within<F> {
         Self { process, future }
     }
 
-    /// As part of what runs on this thread.
+    /// A future that runs as part of the process that this thread runs.
     pub(crate) fn this(future: F) -> Self {
         Self::new(THIS.with_borrow(Clone::clone), future)
     }
@@ -207,7 +207,7 @@ impl<F: Future> Future for Within<F> {
 
 impl<F> Drop for Within<F> {
     fn drop(&mut self) {
-        // What its drop starts belongs to the process too.
+        // Tasks that the future's drop starts belong to the process too.
         let _inside = self.process.as_ref().map(Process::enter);
         self.future = None;
     }
@@ -225,7 +225,7 @@ pub(crate) fn kill_this() {
     }
 }
 
-/// A task that was started by the process that runs this, if one does.
+/// Registers a task with the process that runs this, if one does.
 pub(crate) fn note(task: AbortHandle) {
     if let Some(process) = THIS.with_borrow(Clone::clone) {
         process.keep(task);

@@ -1,6 +1,6 @@
-//! Threads for code that blocks. There are as many as there is such code at a time, which slots
-//! bound, and each is kept for a while. They belong to no runtime: neither its end nor that of the
-//! process waits for them.
+//! Threads for code that blocks. There is one for each piece of such code at work, so the number of
+//! slots bounds them. An idle thread is kept for a while. The threads belong to no runtime: neither
+//! the end of a runtime nor the end of the process waits for them.
 
 use std::{
     collections::VecDeque,
@@ -27,11 +27,13 @@ struct Pool {
 }
 
 struct State {
+    /// Work that no thread has taken yet.
     line: VecDeque<Work>,
+    /// The number of threads.
     threads: usize,
-    /// Those of them that wait for work.
+    /// The number of threads that wait for work.
     idle: usize,
-    /// The process they are of: a fork has none of them.
+    /// The id of the process that the threads belong to: a fork has none of them.
     process: u32,
 }
 
@@ -52,10 +54,10 @@ impl Pool {
     }
 }
 
-/// Does this work on a thread of its own.
+/// Does this work on a thread that does nothing else meanwhile.
 ///
 /// # Errors
-/// Where there is no thread and none can be started.
+/// If there is no thread and none can be started.
 pub(crate) fn on_thread(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
     let mut state = POOL.state();
     let process = if cfg!(target_family = "wasm") {
@@ -74,7 +76,7 @@ pub(crate) fn on_thread(work: impl FnOnce() + Send + 'static) -> io::Result<()> 
     let thread = thread::Builder::new().name("bgjob-blocking".to_owned());
     match thread.spawn(serve) {
         Ok(_) => state.threads += 1,
-        // One of the others takes it up, later.
+        // One of the existing threads takes the work later.
         Err(_) if state.threads > 0 => {}
         Err(error) => {
             state.line.pop_back();
@@ -84,15 +86,15 @@ pub(crate) fn on_thread(work: impl FnOnce() + Send + 'static) -> io::Result<()> 
     Ok(())
 }
 
-/// A thread's life.
+/// The loop of a thread.
 fn serve() {
     while let Some(work) = next() {
-        // What work has to say of its end it says itself.
+        // The work itself reports how it ended.
         let _ = catch_unwind(AssertUnwindSafe(work));
     }
 }
 
-/// The next work, or `None` where there was none for a while.
+/// Waits for the next work. `None`: there was none for [`KEPT`].
 fn next() -> Option<Work> {
     let mut state = POOL.state();
     loop {
@@ -119,7 +121,7 @@ mod tests {
 
     use super::*;
 
-    /// The threads that this much work was done on, all of it at a time.
+    /// The threads that did `n` pieces of work at the same time.
     fn at_a_time(n: usize) -> HashSet<ThreadId> {
         let barrier = std::sync::Arc::new(std::sync::Barrier::new(n));
         let (done, heard) = channel();
