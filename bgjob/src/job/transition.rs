@@ -27,7 +27,7 @@
 //!
 //! ¹ Cancelled instead, where T9 (cancel) has flagged the job. T5 (fail) and T7 (revoke) make a job
 //! Dead when its budget of errors or crashes is spent; T5 (fail) also when a retry is of no use or
-//! would start past the `deadline`. An operator is whoever calls the manager.
+//! would start past the `deadline`. An operator is a caller of the manager.
 //!
 //! T13 and T14 are reserved for uniqueness (replace, debounce).
 

@@ -56,9 +56,8 @@ impl JobManager {
         JobHandle::existing_one(self.clone(), id)
     }
 
-    /// How many jobs of each name each queue has, by state; sorted by queue and name. The cost does
-    /// not grow with the number of jobs that are over: on the memory, SQLite and PostgreSQL stores
-    /// this takes milliseconds.
+    /// How many jobs of each name each queue has, by state; sorted by queue and name. On the
+    /// memory, SQLite and PostgreSQL stores this takes milliseconds, however many jobs are over.
     ///
     /// # Errors
     /// The store's own error.

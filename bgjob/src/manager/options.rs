@@ -106,7 +106,7 @@ macro_rules! options {
             self
         }
 
-        /// Sets the version of the metadata. For raw enqueues only: the typed ones know it.
+        /// Sets the version of the metadata. This is for raw enqueues: the typed ones know it.
         pub fn version(mut self, version: u32) -> Self {
             self.options.version = Some(version);
             self

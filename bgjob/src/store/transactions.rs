@@ -16,9 +16,9 @@ use crate::{
 pub trait InTransactions: Send + Sync + fmt::Debug {
     /// T1 (create) as a statement, for at most [`limits::BATCH`] jobs.
     ///
-    /// The statement returns JSON with one element a job: `"created"`, `"exists"`, `{"id_taken_by":
-    /// "<name of the job that is there>"}` or `{"key_taken_by": {"id": "<id of the holder>",
-    /// "name": "<its name>"}}`.
+    /// The statement returns JSON with one element a job: `"created"`, `"exists"`,
+    /// `{"id_taken_by": "<name of the job that is there>"}` or
+    /// `{"key_taken_by": {"id": "<id of the holder>", "name": "<its name>"}}`.
     ///
     /// [`limits::BATCH`]: crate::job::limits::BATCH
     async fn create(&self, jobs: &[NewJob]) -> Result<Statement>;

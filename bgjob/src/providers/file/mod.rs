@@ -3,9 +3,9 @@
 //!
 //! | | |
 //! |---|---|
-//! | durability | a crash of the machine; on Windows one of the process |
+//! | durability | survives a crash of the machine; on Windows, of the process |
 //! | order | the most urgent first, then the longest due, across all processes |
-//! | wake-up | at once within the process; what other processes write is polled for |
+//! | wake-up | at once within the process; writes of other processes are polled for |
 //! | clock | the host's, which all processes share |
 //! | limits | 1 MiB of metadata a job; one host, no network file system |
 //! | memory | about 200 bytes a job in each process, for the index |

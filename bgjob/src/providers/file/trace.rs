@@ -1,4 +1,4 @@
-//! Records what was done to the disk, in order, so that tests can check that nothing takes its
+//! Records what was done to the disk, in order, so that tests can check that no file takes its
 //! place before it is synced.
 
 use std::{cell::RefCell, path::Path};

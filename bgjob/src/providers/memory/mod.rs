@@ -3,10 +3,10 @@
 //!
 //! | | |
 //! |---|---|
-//! | durability | `Volatile`: it is gone with the process |
-//! | who sees it | every clone of its `Arc`, no other process |
+//! | durability | `Volatile`: jobs are gone with the process |
+//! | visible to | every clone of its `Arc`, no other process |
 //! | order | most urgent first, then longest due, then by id |
-//! | needs a queue | no; its waits are woken |
+//! | needs a queue | no; its waits are notified |
 //! | limits | 10 million live jobs, 1 million ended ones, 1 MiB of metadata each |
 
 mod calls;

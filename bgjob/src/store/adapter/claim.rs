@@ -267,7 +267,7 @@ enum Held {
 struct Scan<'a> {
     jobs: Vec<ClaimedJob>,
     unreadable: Vec<JobId>,
-    /// Jobs that looked ready and that another claimer has.
+    /// Jobs that looked ready and that others have claimed or changed.
     lost: HashSet<JobId>,
     /// How many jobs are read at a time.
     portion: usize,

@@ -5,7 +5,7 @@
 //! that brings a job to life (creates or requeues it) takes these steps, and starts over where a
 //! version is no longer the one that was read:
 //!
-//! 1. read the job's own document. Where there is none, put a void one there and read that;
+//! 1. read the job's own document; where there is none, put a void one there and read that;
 //! 2. *take the guard*: write the job's name into it;
 //! 3. write the job, if its document is still the one that was read in step 1.
 //!

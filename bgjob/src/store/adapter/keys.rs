@@ -134,7 +134,7 @@ impl Served {
         )
     }
 
-    /// Whether the claimer may be able to run this job. Names can share a tag, so it may not.
+    /// Whether the claimer can run this job, as far as its key tells: names can share a tag.
     pub(super) fn may_run(&self, job: &Waiting) -> bool {
         self.0
             .iter()

@@ -78,8 +78,8 @@ use waits::Waits;
 /// elements that lost are read and written again, one round each. A claim leaves a job that another
 /// claimer has, goes on to the next, and scans once more if it found less than was wanted. Elements
 /// of one batch that name the same job take turns. After two rounds without any success there is a
-/// random wait before the next, of 64 ms at most. After 50 such rounds the call fails with
-/// `Unavailable`: nothing is lost, and the caller repeats the call.
+/// random wait before the next, of 64 ms at most. After 50 rounds without any success the call
+/// fails with `Unavailable`: nothing is lost, and the caller repeats the call.
 ///
 /// # What is stored
 ///
@@ -94,8 +94,8 @@ use waits::Waits;
 /// | `t,time` | a waiting job, by when it is hinted at next |
 /// | `x,time` | a waiting job, by when it expires |
 /// | `l,time,queue,name` | a running job, by the end of its lease |
-/// | `p,time,queue,state,name`; `p,time` | a job that is over, or an id, by when it may go |
-/// | `k,time` | a unique key, by when it is looked at whether its job still lives |
+/// | `p,time,queue,state,name`; `p,time` | a job that is over, or an id, by when it may be purged |
+/// | `k,time` | a unique key, by when it is checked whether its job still lives |
 ///
 /// `rank` is 0 for the most urgent. Times are twelve hexadecimal digits of milliseconds. `name` is
 /// eight digits of a hash, so that a claim passes over jobs it can't run without reading them.
