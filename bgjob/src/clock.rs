@@ -21,18 +21,19 @@ use serde::{Deserialize, Deserializer, Serialize};
 #[serde(transparent)]
 pub struct Timestamp(#[serde(deserialize_with = "clamped")] i64);
 
-/// Others write documents too: one of theirs must not make times that can't be reckoned with.
+/// Clamps a time that is read: others write documents too, and an extreme time must not cause an
+/// overflow.
 fn clamped<'de, D: Deserializer<'de>>(from: D) -> Result<i64, D::Error> {
     i64::deserialize(from).map(|millis| Timestamp::from_millis(millis).0)
 }
 
 impl Timestamp {
-    /// The Unix epoch, the earliest time there is here.
+    /// The Unix epoch, the earliest time that a timestamp holds.
     pub const MIN: Self = Self(0);
     /// Later than any time a job can have (the year 9999 has ended).
     pub const MAX: Self = Self(253_402_300_799_999);
 
-    /// From milliseconds since the Unix epoch; clamped to [`MIN`](Self::MIN) and
+    /// A time from milliseconds since the Unix epoch, clamped to [`MIN`](Self::MIN) and
     /// [`MAX`](Self::MAX).
     pub const fn from_millis(millis: i64) -> Self {
         if millis < Self::MIN.0 {
@@ -49,12 +50,12 @@ impl Timestamp {
         self.0
     }
 
-    /// What the host's clock says; within a simulation, the simulated host's.
+    /// The host's time. Within a simulation, the simulated host's time.
     pub fn now() -> Self {
         Self::simulated().unwrap_or_else(|| host().into())
     }
 
-    /// Within a simulation, what the simulated host's clock says.
+    /// Within a simulation, the simulated host's time.
     pub(crate) fn simulated() -> Option<Self> {
         #[cfg(feature = "testing")]
         return simulated::now();
@@ -68,7 +69,7 @@ impl Timestamp {
     }
 }
 
-/// What the host's clock says, also within a simulation.
+/// The host's time, also within a simulation.
 pub(crate) fn host() -> SystemTime {
     SystemTime::now()
 }
@@ -111,7 +112,7 @@ impl fmt::Debug for Timestamp {
     }
 }
 
-/// Where a provider without a clock of its own takes the time from.
+/// Gives the time to a provider that has no clock of its own.
 ///
 /// ```
 /// use bgjob::{Clock, SystemClock, Timestamp};
@@ -144,7 +145,7 @@ pub(crate) mod simulated {
         static CLOCK: RefCell<Option<Arc<dyn Clock>>> = const { RefCell::new(None) };
     }
 
-    /// Goes by this clock on this thread from now on; answers the one before.
+    /// Uses this clock on this thread from now on. Returns the one before.
     pub(crate) fn swap(clock: Option<Arc<dyn Clock>>) -> Option<Arc<dyn Clock>> {
         CLOCK.replace(clock)
     }

@@ -6,27 +6,29 @@ use std::{
 };
 
 thread_local! {
-    /// Where randomness is to be the same each time: a simulated process.
+    /// The seeded source of a simulated process, whose randomness is the same each time.
     #[cfg(feature = "testing")]
     static SEEDED: RefCell<Option<fastrand::Rng>> = const { RefCell::new(None) };
     static POOL: RefCell<Pool> = const { RefCell::new(Pool::new()) };
 }
 
-/// Random bytes that were asked for and not yet given out.
+/// Random bytes that were fetched and not yet given out.
 #[derive(Debug, Clone)]
 struct Pool {
     bytes: Vec<u8>,
     at: usize,
-    /// Whose bytes they are: a forked child goes on with a copy, and must not give the same out.
+    /// The process that fetched the bytes: a forked child has a copy, and must not give out the
+    /// same bytes.
     process: u32,
-    /// When it was looked last whose they are.
+    /// When the process was last checked.
     looked: Option<SystemTime>,
 }
 
 impl Pool {
-    /// Bytes asked from the operating system at a time: one system call a few hundred ids.
+    /// Bytes fetched from the operating system at a time: one system call for a few hundred ids.
     const SIZE: usize = 4096;
-    /// A fork takes longer than this: whoever looked so lately is still the same process.
+    /// A fork takes longer than this: a caller that checked this recently is still the same
+    /// process.
     const FORK: Duration = Duration::from_micros(20);
 
     const fn new() -> Self {
@@ -38,7 +40,7 @@ impl Pool {
         }
     }
 
-    /// Bytes nobody else gets, in this process.
+    /// Bytes that no other caller gets, in this process.
     fn draw<const N: usize>(&mut self, process: u32) -> [u8; N] {
         if self.at + N > self.bytes.len() || self.process != process {
             self.bytes.resize(Self::SIZE, 0);
@@ -53,7 +55,7 @@ impl Pool {
         out
     }
 
-    /// The same; to ask for the process is a system call, so that is not done at each of many.
+    /// The same, but calls `process`, which is a system call, only if the last check is too old.
     fn draw_at<const N: usize>(&mut self, now: SystemTime, process: impl Fn() -> u32) -> [u8; N] {
         let since = self
             .looked
@@ -75,7 +77,7 @@ pub(crate) fn bytes<const N: usize>() -> [u8; N] {
     POOL.with_borrow_mut(|pool| pool.draw(process()))
 }
 
-/// The same where many are drawn: `now` is the host's time.
+/// The same for callers that draw many. `now` is the host's time.
 pub(crate) fn bytes_at<const N: usize>(now: SystemTime) -> [u8; N] {
     #[cfg(feature = "testing")]
     if let Some(bytes) = seeded_bytes() {
@@ -84,7 +86,7 @@ pub(crate) fn bytes_at<const N: usize>(now: SystemTime) -> [u8; N] {
     POOL.with_borrow_mut(|pool| pool.draw_at(now, process))
 }
 
-/// Which process this is, where there are some.
+/// The id of this process; 0 where there are no processes.
 fn process() -> u32 {
     if cfg!(target_family = "wasm") {
         0
@@ -99,7 +101,7 @@ pub(crate) fn unit() -> f64 {
     bits as f64 / (1_u64 << 53) as f64
 }
 
-/// Draws from this seeded source on this thread from now on; answers the one before.
+/// Draws from this seeded source on this thread from now on. Returns the one before.
 #[cfg(feature = "testing")]
 pub(crate) fn swap(source: Option<fastrand::Rng>) -> Option<fastrand::Rng> {
     SEEDED.replace(source)
@@ -114,7 +116,7 @@ fn seeded_bytes<const N: usize>() -> Option<[u8; N]> {
     })
 }
 
-/// Whether this thread's randomness is the same each time: a simulated process runs on it.
+/// Whether this thread runs a simulated process, whose randomness is the same each time.
 pub(crate) fn is_seeded() -> bool {
     #[cfg(feature = "testing")]
     return SEEDED.with_borrow(Option::is_some);
@@ -126,7 +128,7 @@ pub(crate) fn is_seeded() -> bool {
 mod tests {
     use super::*;
 
-    /// What a fork makes: the same memory, and another process.
+    /// The effect of a fork: the same memory in another process.
     #[test]
     fn forked_children_draw_other_bytes() {
         let mut parent = Pool::new();
@@ -142,7 +144,7 @@ mod tests {
         let mut parent = Pool::new();
         parent.draw_at::<8>(now, || 1);
         let mut child = parent.clone();
-        // Nobody has forked since: the system is not asked.
+        // No fork can have happened since: the system is not asked.
         parent.draw_at::<8>(now + Pool::FORK / 2, || unreachable!());
         let later = now + Pool::FORK;
         assert_ne!(parent.draw_at::<8>(later, || 1), child.draw_at(later, || 2));

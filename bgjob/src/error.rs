@@ -7,7 +7,7 @@ use crate::job::limits::ERROR_CHAIN;
 /// A result with bgjob's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// A boxed error, as handlers and providers hand it over.
+/// A boxed error, as handlers and providers pass it on.
 pub type BoxError = Box<dyn StdError + Send + Sync>;
 
 /// What a caller can do about an [`Error`].
@@ -16,34 +16,34 @@ pub type BoxError = Box<dyn StdError + Send + Sync>;
 pub enum ErrorKind {
     /// There is no such job, queue or file.
     NotFound,
-    /// The id, or a live job with this unique key, is there already.
+    /// The id exists, or a live job has this unique key.
     AlreadyExists,
     /// The job is in another state or version than the operation needs.
     Conflict,
-    /// The lease belongs to somebody else by now.
+    /// Another grant holds the lease by now.
     LeaseLost,
-    /// What was handed in is wrong; the message names the field and the remedy.
+    /// The input is wrong; the message names the field and the remedy.
     InvalidInput,
-    /// The provider, or this build, can't do that.
+    /// The provider, or this build, can't do this.
     Unsupported,
     /// The store or queue can't be reached just now; try again.
     Unavailable,
-    /// It took too long; whether it happened is unknown.
+    /// The call took too long; whether it took effect is unknown.
     Timeout,
-    /// It was shut down.
+    /// What was called has been shut down.
     Closed,
-    /// The job that was waited for is dead; the message has its last error.
+    /// The awaited job is dead; the message has its last error.
     JobDead,
-    /// The job that was waited for was cancelled.
+    /// The awaited job was cancelled.
     JobCancelled,
     /// A bug, or data that should not be there.
     Internal,
 }
 
-/// What went wrong, what can be done about it, and what it was about.
+/// What went wrong, what can be done about it, and what it concerns.
 ///
-/// `Display` is one line; [`source`](StdError::source) has the cause. What bgjob says itself never
-/// carries metadata, results or secrets. What others say may: the error or panic of a handler,
+/// `Display` is one line; [`source`](StdError::source) has the cause. bgjob's own messages never
+/// contain metadata, results or secrets. Messages of others may: the error or panic of a handler,
 /// which is kept with its job and is the source of [`JobDead`](ErrorKind::JobDead), and the error
 /// of a database driver.
 ///
@@ -65,7 +65,7 @@ struct Inner {
 }
 
 impl Error {
-    /// An error of this kind; the message in lower case, without a full stop.
+    /// An error of this kind. The message is in lower case, without a full stop.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self(Box::new(Inner {
             kind,
@@ -76,8 +76,8 @@ impl Error {
         }))
     }
 
-    /// Adds what it was about, as `name: value`. A value that others made is fit to be shown: cut,
-    /// if it is long, and without control characters. Of one name the first value stays.
+    /// Adds context, as `name: value`. The value is made fit to be shown: a long one is cut, and
+    /// control characters are escaped. If a name is added twice, its first value stays.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: impl fmt::Display) -> Self {
         const LONGEST: usize = 1024;
@@ -99,7 +99,7 @@ impl Error {
         self
     }
 
-    /// Names the job it is about; see [`job_id`](Self::job_id).
+    /// Names the job that the error concerns; see [`job_id`](Self::job_id).
     #[must_use]
     pub fn about(mut self, job: crate::JobId) -> Self {
         self.0.job = Some(job);
@@ -116,7 +116,8 @@ impl Error {
         matches!(self.0.kind, ErrorKind::Unavailable | ErrorKind::Timeout)
     }
 
-    /// The job it is about: enqueue again with this id and it can't be stored twice.
+    /// The job that the error concerns. A job that is enqueued again with this id can't be stored
+    /// twice.
     pub fn job_id(&self) -> Option<crate::JobId> {
         self.0.job
     }
@@ -173,7 +174,7 @@ impl StdError for Error {
     }
 }
 
-/// What a panic said.
+/// The message of a panic, cut to 4096 bytes.
 pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
     const MAX: usize = 4096;
     let text = panic

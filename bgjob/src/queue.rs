@@ -6,8 +6,8 @@ use async_trait::async_trait;
 
 use crate::{JobId, Priority, Result};
 
-/// Says that a job may be ready. It carries no truth: losing, doubling or reordering it costs time,
-/// never a job.
+/// Says that a job may be ready. A hint carries no truth: losing, doubling or reordering hints
+/// costs time, never a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Hint {
@@ -15,7 +15,7 @@ pub struct Hint {
     pub id: JobId,
     /// The queue it waits in.
     pub queue: Arc<str>,
-    /// How urgent it is; a queue that can't tell ignores it.
+    /// How urgent it is. A queue without priorities ignores this.
     pub priority: Priority,
 }
 
@@ -30,13 +30,13 @@ impl Hint {
     }
 }
 
-/// A hint as it was received, until it is acknowledged.
+/// A received hint, until it is acknowledged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Delivery {
     /// What was pushed.
     pub hint: Hint,
-    /// What the queue knows this delivery by.
+    /// Identifies this delivery to the queue.
     pub receipt: Receipt,
 }
 
@@ -47,38 +47,39 @@ impl Delivery {
     }
 }
 
-/// What a queue knows a delivery by; opaque, at most 1 KiB.
+/// Identifies a delivery to its queue; opaque, at most 1 KiB.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Receipt(pub Vec<u8>);
 
 /// A queue service. It needs no lease, no order and no memory: a delivery is acknowledged as soon
-/// as the job is claimed (or turned down), and what gets lost is found by the sweeper.
+/// as the job is claimed (or turned down), and the sweeper finds jobs whose hints were lost.
 #[async_trait]
 pub trait JobQueue: Send + Sync + fmt::Debug {
     /// What this queue can do. Constant for the life of the value.
     fn capabilities(&self) -> QueueCapabilities;
 
-    /// Makes sure these queues exist; called at start and after errors, any number of times.
+    /// Makes sure that these queues exist. Called at start and after errors, any number of times.
     async fn ensure(&self, queues: &[Arc<str>]) -> Result<()>;
 
     /// Pushes hints. An error means that some may not have been pushed.
     async fn push(&self, hints: &[Hint]) -> Result<()>;
 
-    /// Receives at most `max` hints a queue, waiting at most `wait` for the first one. Cancel safe:
-    /// what was not returned is delivered again.
+    /// Receives at most `max` hints a queue, and waits at most `wait` for the first one. Cancel
+    /// safe: hints that were not returned are delivered again.
     async fn receive(&self, want: &[crate::Want], wait: Duration) -> Result<Vec<Delivery>>;
 
-    /// These deliveries are done with. Unknown receipts are ignored.
+    /// Acknowledges deliveries, so that they are not delivered again. Unknown receipts are ignored.
     async fn ack(&self, receipts: &[Receipt]) -> Result<()>;
 
-    /// These are to be delivered again, after about this time. Unknown receipts are ignored.
+    /// Returns deliveries, to be delivered again after about this time. Unknown receipts are
+    /// ignored.
     async fn nack(&self, receipts: &[Receipt], after: Duration) -> Result<()>;
 
     /// About how many hints wait in this queue.
     async fn depth(&self, queue: &str) -> Result<u64>;
 }
 
-/// What is shared through an [`Arc`] is the same queue.
+/// A queue in an [`Arc`] is the same queue.
 #[async_trait]
 impl<Q: JobQueue + ?Sized> JobQueue for Arc<Q> {
     fn capabilities(&self) -> QueueCapabilities {
@@ -123,7 +124,8 @@ pub struct QueueCapabilities {
 }
 
 impl QueueCapabilities {
-    /// A queue of this name that can do everything; fields say what it can't.
+    /// The capabilities of a queue of this name that can do everything; set fields for what it
+    /// can't.
     pub const fn new(name: &'static str) -> Self {
         Self {
             name,

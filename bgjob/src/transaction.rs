@@ -1,4 +1,4 @@
-//! Transactions of the user's own: what a store can do in one, as a [`Statement`].
+//! The user's own transactions: what a store can do in one, as a [`Statement`].
 
 use std::fmt;
 
@@ -6,15 +6,15 @@ use async_trait::async_trait;
 
 use crate::{BoxError, Error, ErrorKind, Result};
 
-/// What a call of a [`JobStore`](crate::JobStore) would do, as a statement for a transaction of the
-/// caller's own: it happens when that commits, and not at all when it rolls back.
+/// A call of a [`JobStore`](crate::JobStore) as a statement for the caller's own transaction: it
+/// takes effect when that commits, and not at all when it rolls back.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Statement {
-    /// The statement. It has one parameter, and answers one row of one column.
+    /// The statement. It has one parameter and returns one row of one column.
     pub sql: String,
-    /// The parameter, a text. It holds metadata, or a token and a result, so it is not for logs:
-    /// `Debug` leaves it out. A driver may log it all the same: tokio-postgres and sqlx do at the
-    /// level `debug`.
+    /// The parameter, a text. It holds metadata, or a token and a result, so it must not be logged:
+    /// `Debug` leaves it out. A driver may still log it: tokio-postgres and sqlx do at the level
+    /// `debug`.
     pub parameter: String,
 }
 
@@ -27,10 +27,11 @@ impl fmt::Debug for Statement {
     }
 }
 
-/// A transaction of the user's own that statements of bgjob can be part of.
+/// The user's own transaction, which statements of bgjob can be part of.
 ///
-/// The drivers that bgjob knows have it (see [`postgres`](crate::providers)); for another one it is
-/// a few lines, or [`Enqueue::statement`](crate::Enqueue::statement).
+/// It is implemented for the drivers that bgjob knows (see [`postgres`](crate::providers)). For
+/// another driver, implement it in a few lines, or use
+/// [`Enqueue::statement`](crate::Enqueue::statement).
 ///
 /// ```
 /// use bgjob::{BoxError, store::{Statement, Transaction}};
@@ -51,10 +52,9 @@ impl fmt::Debug for Statement {
 /// ```
 #[async_trait]
 pub trait Transaction: Send {
-    /// Runs a statement and answers its one text.
+    /// Runs a statement and returns its one text.
     ///
-    /// An error that is a [bgjob error](Error) goes on as it is; else it counts as one that can
-    /// pass.
+    /// A [bgjob error](Error) is passed on as it is. Every other error is taken to be transient.
     async fn run(&mut self, statement: &Statement) -> Result<String, BoxError>;
 }
 
@@ -74,12 +74,13 @@ pub(crate) async fn run(
     })
 }
 
-/// A transaction that an attempt's success can be committed with. Dropping it rolls it back.
+/// A transaction that can be committed together with an attempt's success. Dropping it rolls it
+/// back.
 ///
-/// `JobTransaction` of [`postgres`](crate::providers) is made of one; with this an extractor for
-/// another driver can be.
+/// `JobTransaction` of [`postgres`](crate::providers) is made of one. An extractor for another
+/// driver can be built on this.
 #[async_trait]
 pub trait Commit: Transaction {
-    /// Commits it.
+    /// Commits the transaction.
     async fn commit(self: Box<Self>) -> Result<(), BoxError>;
 }

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::Timestamp;
 
-/// What a holder tells the store about the end of an attempt.
+/// How an attempt ended, as its holder reports it to the store.
 #[derive(Debug, Clone, PartialEq)]
 pub enum End {
     /// It ended well, with this result.
@@ -22,15 +22,15 @@ pub enum End {
         /// Whether and when to try again.
         retry: Retry,
     },
-    /// It was given back untouched (shutdown): ready at once, nothing counted.
+    /// It was given back untouched (at shutdown): ready at once, nothing counted.
     Release,
-    /// It asked to be run again later: nothing counted.
+    /// The handler asked to be run again later: nothing counted.
     Snooze(Duration),
 }
 
 impl End {
-    /// A success with this result. One that is too large to be stored is an error: whoever made it
-    /// (a middleware, say) may not have looked.
+    /// A success with this result, or an error where the result is too large to store: a
+    /// middleware, say, may have replaced the result without checking its size.
     pub(crate) fn success(result: Json) -> Self {
         match too_large(&result) {
             None => Self::Success(result),
@@ -41,7 +41,7 @@ impl End {
         }
     }
 
-    /// How many bytes it brings along: what batches are bounded by.
+    /// Its size in bytes, as counted against the limit of a batch.
     pub(crate) fn bytes(&self) -> usize {
         match self {
             Self::Success(result) => result.len(),
@@ -101,8 +101,9 @@ impl fmt::Display for FailureKind {
 
 /// What went wrong, bounded: the error's own text first, then its causes.
 ///
-/// It is kept in the job's history (30 days, if the job is dead) and shown to whoever looks at the
-/// job, in the handler's own words: what an error or a panic says of a card number is stored too.
+/// It is kept in the job's history (30 days if the job is dead) and shown to anyone who looks at
+/// the job. The texts are the handler's own: a card number in an error or a panic message is stored
+/// too.
 ///
 /// ```
 /// use bgjob::job::{Failure, FailureKind};
@@ -121,16 +122,15 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// From one sentence.
+    /// A failure with one message.
     pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
         let messages = vec![message.into()];
         Self { kind, messages }.bounded()
     }
 
-    /// The same within the limits of what is stored: a long chain is cut to
-    /// [`limits::ERROR_CHAIN`] texts, these to [`limits::ERROR`] bytes in all, and control
-    /// characters but line feeds are replaced by `�`. What is stored goes through this, however
-    /// it was made.
+    /// The same failure within the limits of what is stored: at most [`limits::ERROR_CHAIN`] texts
+    /// and [`limits::ERROR`] bytes in all, with `�` in place of control characters other than line
+    /// feeds. Every failure goes through this before it is stored.
     #[must_use]
     pub fn bounded(mut self) -> Self {
         self.messages.truncate(limits::ERROR_CHAIN);
@@ -141,8 +141,8 @@ impl Failure {
         self
     }
 
-    /// From an error and its causes. Long chains and texts are cut
-    /// ([`limits::ERROR_CHAIN`], [`limits::ERROR`]), control characters escaped.
+    /// A failure from an error and its causes. Long chains and texts are cut
+    /// ([`limits::ERROR_CHAIN`], [`limits::ERROR`]), and control characters are replaced.
     pub fn from_error(kind: FailureKind, error: &(dyn StdError + 'static)) -> Self {
         let mut left = limits::ERROR;
         let chain = std::iter::successors(Some(error), |&e| e.source());
@@ -191,7 +191,7 @@ pub(super) fn clean(text: String, left: &mut usize) -> String {
 /// One attempt in a job's history.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Attempt {
-    /// The fence of its grant: attempts of one job have growing ones.
+    /// The fence of its grant. It grows from one attempt of a job to the next.
     pub fence: u64,
     /// The process start that ran it.
     pub owner: Owner,
@@ -208,17 +208,17 @@ pub struct Attempt {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum AttemptEnd {
-    /// In this error.
+    /// It failed with this error.
     Failed(Failure),
     /// Its process stopped renewing the lease.
     Crashed {
-        /// What it had last reported.
+        /// The last progress it reported.
         progress: Option<super::Progress>,
     },
 }
 
 impl AttemptEnd {
-    /// How many bytes it brings along.
+    /// Its size in bytes, as counted against the limit of a batch.
     pub(crate) fn bytes(&self) -> usize {
         match self {
             Self::Failed(failure) => failure.messages.iter().map(String::len).sum(),

@@ -13,7 +13,7 @@ use crate::{Error, Timestamp, clock, entropy};
 
 /// The name of one job: a UUID, version 7 unless it is the user's own.
 ///
-/// Ids made by one process sort by the time of their making.
+/// Ids made by one process sort by the order in which they were made.
 ///
 /// ```
 /// use bgjob::JobId;
@@ -28,11 +28,11 @@ use crate::{Error, Timestamp, clock, entropy};
 #[serde(transparent)]
 pub struct JobId(Uuid);
 
-/// Namespace of [`JobId::from_key`], fixed for ever.
+/// Namespace of [`JobId::from_key`]. It must never change.
 const KEYS: Uuid = Uuid::from_u128(0x5f1d_35a0_4c0e_4f6e_9a3e_6267_6a6f_6201);
 
 impl JobId {
-    /// A new id, later than all this process made before.
+    /// A new id, greater than every id this process made before.
     #[allow(
         clippy::new_without_default,
         reason = "a default should not differ at each call"
@@ -42,7 +42,7 @@ impl JobId {
         let now = Timestamp::simulated().unwrap_or_else(|| host.into());
         let now = (now.as_millis() as u64) << 12;
         let stamp = if entropy::is_seeded() {
-            // What is simulated must not depend on what this process did before.
+            // A simulation must not depend on what this process did before.
             now | u64::from(u16::from_le_bytes(entropy::bytes()) & 0xfff)
         } else {
             Self::later_than_all(now)
@@ -117,10 +117,10 @@ impl fmt::Debug for JobId {
 
 /// Proof of holding a grant: 128 random bits, made by the claimer for each claim call.
 ///
-/// Whoever shows the token a job is held by may renew and finish it; nobody else.
+/// Only a caller that presents the token under which a job is held may renew or finish the job.
 ///
-/// `Debug` and `Serialize` give its head only, so that a job that is shown to somebody, or answered
-/// by a web server, does not hand out the right to end it. A store keeps
+/// `Debug` and `Serialize` give only its first eight hexadecimal digits, so that a job that is
+/// logged or sent to a browser does not give away the right to end it. A store keeps
 /// [`as_bytes`](Self::as_bytes).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
 #[serde(transparent)]
@@ -148,7 +148,7 @@ impl Token {
 }
 
 impl fmt::Debug for Token {
-    /// Only its head: whoever has it all could finish the job.
+    /// Only its head: with the whole token a reader of the log could finish the job.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Token({})", self.head())
     }
@@ -161,7 +161,8 @@ impl Serialize for Token {
     }
 }
 
-/// Which process start holds a job: random, never a host's or a configured name.
+/// Identifies the process start that holds a job. It is random, never a host name or a configured
+/// name.
 ///
 /// ```
 /// let me = bgjob::Owner::random();

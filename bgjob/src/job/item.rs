@@ -12,26 +12,27 @@ use crate::Timestamp;
 
 /// A job as a store keeps it.
 ///
-/// `Serialize` gives all of it, metadata and result included, but for the token of who holds it: of
-/// that the head. `Debug` gives neither metadata nor result.
+/// `Serialize` gives everything, metadata and result included, except the holder's token: only its
+/// head. `Debug` gives neither metadata nor result.
 ///
-/// Stores of documents keep this form. So a field that this program does not know makes a job
-/// unreadable to it: what it writes back would lose the field.
+/// Document stores keep this form. A job with a field that this program does not know is unreadable
+/// to it, because writing the job back would lose that field.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Job {
-    /// Its name among all jobs.
+    /// Its unique id.
     pub id: JobId,
     /// What was asked for.
     pub spec: Arc<JobSpec>,
     /// Where it stands.
     pub phase: Phase,
-    /// Changes with every operator's write.
+    /// Changes with every write by an operator.
     pub ver: u64,
-    /// Strictly greater with each grant; for handlers to hand to other systems.
+    /// Strictly greater with each grant. Handlers pass it on to other systems, so that these can
+    /// refuse an older attempt.
     pub fence: u64,
-    /// How often an operator requeued it from its end.
+    /// How many times an operator requeued it after it had ended.
     pub epoch: u32,
     /// Errors of this epoch.
     pub errors: u32,
@@ -41,10 +42,10 @@ pub struct Job {
     pub created_at: Timestamp,
     /// When it became or becomes due.
     pub due_at: Timestamp,
-    /// If it has not started by then it is Dead. Gone once it has: a released or snoozed job
-    /// has started too.
+    /// The job is Dead if it has not started by then. Cleared when its first attempt ends, however
+    /// it ends: a released or snoozed job has started too.
     pub expires_at: Option<Timestamp>,
-    /// If it has not ended by then it gets no further attempt.
+    /// The job gets no further attempt if it has not ended by then.
     pub deadline_at: Option<Timestamp>,
     /// What the handler last reported.
     pub progress: Option<Progress>,
@@ -54,7 +55,7 @@ pub struct Job {
 }
 
 impl Job {
-    /// How many bytes it brings along: what batches are bounded by.
+    /// Its size in bytes, as counted against the limit of a batch.
     pub(crate) fn bytes(&self) -> usize {
         let failures = self.history.iter().map(|attempt| attempt.end.bytes());
         let result = self.result().map_or(0, Json::len);
@@ -88,7 +89,7 @@ impl Job {
         }
     }
 
-    /// The last error of its attempts that is kept, if there is one.
+    /// The most recent error in its history, if there is one.
     pub fn last_error(&self) -> Option<&Failure> {
         self.history
             .iter()
@@ -99,19 +100,20 @@ impl Job {
             })
     }
 
-    /// Whether a dispatcher has held it before (or does now).
+    /// Whether a dispatcher holds it or has held it before.
     pub const fn has_started(&self) -> bool {
         self.fence > 0
     }
 
-    /// It is on its last chance: a process died with it in hand, perhaps of it, and the next such
-    /// death is its own. So it is claimed only into a free slot, one at a time in a process.
+    /// Whether it is on its last chance: a process died while holding it, perhaps because of it,
+    /// and one more such crash makes it Dead. So it is claimed only into a free slot, and a process
+    /// holds one suspect at a time.
     pub fn is_suspect(&self) -> bool {
         is_last_chance(self.crashes, &self.spec)
     }
 }
 
-/// Whether the next crash is the last one, after one at least.
+/// Whether it has crashed at least once and the next crash makes it Dead.
 fn is_last_chance(crashes: u32, spec: &JobSpec) -> bool {
     crashes > 0 && crashes.saturating_add(1) >= spec.max_crashes
 }
@@ -126,7 +128,8 @@ pub struct NewJob {
     pub spec: Arc<JobSpec>,
     /// When it is due.
     pub due: Due,
-    /// Other names that its function goes by: a job of one of them under this id is the same job.
+    /// Other names of its function. A stored job that has this id and one of these names is the
+    /// same job.
     pub aliases: &'static [&'static str],
 }
 
@@ -154,7 +157,7 @@ impl NewJob {
         self
     }
 
-    /// Whether a job of this name is one of the same function.
+    /// Whether a job of this name belongs to the same function.
     pub fn is_named(&self, name: &str) -> bool {
         *self.spec.name == *name || self.aliases.contains(&name)
     }
@@ -173,7 +176,7 @@ pub enum Due {
 }
 
 impl Due {
-    /// The time it means, if it is `now`.
+    /// The time it stands for when the current time is `now`.
     pub fn from(self, now: Timestamp) -> Timestamp {
         match self {
             Self::Now => now,
@@ -191,10 +194,10 @@ pub struct Grant {
     pub token: Token,
     /// The process start that claims.
     pub owner: Owner,
-    /// How long before the sweeper may revoke what is not renewed.
+    /// How long a job is held without a renewal before the sweeper may revoke it.
     pub lease: Duration,
-    /// Set on a call that repeats one whose answer was lost: jobs this token holds already are
-    /// answered again, before any other is claimed.
+    /// Set on a call that repeats one whose answer was lost: jobs that this token already holds are
+    /// returned again, before any others are claimed.
     pub repeat: bool,
 }
 
@@ -243,7 +246,7 @@ impl Serves {
         self
     }
 
-    /// Whether it can run a job of this name and version.
+    /// Whether a job of this name and metadata version can be run.
     pub fn can_run(&self, name: &str, version: u32) -> bool {
         self.jobs
             .get(name)
@@ -251,11 +254,11 @@ impl Serves {
     }
 }
 
-/// A job as a claim gives it out: what running it needs, without history.
+/// A job as a claim returns it: what is needed to run it, without its history.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct ClaimedJob {
-    /// Its name among all jobs.
+    /// Its unique id.
     pub id: JobId,
     /// What was asked for.
     pub spec: Arc<JobSpec>,
@@ -285,8 +288,8 @@ impl ClaimedJob {
         is_last_chance(self.crashes, &self.spec)
     }
 
-    /// A process died with it in hand. It is not made to wait in another's for a slot, where the
-    /// next death would count against it too.
+    /// Whether a process died while holding it. Such a job is not prefetched: while it waited for a
+    /// slot, another crash of the process would count against it too.
     pub const fn has_crashed(&self) -> bool {
         self.crashes > 0
     }
@@ -322,16 +325,16 @@ impl Progress {
         }
     }
 
-    /// With a few words.
+    /// Adds a short note.
     #[must_use]
     pub fn note(mut self, note: impl Into<String>) -> Self {
         self.note = Some(note.into());
         self.bounded()
     }
 
-    /// The same within the limits of what is stored: the note is cut to
-    /// [`limits::NOTE`](super::limits::NOTE) bytes, and control characters in it but line feeds are
-    /// replaced by `�`. What is stored goes through this, however it was made.
+    /// The same progress within the limits of what is stored: the note is cut to
+    /// [`limits::NOTE`](super::limits::NOTE) bytes, with `�` in place of control characters other
+    /// than line feeds. Every report goes through this before it is stored.
     #[must_use]
     pub fn bounded(mut self) -> Self {
         let mut left = super::limits::NOTE;

@@ -22,7 +22,7 @@ thread_local! {
     static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// A JSON text: a job's metadata, or its result. Cheap to clone; `Debug` hides what it says.
+/// A JSON text: a job's metadata, or its result. Cheap to clone. `Debug` hides the content.
 ///
 /// ```
 /// use bgjob::Json;
@@ -41,10 +41,10 @@ impl Json {
     ///
     /// # Errors
     /// `InvalidInput` where the value can't be JSON: it has a number that is NaN or infinite, a map
-    /// with keys that are no strings, or lists and maps more than 127 deep. The error names the
-    /// place, never a value.
+    /// whose keys are not strings, numbers or `bool`, or lists and maps more than 127 deep. The
+    /// error names the place, never a value.
     pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Self, Error> {
-        // Written into a buffer that is kept: one allocation a value, and of the right size.
+        // Written into a reused buffer: each value then needs one allocation, of the right size.
         let mut buffer = BUFFER.take();
         buffer.clear();
         let written = serde_json::to_writer(&mut buffer, value);
@@ -65,7 +65,7 @@ impl Json {
         }
     }
 
-    /// Checks that it holds what the value does, and can be read.
+    /// Checks that the JSON holds all that the value does, and can be read back.
     fn holds<T: Serialize + ?Sized>(self, value: &T) -> Result<Self, Error> {
         if is_too_deep(self.0.as_bytes()) {
             let text = "the value is nested too deep for JSON";
@@ -80,10 +80,10 @@ impl Json {
         Ok(self)
     }
 
-    /// Checks that a value, which this is the JSON of, would not be read back as another one.
+    /// Checks that `value`, whose JSON this is, would not be read back as a different value.
     ///
     /// # Errors
-    /// `InvalidInput` where it has an option in an option that would be read as `None`.
+    /// `InvalidInput` where a `Some` in the value would be read back as `None`.
     pub(crate) fn tells_apart<T: Serialize + ?Sized>(&self, value: &T) -> Result<(), Error> {
         match strict::find(value, true) {
             Err(found) if found.what == What::LikeNone && self.0.contains("null") => {
@@ -105,7 +105,7 @@ impl Json {
         }
     }
 
-    /// Takes a text a store kept; it is checked when it is decoded.
+    /// Takes a text from a store without a check. Decoding checks it.
     pub fn trusted(text: impl Into<Arc<str>>) -> Self {
         Self(text.into())
     }
@@ -113,11 +113,12 @@ impl Json {
     /// Decodes it.
     ///
     /// # Errors
-    /// `InvalidInput` where it doesn't fit `T`; the message says where, and what was expected,
-    /// never what was found.
+    /// `InvalidInput` where it doesn't fit `T`. The message says where, and what was expected,
+    /// never the value that was found.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, Error> {
         serde_json::from_str(&self.0).map_err(|e| match e.classify() {
-            // It is about the JSON as such (too deep, a number out of range), and quotes nothing.
+            // The error concerns the JSON itself (too deep, a number out of range) and quotes
+            // nothing.
             Category::Syntax | Category::Eof => {
                 Error::invalid("the JSON can't be read").with("reason", e)
             }
@@ -148,13 +149,14 @@ impl Json {
 
     /// `null`.
     pub fn null() -> Self {
-        // What a job returns that returns nothing; so it is made once.
+        // The result of every job that returns nothing, so it is made only once.
         static NULL: LazyLock<Json> = LazyLock::new(|| Json("null".into()));
         NULL.clone()
     }
 }
 
-/// Why a value could not be written. What serde says may quote it, so that is dropped.
+/// Why a value could not be written. serde's own message is dropped, because it may quote the
+/// value.
 fn unwritable<T: Serialize + ?Sized>(value: &T) -> Error {
     match strict::find(value, false) {
         Err(found) => refused(&found),
@@ -179,13 +181,13 @@ fn refused(found: &Refused) -> Error {
     }
 }
 
-/// Lists and maps within one another that serde_json reads.
+/// How deep serde_json reads lists and maps within one another.
 const DEEPEST: usize = 127;
 
 /// Whether a JSON is nested deeper than it can be read.
 fn is_too_deep(json: &[u8]) -> bool {
     let opens = |b: &&u8| matches!(**b, b'[' | b'{');
-    // Nearly all have fewer than that at all.
+    // Nearly every JSON has fewer of them in all.
     if json.iter().filter(opens).count() <= DEEPEST {
         return false;
     }

@@ -1,8 +1,10 @@
-//! Where a JSON does not fit a type, and what was expected there; never what was found.
+//! Says where a JSON does not fit a type and what was expected there, never the value that was
+//! found.
 //!
-//! Decoding is quick and says little. What failed is decoded once more from here, by a deserializer
-//! that knows its place. Its error can't hold a value: it has no text but of what was expected,
-//! which is the type's, and names of fields, which are the type's too. A key of a map is data.
+//! Normal decoding is fast and says little. A value that failed to decode is decoded once more by
+//! the deserializer here, which keeps track of its position. Its error can't hold a value: all of
+//! its text comes from the type (what was expected, and names of fields). A map's key is data, so
+//! it is not shown.
 
 use std::fmt::{self, Display};
 
@@ -16,14 +18,14 @@ use serde::{
 };
 use serde_json::{Map, Value};
 
-/// What does not fit, as in `at .user.email: expected a string, found a number`. Nothing where that
-/// can't be said.
+/// What does not fit, as in `at .user.email: expected a string, found a number`. `None` where
+/// nothing can be said.
 pub(crate) fn misfit<T: DeserializeOwned>(value: &Value) -> Option<String> {
     let fault = T::deserialize(At(value)).err()?;
     (fault.what.is_some() || !fault.steps.is_empty()).then(|| fault.to_string())
 }
 
-/// A fault and the way to it, the innermost step first.
+/// A fault and the path to it, innermost step first.
 #[derive(Debug)]
 struct Fault {
     what: Option<String>,
@@ -33,7 +35,7 @@ struct Fault {
 #[derive(Debug)]
 enum Step {
     Field(&'static str),
-    /// The field or variant may be one that others made up.
+    /// A key that is not a name of the type itself. It may be data, so it is not shown.
     Key,
     Place(usize),
 }
@@ -75,7 +77,7 @@ impl Display for Fault {
 impl std::error::Error for Fault {}
 
 impl serde::de::Error for Fault {
-    /// A text of the type's own code: it may quote the value.
+    /// Drops a text of the type's own code: it may quote the value.
     fn custom<T: Display>(_: T) -> Self {
         Self {
             what: None,
@@ -126,7 +128,7 @@ fn kind(found: Unexpected<'_>) -> &'static str {
     }
 }
 
-/// A value at its place.
+/// Deserializes one value.
 #[derive(Clone, Copy)]
 struct At<'a>(&'a Value);
 
@@ -202,7 +204,7 @@ impl<'de, 'a: 'de> Deserializer<'de> for At<'a> {
     }
 }
 
-/// The step to a key, by name only where the type itself has that name.
+/// The step to a key. It has the name only where the type itself has that name.
 fn known(key: &str, names: &'static [&'static str]) -> Step {
     let name = names.iter().find(|name| **name == key);
     name.map_or(Step::Key, |name| Step::Field(name))

@@ -11,9 +11,9 @@ use crate::Error;
 pub mod limits {
     use std::time::Duration;
 
-    /// Metadata a manager accepts unless told otherwise, in bytes.
+    /// The largest metadata a manager accepts by default, in bytes.
     pub const METADATA: usize = 256 * 1024;
-    /// Metadata no manager accepts more than, in bytes.
+    /// The largest metadata a manager can be set to accept, in bytes.
     pub const METADATA_HARD: usize = 1024 * 1024;
     /// A result, in bytes.
     pub const RESULT: usize = 64 * 1024;
@@ -29,36 +29,36 @@ pub mod limits {
     pub const UNIQUE_KEY: usize = 256;
     /// A unique key as it is stored, with the name it belongs to, in bytes.
     pub(crate) const UNIQUE_KEY_STORED: usize = NAME + 1 + UNIQUE_KEY;
-    /// An error's whole chain as it is kept, in bytes.
+    /// The texts of an error and its causes as they are kept, in bytes in all.
     pub const ERROR: usize = 16 * 1024;
-    /// Errors kept of one chain.
+    /// Texts kept of one chain of causes.
     pub const ERROR_CHAIN: usize = 16;
     /// A note of a progress report, in bytes.
     pub const NOTE: usize = 1024;
     /// Attempts kept in a job's history; older ones are dropped.
     pub const HISTORY: usize = 10;
-    /// Waits in the steps of a backoff that travels with the job.
+    /// Steps of a backoff that is stored with a job.
     pub const BACKOFF_STEPS: usize = 100;
     /// Jobs in one batch to a store.
     pub const BATCH: usize = 1000;
-    /// Bytes of jobs in one batch to or from a store, unless a single job has more: metadata,
-    /// headers and tags, and errors or results where they go with it.
+    /// Bytes in one batch to or from a store, unless a single job has more. Metadata, headers and
+    /// tags count, and errors or results where the batch carries them.
     pub const BATCH_BYTES: usize = 4 * 1024 * 1024;
-    /// Waiting jobs of one kind that are counted, at least; beyond that a count may be a bound.
+    /// Waiting jobs of one kind that are counted at least. Beyond that a count may be a lower
+    /// bound.
     pub const COUNTED: usize = 10_000;
-    /// Jobs that one call of a store looks at for a list, at least, before it answers what it has.
+    /// Jobs that one call of a store looks at for a list, at least, before it returns what it has.
     pub const LOOKED_AT: usize = 10_000;
     /// The longest span a job can ask for (delay, timeout, retention, …): ten years.
     pub const SPAN: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
-    /// Starts of a job after which it runs no more at once when it asks to: see [`FLOOR`].
+    /// Starts of a job after which its snoozes and retries wait at least [`FLOOR`].
     pub const QUICK_STARTS: u64 = 10;
     /// The shortest snooze, and the shortest wait for a retry, of a job that was started more than
     /// [`QUICK_STARTS`] times.
     pub const FLOOR: Duration = Duration::from_millis(100);
 }
 
-/// How many bytes a batch has room for: [`limits::BATCH_BYTES`], and the first of its jobs in any
-/// case.
+/// The room for bytes in a batch: [`limits::BATCH_BYTES`]. The first job fits in any case.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Room {
     taken: usize,
@@ -81,14 +81,14 @@ impl Room {
         self.some
     }
 
-    /// What is left of it.
+    /// How many bytes are left.
     #[cfg(any(feature = "sqlite", feature = "postgres"))]
     pub(crate) const fn left(self) -> usize {
         limits::BATCH_BYTES.saturating_sub(self.taken)
     }
 }
 
-/// How urgent a job is. Of the jobs of a queue that are due, the most urgent go first.
+/// How urgent a job is. Among the due jobs of a queue, the most urgent go first.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
 )]
@@ -96,7 +96,7 @@ impl Room {
 pub enum Priority {
     /// After everything else.
     Low,
-    /// What a job has that says nothing.
+    /// The default.
     #[default]
     Normal,
     /// Before the normal ones.
@@ -130,13 +130,13 @@ impl Priority {
     }
 }
 
-/// What was asked for at the enqueue. It stays as it is while the job runs, fails and retries; only
-/// an operator's edit replaces it.
+/// What was asked for when the job was enqueued. It does not change while the job runs, fails and
+/// retries; only an operator's edit replaces it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct JobSpec {
-    /// Name of the job, which says which function runs it.
+    /// Name of the job. It selects the function that runs the job.
     pub name: Arc<str>,
     /// Queue it waits in.
     pub queue: Arc<str>,
@@ -144,7 +144,7 @@ pub struct JobSpec {
     pub version: u32,
     /// How urgent it is.
     pub priority: Priority,
-    /// What the function is called with.
+    /// The argument that the function is called with.
     pub metadata: Json,
     /// Pairs that travel with the job: trace context, tenant, …
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -152,39 +152,41 @@ pub struct JobSpec {
     /// Words to find it by.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
-    /// At most one live job has this key. It begins with what it belongs to: `resize/k` is the key
-    /// `k` of the job `resize` (of a job that was renamed: its oldest name), `*/k` a shared one.
+    /// At most one live job has this key. The part before the slash is what the key belongs to:
+    /// `resize/k` is the key `k` of the job `resize` (a renamed job keeps its oldest name here),
+    /// `*/k` is a shared key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unique_key: Option<String>,
-    /// Errors it may end in before it is Dead.
+    /// How many errors make it Dead.
     pub max_attempts: u32,
-    /// Crashes of its process it may see before it is Dead. Before the last of them it runs beside
-    /// no other job of which that is true, so that a job that kills its process is found.
+    /// How many crashes of its process make it Dead. Of the jobs that have crashed and are one
+    /// crash away from that, a process runs only one at a time, so that a job that kills its
+    /// process is found.
     pub max_crashes: u32,
-    /// From due to first start; later it is Dead (`expired`).
+    /// The longest time from due to the first start. After that it is Dead (`expired`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<Duration>,
-    /// From due to the end over all attempts; later it is Dead (`deadline`).
+    /// The longest time from due to the end, over all attempts. After that it is Dead (`deadline`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Duration>,
-    /// How long it is kept once it succeeded or was cancelled. Zero deletes it at once.
+    /// How long it is kept after it succeeded or was cancelled. Zero deletes it at once.
     pub retain: Duration,
-    /// How long an attempt may take, in place of the function's own time-out.
+    /// How long an attempt may take. Overrides the function's own timeout.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Duration>,
-    /// How long it waits after an error, in place of the function's own backoff.
+    /// How long it waits after an error. Overrides the function's own backoff.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backoff: Option<StoredBackoff>,
 }
 
 impl JobSpec {
-    /// Errors a job may end in unless told otherwise.
+    /// How many errors make a job Dead by default.
     pub const MAX_ATTEMPTS: u32 = 5;
-    /// Crashes a job may see unless told otherwise.
+    /// How many crashes make a job Dead by default.
     pub const MAX_CRASHES: u32 = 3;
-    /// How long a succeeded or cancelled job is kept unless told otherwise.
+    /// How long a succeeded or cancelled job is kept by default.
     pub const RETAIN: Duration = Duration::from_secs(24 * 60 * 60);
-    /// How long a dead job is kept, whatever it says.
+    /// How long a dead job is kept, whatever its `retain`.
     pub const RETAIN_DEAD: Duration = Duration::from_secs(30 * 24 * 60 * 60);
     /// The queue of a job that names none.
     pub const QUEUE: &'static str = "default";
@@ -210,7 +212,7 @@ impl JobSpec {
         }
     }
 
-    /// How many bytes it brings along: what batches are bounded by.
+    /// Its size in bytes, as counted against the limit of a batch.
     pub(crate) fn bytes(&self) -> usize {
         let headers = self.headers.iter().map(|(k, v)| k.len() + v.len());
         let tags = self.tags.iter().map(String::len);
@@ -268,7 +270,7 @@ impl JobSpec {
     }
 }
 
-/// Most errors or crashes a job may allow itself.
+/// The largest `max_attempts` or `max_crashes`.
 const COUNT_MAX: u32 = 1000;
 
 fn check_count(field: &str, count: u32) -> Result<(), Error> {
@@ -290,7 +292,7 @@ pub(crate) fn check_span(field: &str, span: Option<Duration>) -> Result<(), Erro
     }
 }
 
-/// No attempt could end in no time.
+/// Refuses a timeout of zero: every attempt would exceed it.
 fn check_timeout(timeout: Option<Duration>) -> Result<(), Error> {
     if timeout.is_some_and(|span| span.is_zero()) {
         return Err(Error::invalid(

@@ -1,4 +1,4 @@
-//! What handlers return: [`IntoOutcome`] maps it all to one [`Outcome`].
+//! What handlers return: [`IntoOutcome`] maps each of their return types to one [`Outcome`].
 
 use std::{error::Error as StdError, fmt, time::Duration};
 
@@ -22,27 +22,27 @@ use crate::BoxError;
 pub enum Outcome<T = ()> {
     /// It worked.
     Success(T),
-    /// It did not: try again, after the job's backoff or after this time, if the budget allows.
+    /// It failed: try again, after the job's backoff or after this time, if the budget allows.
     Retry {
         /// What went wrong.
         failure: Failure,
-        /// Instead of the backoff.
+        /// How long to wait, in place of the backoff.
         after: Option<Duration>,
     },
-    /// It did not, and trying again is of no use: Dead.
+    /// It failed, and trying again is of no use: Dead.
     Abort {
         /// What went wrong.
         failure: Failure,
-        /// `Aborted`, unless it is the metadata that can't be read.
+        /// `Aborted`, or `Decode` where the metadata can't be read.
         reason: DeadReason,
     },
     /// Not yet: run it again after this time. No attempt is spent.
     Snooze(Duration),
 }
 
-/// The handler's word to the dispatcher about an error. Return it as the `E` of a `Result`, or
-/// wrap it as you like: it is found anywhere in the chain of causes, also behind `anyhow`, `eyre`,
-/// `thiserror`, [`std::io::Error::other`] and boxes. Of several the outermost counts.
+/// Tells the dispatcher what to do about an error. Return it as the `E` of a `Result`, or wrap it
+/// in other errors: it is found anywhere in the chain of causes, also behind `anyhow`, `eyre`,
+/// `thiserror`, [`std::io::Error::other`] and boxes. If there are several, the outermost counts.
 ///
 /// ```
 /// use bgjob::JobError;
@@ -58,8 +58,8 @@ pub enum Outcome<T = ()> {
 /// # drop(charge("ok"));
 /// ```
 ///
-/// Where a handler meets errors of many kinds, [`BoxError`] is the `E` that `?` turns all of them
-/// into, this one too (`anyhow::Error` and `eyre::Report` are as good):
+/// A handler that meets errors of many kinds can return [`BoxError`]: `?` converts all of them into
+/// it, a `JobError` too. (`anyhow::Error` and `eyre::Report` work as well.)
 ///
 /// ```
 /// use bgjob::{BoxError, JobError};
@@ -74,8 +74,8 @@ pub enum Outcome<T = ()> {
 /// ```
 pub struct JobError(Said);
 
-/// What a [`JobError`] says, and the link of the chain that it is found by: a wrapper may show the
-/// causes of what it wraps and not that itself, as if it were what it wraps.
+/// What a [`JobError`] says. It is a link of its own in the chain of causes, because a transparent
+/// wrapper shows the causes of the error it wraps, but not that error itself.
 struct Said {
     verdict: Verdict,
     error: BoxError,
@@ -89,7 +89,7 @@ enum Verdict {
 }
 
 impl JobError {
-    /// Try again after the job's backoff: what any other error means too.
+    /// Try again after the job's backoff, as after any other error.
     pub fn retry(error: impl Into<BoxError>) -> Self {
         Self::new(Verdict::Retry(None), error)
     }
@@ -115,7 +115,7 @@ impl JobError {
         Self(Said { verdict, error })
     }
 
-    /// An error that `?` has turned into this one says what it said before.
+    /// For an error that `?` converts: if it wraps a `JobError`, that verdict is kept.
     fn of(error: impl Into<BoxError>) -> Self {
         let error = error.into();
         let verdict = Verdict::of(error.as_ref());
@@ -124,7 +124,8 @@ impl JobError {
 }
 
 impl Verdict {
-    /// Links of a chain that are looked at: an error may be its own cause.
+    /// How many links of a chain are looked at. There is a limit because an error may be its own
+    /// cause.
     const DEEP: usize = 1000;
 
     /// What the outermost [`JobError`] of a chain says.
@@ -138,7 +139,7 @@ impl Verdict {
     }
 }
 
-/// Whether this link of a chain has nothing to say but a verdict.
+/// Whether this link of a chain carries only a verdict.
 pub(super) fn is_verdict(error: &(dyn StdError + 'static)) -> bool {
     error.is::<Said>()
 }
@@ -161,7 +162,7 @@ impl StdError for JobError {
     }
 }
 
-/// What somebody reads who prints a whole chain; what is stored leaves it out.
+/// Shown where a whole chain is printed. Stored failures leave it out.
 impl fmt::Display for Said {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.verdict {
@@ -185,8 +186,8 @@ impl StdError for Said {
     }
 }
 
-/// Errors that `?` turns into a [`JobError`]: what they say of the job (where one wraps another
-/// `JobError`) goes on, and else they are tried again.
+/// Errors that `?` converts into a [`JobError`]. One that wraps a `JobError` keeps its verdict; any
+/// other means that the job is tried again.
 macro_rules! from {
     ($($error:ty,)*) => {$(
         impl From<$error> for JobError {
@@ -225,7 +226,7 @@ from! {
             `E: Into<Box<dyn Error + Send + Sync>>`"
 )]
 pub trait IntoOutcome {
-    /// What a result gives back.
+    /// The type of the job's result.
     type Output: Serialize;
 
     /// Says how the attempt ended.
@@ -260,7 +261,7 @@ impl<T: Serialize, E: Into<BoxError>> IntoOutcome for Result<T, E> {
 }
 
 impl<T> Outcome<T> {
-    /// What an error means: its [`JobError`] says, else try again.
+    /// What an error means: what the [`JobError`] in its chain says, or else to try again.
     pub fn from_error(error: &(dyn StdError + 'static)) -> Self {
         let failure = Failure::from_error(FailureKind::Error, error);
         match Verdict::of(error) {
@@ -279,8 +280,8 @@ impl<T> Outcome<T> {
 }
 
 impl<T: Serialize> Outcome<T> {
-    /// The same with the result encoded. A result that can't be stored ends the job: another try
-    /// would only have the same effects again.
+    /// The same outcome with its result encoded. A result that can't be stored makes the job Dead:
+    /// another attempt would only have the same effects again.
     pub fn encode(self) -> Outcome<Json> {
         match self {
             Self::Success(value) => match Json::encode(&value) {
@@ -304,7 +305,7 @@ fn not_stored(failure: Failure) -> Outcome<Json> {
     }
 }
 
-/// What to say of a result that is larger than any that is stored.
+/// The failure for a result that is larger than any that is stored.
 pub(super) fn too_large(result: &Json) -> Option<Failure> {
     let (size, max) = (result.len(), limits::RESULT);
     (size > max).then(|| {

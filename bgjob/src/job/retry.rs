@@ -9,8 +9,9 @@ use crate::Error;
 
 /// How long a failed job waits for its next attempt.
 ///
-/// Waits are jittered unless said otherwise: the job is due at a random time between half and all
-/// of the wait, so that what failed together does not come back together.
+/// Waits are jittered by default (those of [`custom`](Self::custom) are not): the job is due after
+/// a random time between half of the wait and all of it, so that jobs that failed together are not
+/// retried together.
 ///
 /// ```
 /// use bgjob::Backoff;
@@ -36,7 +37,7 @@ enum Shape {
 }
 
 impl Backoff {
-    /// What a job has that says nothing: 1 s, 2 s, 4 s … at most an hour, jittered.
+    /// The default: 1 s, 2 s, 4 s … at most an hour, jittered.
     pub const DEFAULT: Self = Self::exponential(Duration::from_secs(1), Duration::from_secs(3600));
 
     /// The same wait each time.
@@ -60,7 +61,7 @@ impl Backoff {
         }
     }
 
-    /// These waits in turn, then the last one again and again. An empty list waits not at all.
+    /// These waits in turn, then the last one each time. An empty list means no wait.
     pub const fn steps(waits: &'static [Duration]) -> Self {
         Self {
             shape: Shape::Steps(waits),
@@ -68,7 +69,8 @@ impl Backoff {
         }
     }
 
-    /// What the function answers for the number of errors so far (1 after the first).
+    /// The wait that the function returns for the number of errors so far (1 after the first),
+    /// without jitter.
     pub const fn custom(wait: fn(u32) -> Duration) -> Self {
         Self {
             shape: Shape::Custom(wait),
@@ -76,7 +78,7 @@ impl Backoff {
         }
     }
 
-    /// Exactly these waits.
+    /// The same waits without jitter.
     #[must_use]
     pub const fn without_jitter(mut self) -> Self {
         self.jitter = false;
@@ -90,7 +92,7 @@ impl Backoff {
             Shape::Linear { step, max } => linear(n, *step, *max),
             Shape::Exponential { first, max } => exponential(n, *first, *max),
             Shape::Steps(waits) => nth(n, waits).copied().unwrap_or_default(),
-            // A user's code: if it panics the job waits its step of the default.
+            // User code: if it panics, the job waits as the default backoff says.
             Shape::Custom(wait) => {
                 catch_unwind(|| wait(n)).unwrap_or_else(|_| Self::DEFAULT.wait(n))
             }
@@ -126,7 +128,8 @@ fn jittered(wait: Duration, jitter: bool, random: f64) -> Duration {
     }
 }
 
-/// A [`Backoff`] as a job carries it: one that an enqueue gave, in place of the function's own.
+/// A [`Backoff`] as it is stored with a job: one that an enqueue gave, which overrides the
+/// function's own.
 ///
 /// Its JSON has nanoseconds: `{"exponential":[5000000000,3600000000000]}` (first wait and longest),
 /// `{"linear":[step,longest]}` or `{"steps":[…]}`, and `"jitter":false` where the waits are exact.
@@ -197,7 +200,7 @@ impl TryFrom<Backoff> for StoredBackoff {
     fn try_from(backoff: Backoff) -> Result<Self, Error> {
         let span = |wait: Duration| {
             super::check_span("backoff", Some(wait))?;
-            // Ten years are a twentieth of what fits.
+            // Ten years fit: a `u64` of nanoseconds holds 584 years.
             Ok::<_, Error>(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX))
         };
         let shape = match backoff.shape {

@@ -11,18 +11,18 @@ use crate::Timestamp;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
-    /// Waits: for its time (scheduled, retrying) or for a slot.
+    /// Waiting for its due time (scheduled, retrying) or for a slot.
     Ready,
     /// Held by a dispatcher.
     Running,
     /// Ended well.
     Succeeded,
-    /// Ended in errors, crashes or too late; kept for someone to look at.
+    /// Ended by errors or crashes, or too late; kept for someone to look at.
     #[doc(alias = "dead_letter")]
     #[doc(alias = "failed")]
     #[doc(alias = "discarded")]
     Dead,
-    /// Ended because someone said so.
+    /// Ended by request.
     Cancelled,
 }
 
@@ -36,7 +36,7 @@ impl State {
         Self::Cancelled,
     ];
 
-    /// Whether this is an end. Only an operator's requeue leaves it.
+    /// Whether the job is over. Only an operator's requeue leaves such a state.
     pub const fn is_terminal(self) -> bool {
         matches!(self, Self::Succeeded | Self::Dead | Self::Cancelled)
     }
@@ -59,7 +59,7 @@ impl fmt::Display for State {
     }
 }
 
-/// Where a job stands, with what belongs to it there and nowhere else.
+/// Where a job stands, with the data that exists only there.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Phase {
@@ -78,7 +78,7 @@ pub enum Phase {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Hold {
-    /// Who shows this may renew and finish.
+    /// A caller that presents this token may renew and finish the job.
     pub token: Token,
     /// The process start that holds it.
     pub owner: Owner,
@@ -86,8 +86,8 @@ pub struct Hold {
     pub since: Timestamp,
     /// When the sweeper may revoke it.
     pub lease_until: Timestamp,
-    /// Someone asked for an end; the holder learns it within a second where the store wakes, else
-    /// at its next renewal.
+    /// Someone asked for the job's end. The holder is notified within a second where the store
+    /// wakes, otherwise at its next renewal.
     pub cancel: bool,
 }
 
@@ -120,17 +120,17 @@ pub enum How {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum DeadReason {
-    /// As many errors as `max_attempts` allows.
+    /// It had as many errors as `max_attempts` allows.
     Errors,
-    /// As many crashes of its process as `max_crashes` allows.
+    /// Its process crashed as often as `max_crashes` allows.
     Crashes,
     /// The handler said that trying again is of no use, or its result can't be stored.
     Aborted,
     /// Its metadata could not be decoded or upgraded.
     Decode,
-    /// It had not started when `expires` was over.
+    /// It had not started within `expires`.
     Expired,
-    /// It had not ended when `deadline` was over.
+    /// It had not ended within `deadline`.
     Deadline,
 }
 

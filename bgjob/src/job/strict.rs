@@ -1,28 +1,28 @@
-//! What a value holds that its JSON would not: found by serializing it to nowhere.
+//! Finds what a value's JSON would lose, by serializing the value into nothing.
 //!
-//! serde_json writes `null` for a number that is none and for infinity, and for `Some(None)`. This
-//! looks only where there is a `null` in what was written.
+//! serde_json writes `null` for NaN, for infinity and for `Some(None)`, so nothing is lost where
+//! the JSON has no `null`.
 
 use std::fmt;
 
 use serde::{Serialize, Serializer, ser};
 
-/// Where in a value something is that JSON can't hold.
+/// Something in a value that JSON can't hold, and where.
 #[derive(Debug)]
 pub(super) struct Refused {
     pub(super) what: What,
-    /// The way to it, innermost first.
+    /// The path to it, innermost step first.
     path: Vec<Step>,
 }
 
-/// What is there.
+/// What JSON can't hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum What {
-    /// A number that is none, or infinite.
+    /// A number that is NaN or infinite.
     NotFinite,
     /// `Some(None)`, `Some(())`: an option that is read as `None`.
     LikeNone,
-    /// The type refuses by itself to be written.
+    /// The type itself refuses to be written.
     Other,
 }
 
@@ -47,7 +47,7 @@ impl Refused {
         self
     }
 
-    /// The way to it: `prices[2].net`. Empty where it is the value itself.
+    /// The path to it, as in `prices[2].net`. Empty for the value itself.
     pub(super) fn path(&self) -> String {
         let mut path = String::new();
         for step in self.path.iter().rev() {
@@ -71,7 +71,7 @@ impl fmt::Display for Refused {
 impl std::error::Error for Refused {}
 
 impl ser::Error for Refused {
-    /// What the type says may quote the value, so it is dropped.
+    /// Drops the type's own message: it may quote the value.
     fn custom<T: fmt::Display>(_: T) -> Self {
         Self::new(What::Other)
     }
@@ -79,8 +79,8 @@ impl ser::Error for Refused {
 
 type Found = Result<(), Refused>;
 
-/// The first thing in a value that JSON can't hold. Options that are read as `None` count where
-/// that is asked for.
+/// Fails with the first thing in a value that JSON can't hold. Options that would be read back as
+/// `None` count only with `like_none`.
 pub(super) fn find<T: Serialize + ?Sized>(value: &T, like_none: bool) -> Found {
     value.serialize(Look {
         like_none,
@@ -88,11 +88,11 @@ pub(super) fn find<T: Serialize + ?Sized>(value: &T, like_none: bool) -> Found {
     })
 }
 
-/// Looks at a value.
+/// A serializer that only looks at the value.
 #[derive(Debug, Clone, Copy)]
 struct Look {
     like_none: bool,
-    /// It is what is in a `Some`.
+    /// The value stands directly in a `Some`.
     in_some: bool,
 }
 
@@ -317,7 +317,7 @@ impl ser::SerializeMap for Parts {
     type Ok = ();
     type Error = Refused;
 
-    /// A key that is no text was refused when it was written.
+    /// serde_json has refused a key that is no text before.
     fn serialize_key<T: Serialize + ?Sized>(&mut self, _: &T) -> Found {
         Ok(())
     }

@@ -1,8 +1,35 @@
-//! The protocol's one home: each function is one atomic transition of one job.
+//! The one home of the protocol: each function is one atomic transition of one job.
 //!
-//! A store makes each of them one compare-and-set. Those that keep typed jobs call these functions;
-//! those that say it in their own language (SQL) are held to them by tests. A refusal leaves the
-//! job as it was.
+//! A store makes each transition one compare-and-set. A store that keeps typed jobs calls these
+//! functions; tests hold a store that says them in its own language (SQL) to the same meaning. A
+//! refusal leaves the job as it was.
+//!
+//! | # | name | from | to | guard | called by |
+//! |---|---|---|---|---|---|
+//! | T1 | create | – | Ready | the id is absent, the unique key is free | an enqueue |
+//! | T2 | claim | Ready | Running | due, not too late, served; a suspect only if wanted | a fetch |
+//! | T2′ | the same claim again | Running | Running | held by this token | a repeated fetch |
+//! | T3 | renew | Running | Running | held by this token | the lease thread |
+//! | T4 | succeed | Running | Succeeded | held by this token | the end of an attempt |
+//! | T5 | fail | Running | Ready or Dead¹ | held by this token | the end of an attempt |
+//! | T6 | release | Running | Ready¹ | held by this token | a shutdown |
+//! | T6 | snooze | Running | Ready¹ | held by this token | the end of an attempt |
+//! | T7 | revoke | Running | Ready or Dead¹ | the lease and the margin are over | the sweeper |
+//! | T8 | touch | Ready | Ready | due, not hinted at lately | the sweeper, if there is a queue |
+//! | T9 | cancel | Ready | Cancelled | none | an operator |
+//! | T9 | cancel | Running | Running, flagged | none | an operator |
+//! | T10 | requeue | an end | Ready, next epoch | the unique key is free | an operator |
+//! | T10 | reschedule | Ready | Ready | none | an operator |
+//! | T10 | edit | Ready | Ready | the job still has the `ver` that was read | an operator |
+//! | T11 | expire | Ready | Dead | past `expires` or `deadline` | the sweeper |
+//! | T12 | purge | an end | gone | `purge_at` is reached | the purge of a dispatcher or manager |
+//! | T12 | delete | an end | gone | none | an operator |
+//!
+//! ¹ Cancelled instead, where T9 (cancel) has flagged the job. T5 (fail) and T7 (revoke) make a job
+//! Dead when its budget of errors or crashes is spent; T5 (fail) also when a retry is of no use or
+//! would start past the `deadline`. An operator is a caller of the manager.
+//!
+//! T13 and T14 are reserved for uniqueness (replace, debounce).
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,17 +39,17 @@ use super::{
 };
 use crate::Timestamp;
 
-/// How the sweeper judges, the same on every dispatcher.
+/// The sweeper's rules, the same on every dispatcher.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SweepPolicy {
-    /// Waited beyond the lease's end, where clocks may differ.
+    /// How long the sweeper waits beyond the lease's end, because clocks may differ.
     pub margin: Duration,
-    /// Wait after the first crash, the second, and so on; the last stands for all further ones.
-    /// None at all where it is empty.
+    /// Wait after the first crash, the second, and so on. The last entry stands for all further
+    /// crashes; an empty list means no wait.
     pub crash_backoff: Vec<Duration>,
-    /// Where a queue is configured: a job that is due and was not hinted at for this long is
-    /// hinted at again, and then ever more seldom. `None` where there is no queue.
+    /// Where a queue is configured: a due job that was not hinted at for this long is hinted at
+    /// again, then less and less often. `None` where there is no queue.
     pub touch: Option<Duration>,
 }
 
@@ -39,7 +66,7 @@ impl Default for SweepPolicy {
 impl SweepPolicy {
     /// The longest a job waits for its next hint.
     const TOUCH_MAX: Duration = Duration::from_secs(600);
-    /// A first hint is the enqueuer's; the sweeper waits this long before it gives one.
+    /// The enqueuer gives a due job's first hint. The sweeper waits this long before it gives one.
     pub const TOUCH: Duration = Duration::from_secs(15);
 
     /// Waits this long beyond the lease's end.
@@ -73,26 +100,26 @@ impl SweepPolicy {
 /// Why a claim was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
-    /// Not due yet, or too late: past `expires` or `deadline`, for the sweeper to end.
+    /// Not due yet, or too late: past `expires` or `deadline`, so the sweeper ends it.
     NotDue,
     /// Held by another grant.
     Busy,
-    /// Not among what the claimer serves, or a suspect where none is wanted.
+    /// Not served by the claimer, or a suspect where none is wanted.
     NotServed,
-    /// Over.
+    /// The job is over.
     Terminal,
 }
 
-/// What became of an operator's request.
+/// The answer to an operator's request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operated {
     /// It was done; the job is in this state now.
     Done(State),
     /// There is no such job.
     Missing,
-    /// The job is in this state, which does not allow it.
+    /// The job is in this state, in which the operation is not allowed.
     Refused(State),
-    /// The job was edited meanwhile: it has this `ver`.
+    /// The job was changed meanwhile and now has this `ver`.
     Stale(u64),
     /// Another live job has its unique key.
     KeyTaken(super::JobId),
@@ -101,9 +128,9 @@ pub enum Operated {
 /// What an operator asks of one job.
 #[derive(Debug, Clone)]
 pub enum Operation {
-    /// End it: at once if it waits, at its next renewal if it runs.
+    /// End the job: at once if it waits, at its next renewal if it runs.
     Cancel,
-    /// Run a job that is over once more: a new epoch, counters at zero.
+    /// Run a job that is over once more: a new epoch, with counters at zero.
     Requeue(Due),
     /// Change when a waiting job is due.
     Reschedule(Due),
@@ -120,7 +147,7 @@ pub enum Operation {
     Delete,
 }
 
-/// T1: the job that a create stores.
+/// T1 (create): the job that a create stores.
 pub fn create(new: &NewJob, now: Timestamp) -> Job {
     let due_at = new.due.from(now);
     let mut job = Job {
@@ -145,17 +172,18 @@ pub fn create(new: &NewJob, now: Timestamp) -> Job {
     job
 }
 
-/// T1 again: whether a create that finds `existing` under its id is a repeat of the one that
-/// made it, and so a success. The id and the function say so, whatever the rest: maps have no
-/// order, types grow, functions get new names, and operators edit.
+/// T1 (create), repeated: whether a create that finds `existing` under its id is a repeat of the
+/// one that made it, and so a success. Only the id and the function decide: maps have no order,
+/// types grow, functions get new names, and operators edit.
 pub fn is_repeat(existing: &Job, new: &NewJob) -> bool {
     new.is_named(&existing.spec.name)
 }
 
-/// T2 and T2′: claims a ready job that is due and served, or answers a repeated claim again.
+/// T2 (claim) and T2′ (the same claim again): claims a ready job that is due and served, or returns
+/// what this token already holds.
 ///
 /// # Errors
-/// Why not; the job is as it was.
+/// Why the claim was refused. The job is as it was.
 pub fn claim(
     job: &mut Job,
     grant: &Grant,
@@ -187,9 +215,9 @@ pub fn claim(
     Ok(answer)
 }
 
-/// T3: moves the lease on and stores what the handler reported. Answers whether someone asked
-/// for an end, or `None` if the token holds nothing (any more). An expired lease that nobody
-/// revoked can be renewed.
+/// T3 (renew): moves the lease on and stores what the handler reported. Returns whether someone
+/// asked for the job's end, or `None` if the token no longer holds the job. An expired lease that
+/// nobody revoked can be renewed.
 pub fn renew(
     job: &mut Job,
     token: Token,
@@ -210,8 +238,8 @@ pub fn renew(
     Some(hold.cancel)
 }
 
-/// T4, T5, T6: ends an attempt. Answers the state the job is in now, or `None` if the token
-/// holds nothing (any more).
+/// T4 (succeed), T5 (fail), T6 (release or snooze): ends an attempt. Returns the job's new state,
+/// or `None` if the token no longer holds the job.
 pub fn finish(job: &mut Job, token: Token, end: &End, now: Timestamp) -> Option<State> {
     let Phase::Running(hold) = &job.phase else {
         return None;
@@ -220,7 +248,7 @@ pub fn finish(job: &mut Job, token: Token, end: &End, now: Timestamp) -> Option<
         return None;
     }
     let hold = hold.clone();
-    // It has started, so it can no longer be too late for that.
+    // The job has started, so it can no longer expire.
     job.expires_at = None;
     match end {
         End::Success(result) => conclude(job, How::Succeeded(result.clone()), now),
@@ -242,7 +270,7 @@ pub fn finish(job: &mut Job, token: Token, end: &End, now: Timestamp) -> Option<
     Some(job.state())
 }
 
-/// T7: takes a job whose lease has run out from its holder. Answers whether it did.
+/// T7 (revoke): takes a job whose lease has run out from its holder. Returns whether it did.
 pub fn revoke(job: &mut Job, policy: &SweepPolicy, now: Timestamp) -> bool {
     let Phase::Running(hold) = &job.phase else {
         return false;
@@ -265,8 +293,8 @@ pub fn revoke(job: &mut Job, policy: &SweepPolicy, now: Timestamp) -> bool {
     true
 }
 
-/// T8: notes that a due job is hinted at now, so that the next hint comes later (ever later,
-/// as it ages). Answers whether a hint is to be pushed.
+/// T8 (touch): notes that a due job is hinted at now, so that the next hint comes later (less and
+/// less often as the job ages). Returns whether the caller must push a hint.
 pub fn touch(job: &mut Job, policy: &SweepPolicy, now: Timestamp) -> bool {
     let Some(every) = policy.touch else {
         return false;
@@ -285,7 +313,7 @@ pub fn touch(job: &mut Job, policy: &SweepPolicy, now: Timestamp) -> bool {
     true
 }
 
-/// T11: ends a waiting job that is past `expires` or `deadline`. Answers whether it did.
+/// T11 (expire): ends a waiting job that is past `expires` or `deadline`. Returns whether it did.
 pub fn expire(job: &mut Job, now: Timestamp) -> bool {
     let Phase::Ready { .. } = job.phase else {
         return false;
@@ -297,13 +325,13 @@ pub fn expire(job: &mut Job, now: Timestamp) -> bool {
     true
 }
 
-/// T12: whether the job may be purged.
+/// T12 (purge): whether the job may be purged.
 pub fn is_purgeable(job: &Job, now: Timestamp) -> bool {
     matches!(&job.phase, Phase::Ended(end) if end.purge_at <= now)
 }
 
-/// Whether the job is to be deleted in the step that ended it. Its id is to stay behind for
-/// [`REMEMBERED`], so that a repeated create can't run it again.
+/// Whether the job is deleted in the same step that ends it. The store then keeps its id for
+/// [`REMEMBERED`], so that a repeated create can't run the job again.
 pub fn vanishes(job: &Job) -> bool {
     matches!(&job.phase, Phase::Ended(end) if end.purge_at <= end.at)
 }
@@ -311,8 +339,8 @@ pub fn vanishes(job: &Job) -> bool {
 /// How long the id of a job that was deleted at its end is remembered.
 pub const REMEMBERED: Duration = Duration::from_secs(300);
 
-/// T9, T10, and the operator's half of T12. `Done` for [`Operation::Delete`] means that the store
-/// is to forget the job. Unique keys are the store's to check.
+/// T9 (cancel), T10 (requeue, reschedule, edit) and the operator's half of T12 (delete). `Done` for
+/// [`Operation::Delete`] means that the store must delete the job. The store checks unique keys.
 pub fn operate(job: &mut Job, operation: &Operation, now: Timestamp) -> Operated {
     let state = job.state();
     let refused = Operated::Refused(state);
@@ -331,7 +359,7 @@ pub fn operate(job: &mut Job, operation: &Operation, now: Timestamp) -> Operated
         (Operation::Reschedule(due), Phase::Ready { .. }) => {
             job.due_at = due.from(now);
             if job.errors + job.crashes == 0 {
-                // A job that has started once (and was released, say) can't expire any more.
+                // A job that has started once (and was released, say) can no longer expire.
                 let started = job.expires_at.is_none();
                 set_limits(job);
                 job.expires_at = job.expires_at.filter(|_| !started);
@@ -361,7 +389,7 @@ pub fn operate(job: &mut Job, operation: &Operation, now: Timestamp) -> Operated
     Operated::Done(job.state())
 }
 
-/// The light copy of a job that goes to its holder.
+/// The light copy of a job that its holder gets.
 pub fn claimed(job: &Job, hold: &Hold) -> ClaimedJob {
     ClaimedJob {
         id: job.id,
@@ -383,7 +411,7 @@ fn set_limits(job: &mut Job) {
     job.deadline_at = job.spec.deadline.map(|span| job.due_at + span);
 }
 
-/// When the sweeper first hints at a job: its enqueuer does so itself if it is due at once.
+/// When the sweeper first hints at a job. The enqueuer itself hints at a job that is due at once.
 pub fn first_touch(due_at: Timestamp, now: Timestamp) -> Timestamp {
     if due_at > now {
         due_at
@@ -410,14 +438,15 @@ fn after_error(job: &Job, retry: Retry, now: Timestamp) -> Result<Timestamp, Dea
         Retry::After(_) if job.errors >= job.spec.max_attempts => return Err(DeadReason::Errors),
         Retry::After(delay) => now + delay,
     };
-    // A retry that can only start past the deadline is of no use to anybody.
+    // A retry that could only start past the deadline is of no use.
     if job.deadline_at.is_some_and(|limit| limit <= due_at) {
         return Err(DeadReason::Deadline);
     }
     Ok(due_at)
 }
 
-/// What waits is hinted at by whoever made it wait, if it is due; else by the sweeper.
+/// Makes a job wait. If it is due, the caller that made it wait gives the hint; otherwise the
+/// sweeper does.
 fn wait(job: &mut Job, due_at: Timestamp, now: Timestamp) {
     job.due_at = due_at;
     job.phase = Phase::Ready {

@@ -1,29 +1,29 @@
-//! [`UniqueKey`]: a unique key as an enqueue says it, and as it is stored.
+//! [`UniqueKey`]: a unique key as an enqueue gives it, and as it is stored.
 
 use super::limits;
 use crate::Error;
 
-/// Between a key and the name that it belongs to. No name of a job has it.
+/// Separates a key from the name of the job it belongs to. No job's name contains it.
 const BETWEEN: char = '/';
-/// In a name's place, where the key is shared. No job has this name.
+/// Stands in place of the name where the key is shared. No job has this name.
 const ANY: &str = "*";
 
-/// A unique key as an enqueue says it.
+/// A unique key as an enqueue gives it.
 ///
-/// A store knows one text for each live job that has a key, and compares it byte by byte. So a key
-/// is stored with the name that it belongs to: `image-7` of the job `resize` is `resize/image-7`,
-/// and one that is shared `*/image-7`. Of a job that has got a new name it is the oldest one: what
-/// programs of before and after the change agree on.
+/// A store keeps one text for each live job that has a key, and compares these texts byte by byte.
+/// A key is therefore stored with the name of the job it belongs to: the key `image-7` of the job
+/// `resize` is `resize/image-7`, and the shared key `image-7` is `*/image-7`. For a renamed job
+/// this is its oldest name, on which programs from before and after the renaming agree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum UniqueKey {
     /// It belongs to the job's function.
     OfJob(String),
-    /// All functions have it in common.
+    /// All functions share it.
     Shared(String),
 }
 
 impl UniqueKey {
-    /// The text that is stored; `name` is the oldest one of the job.
+    /// The text that is stored. `name` is the job's oldest name.
     ///
     /// # Errors
     /// `InvalidInput` where it is empty or too long.
@@ -44,7 +44,7 @@ impl UniqueKey {
     }
 }
 
-/// Whether a stored key is one that all functions have in common.
+/// Whether a stored key is shared by all functions.
 pub(crate) fn is_shared(stored: &str) -> bool {
     stored.starts_with(ANY)
 }

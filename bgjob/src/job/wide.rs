@@ -8,15 +8,16 @@ use serde_json::Value;
 use super::Json;
 use crate::Error;
 
-/// What stands before the digits of an integer beyond 64 bits that is a text for a while; with
-/// more of `_` before it, where the JSON has such texts of its own.
+/// What a text begins with that stands for an integer beyond 64 bits, before the digits. Where the
+/// JSON has texts of its own that begin like this, the mark gets more `_` in front.
 const MARK: &str = "int:";
 
-/// A JSON as a [`Value`]; an integer beyond 64 bits is a text in it: `"int:18446744073709551616"`.
+/// A JSON as a [`Value`], in which an integer beyond 64 bits is a text:
+/// `"int:18446744073709551616"`.
 #[derive(Debug)]
 pub(crate) struct Wide {
     pub(crate) value: Value,
-    /// What such texts begin with; `None` where there are none.
+    /// What such texts begin with, `None` where there are none.
     mark: Option<String>,
 }
 
@@ -42,7 +43,7 @@ impl Wide {
         }
     }
 
-    /// The JSON of a value that came of this one: such texts are integers again.
+    /// The JSON of a value that was made from this one: such texts become integers again.
     ///
     /// # Errors
     /// As for [`Json::encode`].
@@ -54,7 +55,7 @@ impl Wide {
     }
 }
 
-/// The text with a mark before each integer beyond 64 bits, and quotes around them.
+/// The JSON with each integer beyond 64 bits put in quotes, after the mark.
 fn marked<'a>(text: &'a str, mark: &str) -> Cow<'a, str> {
     let mut out = String::new();
     let (mut copied, mut at) = (0, 0);
@@ -75,7 +76,7 @@ fn marked<'a>(text: &'a str, mark: &str) -> Cow<'a, str> {
     Cow::Owned(out)
 }
 
-/// Where the token ends that begins here: a text, a number, or one byte of something else.
+/// The end of the token that begins at `at`: a text, a number, or one byte of something else.
 fn token(bytes: &[u8], at: usize) -> usize {
     let rest = &bytes[at + 1..];
     let more = match bytes[at] {
@@ -167,7 +168,7 @@ mod tests {
             "[1,-9223372036854775808,18446744073709551615,1.5e300]",
             r#""999999999999999999999999""#,
             r#"{"999999999999999999999999":"\\"}"#,
-            // Not even 128 bits hold it: it is a float, as everywhere.
+            // Beyond 128 bits it is a float, as everywhere.
             "999999999999999999999999999999999999999999",
         ] {
             assert!(matches!(marked(text, MARK), Cow::Borrowed(_)), "{text}");

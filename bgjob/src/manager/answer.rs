@@ -1,4 +1,4 @@
-//! What a store answered to an enqueue, as its caller hears it.
+//! Turns a store's answer to an enqueue into the caller's result.
 
 use super::{JobHandle, JobManager};
 use crate::{
@@ -7,7 +7,7 @@ use crate::{
     store::{Created, Holder},
 };
 
-/// The handle of a job that was to be stored, from what the store answered.
+/// The handle of an enqueued job, from the store's answer.
 pub(super) fn handle<R>(
     manager: &JobManager,
     job: &NewJob,
@@ -40,8 +40,8 @@ pub(super) fn handle<R>(
     }
 }
 
-/// Whether who has the job's unique key is a job of the same function. One that can't be read is,
-/// where the key belongs to the function.
+/// Whether the holder of the job's unique key is a job of the same function. A holder that can't be
+/// read is one if the key belongs to the function.
 fn is_of(job: &NewJob, holder: &Holder) -> bool {
     match &holder.name {
         Some(name) => job.is_named(name),

@@ -1,6 +1,7 @@
-//! Natural batching of creates: what is enqueued while a batch is on its way goes with the next.
+//! Natural batching of creates: jobs that are enqueued while a batch is under way go with the next.
 //!
-//! There is no timer: a lone enqueue goes at once, and a thousand at a time share a few commits.
+//! There is no timer: a lone enqueue goes at once, and a thousand at the same time share a few
+//! commits.
 
 use std::{
     collections::BTreeMap,
@@ -29,22 +30,22 @@ use crate::{
     store::Created,
 };
 
-/// Longest a create may take before it is called unknown.
+/// The longest a create may take before its result counts as unknown.
 const CREATE: Duration = Duration::from_secs(30);
-/// Longest an enqueue waits for the queue service; the sweeper gives the hint else.
+/// The longest an enqueue waits for the queue service. After that the sweeper gives the hint.
 const PUSH: Duration = Duration::from_secs(2);
-/// Jobs that may wait for a batch; an enqueue beyond it waits at the door.
+/// How many jobs may wait for a batch. Further enqueues wait for a permit first.
 const WAITING_MAX: usize = 16 * limits::BATCH;
 
-/// Of so many enqueues one gives way to other tasks: a store that answers at once would let a
-/// producer run without ever pausing.
+/// One in this many enqueues yields to other tasks. With a store that answers at once, a producer
+/// could otherwise run without ever pausing.
 const TURN: u32 = 256;
 
-/// How often a job is sent whose runtime-to-the-store ended, before its caller hears that nobody
-/// knows.
+/// How many times a job is sent to the store in all, if the runtime that carries it ends each time.
+/// After that its caller gets an error, because it is unknown whether the job is stored.
 const TRIES: usize = 3;
 
-/// Where all of a manager's creates go through.
+/// All creates of a manager go through this.
 #[derive(Debug)]
 pub(super) struct Creates {
     pub(super) store: Arc<dyn JobStore>,
@@ -72,10 +73,11 @@ impl Creates {
         }
     }
 
-    /// Stores one job, together with whatever else comes at the same time. `fresh`: its id was
-    /// drawn for this call, so that nobody else can have stored it.
+    /// Stores one job, together with others that come at the same time. `fresh`: the id was drawn
+    /// for this call, so nobody else can have stored it.
     ///
-    /// Dropping the future leaves the job stored or not, never half; its neighbours are not hurt.
+    /// Dropping the future leaves the job stored or not, never half. Its neighbours are not
+    /// affected.
     pub(super) async fn one(self: &Arc<Self>, job: NewJob, fresh: bool) -> Result<Created> {
         if self.turn.fetch_add(1, Relaxed).is_multiple_of(TURN) {
             give_way().await;
@@ -84,7 +86,7 @@ impl Creates {
         for before in 0..tries {
             match self.once(&job).await {
                 None => {}
-                // By a try before this one.
+                // An earlier try of this call stored it.
                 Some(Ok(Created::Exists)) if before > 0 => return Ok(Created::Created),
                 Some(answer) => return answer,
             }
@@ -94,10 +96,10 @@ impl Creates {
         Err(Error::new(ErrorKind::Unavailable, text).about(job.id))
     }
 
-    /// `None` if nobody knows, as the runtime that carried it ended meanwhile.
+    /// `None` if the result is unknown, because the runtime that carried the job ended meanwhile.
     async fn once(self: &Arc<Self>, job: &NewJob) -> Option<Result<Created>> {
         if let Some(lead) = self.lead() {
-            // Few wait: no need for a task and its wake-up.
+            // There is a free lead: no need for a task and its wake-up.
             return Some(self.alone(job, lead).await);
         }
         let _place = self.door.acquire().await.ok()?;
@@ -111,15 +113,15 @@ impl Creates {
         }
     }
 
-    /// What has gathered meanwhile goes when the lead is dropped, also if this future is dropped
+    /// Jobs that gathered meanwhile go when the lead is dropped, also if this future is dropped
     /// half way.
     async fn alone(&self, job: &NewJob, _lead: Lead) -> Result<Created> {
         let answers = self.create(std::slice::from_ref(job)).await;
         answers.into_iter().next().expect("one answer a job")
     }
 
-    /// Stores many jobs, in as few batches as the limits allow. One answer a job, in order. Where
-    /// the store takes none of a batch it is not asked to take those after it.
+    /// Stores many jobs, in as few batches as the limits allow. Returns one answer for each job, in
+    /// order. If the store takes none of a batch, it is not asked to take those after it.
     pub(super) async fn many(&self, jobs: &[NewJob]) -> Vec<Result<Created>> {
         let mut answers = Vec::with_capacity(jobs.len());
         let mut rest = jobs;
@@ -137,7 +139,7 @@ impl Creates {
         answers
     }
 
-    /// One batch: store, then hint. Where it fails for a lasting reason the culprit is looked for.
+    /// One batch: store, then hint. If it fails for a lasting reason, the culprit is searched for.
     pub(super) async fn create(&self, jobs: &[NewJob]) -> Vec<Result<Created>> {
         match self.call(jobs).await {
             Ok(answers) => answers.into_iter().map(Ok).collect(),
@@ -173,7 +175,7 @@ impl Creates {
         }
     }
 
-    /// Tells what was stored: once for each name and queue.
+    /// Emits an event for what was stored, one for each name and queue.
     fn tell(&self, jobs: &[NewJob], answers: &[Created]) {
         if !self.events.is_heard() {
             return;
@@ -183,11 +185,11 @@ impl Creates {
         }
     }
 
-    /// Hints at what is due. A hint that can't be pushed is the sweeper's to give.
+    /// Hints at due jobs. The sweeper gives a hint that can't be pushed.
     async fn hint(&self, jobs: &[NewJob], answers: &[Created]) {
         self.tell(jobs, answers);
         let Some(queue) = &self.queue else { return };
-        // A repeated create hints again: the first try may have died before its push.
+        // A repeated create hints again: the first try may have ended before its push.
         let stored = |answer: &Created| matches!(answer, Created::Created | Created::Exists);
         let hints: Vec<_> = jobs
             .iter()
@@ -203,7 +205,7 @@ impl Creates {
     }
 }
 
-/// How many jobs of which name and queue were stored. What is alike mostly stands together.
+/// How many jobs of each name and queue were stored. Equal kinds mostly stand together.
 fn stored<'a>(jobs: &'a [NewJob], answers: &[Created]) -> BTreeMap<(&'a str, &'a str), usize> {
     let mut stored = BTreeMap::new();
     let created = jobs
@@ -230,7 +232,7 @@ fn stored<'a>(jobs: &'a [NewJob], answers: &[Created]) -> BTreeMap<(&'a str, &'a
     stored
 }
 
-/// Pushes hints within a bound of time; a failure is told, not returned.
+/// Pushes hints within a bound of time. A failure is emitted as an event, not returned.
 pub(crate) async fn push(queue: &dyn JobQueue, hints: &[Hint], events: &Events) {
     if hints.is_empty() {
         return;
@@ -250,12 +252,13 @@ pub(crate) async fn push(queue: &dyn JobQueue, hints: &[Hint], events: &Events) 
     });
 }
 
-/// Lets others run that are ready to.
+/// Lets other tasks run that are ready.
 ///
-/// Whoever was woken last by this thread waits in a place of its own until the task that woke it
-/// pauses, and no other thread takes it from there. `yield_now` would not do: the task would come
-/// back only when nothing else was left to do here. Woken at once, it takes that place itself, and
-/// who was in it (the dispatcher, say) goes where a thread that is idle finds it.
+/// The task that this thread woke last waits in a slot of its own until the waking task pauses, and
+/// no other thread takes it from there. `yield_now` would not do: this task would come back only
+/// when nothing else was left to do on this thread. A task that wakes itself at once takes that
+/// slot, and the task that was in it (the dispatcher's, say) moves to where an idle thread finds
+/// it.
 async fn give_way() {
     let mut gives = true;
     poll_fn(|cx| {
@@ -291,7 +294,7 @@ fn gone(answers: &[Result<Created>]) -> Option<&Error> {
     errors.find(|error| none_stored || error.is_retryable())
 }
 
-/// One that waits for its answer.
+/// An enqueue that waits for its answer.
 struct Waits<'a> {
     creates: &'a Arc<Creates>,
     id: JobId,

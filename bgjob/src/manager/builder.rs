@@ -1,4 +1,4 @@
-//! How a [`JobManager`] comes to be: [`Connect`] from URLs, [`ManagerBuilder`] from values.
+//! Two ways to build a [`JobManager`]: [`Connect`] from URLs, [`ManagerBuilder`] from values.
 
 use std::{
     fmt,
@@ -34,7 +34,7 @@ pub struct ManagerBuilder {
     settings: Settings,
 }
 
-/// What both ways have in common.
+/// The settings of both.
 #[derive(Debug)]
 struct Settings {
     require: Durability,
@@ -61,26 +61,27 @@ impl Connect {
         }
     }
 
-    /// Hints go through this queue: `channel:`. Without one the store finds ready jobs itself.
+    /// Sends hints through this queue: `channel:`. Without a queue the store finds ready jobs
+    /// itself.
     pub fn queue_url(mut self, url: impl Into<String>) -> Self {
         self.queue_url = Some(url.into());
         self
     }
 
-    /// Refuses a store that is less durable.
+    /// Refuses a store that is less durable than this.
     pub fn require(mut self, durability: Durability) -> Self {
         self.settings.require = durability;
         self
     }
 
-    /// The most metadata a job may have, in bytes: 256 KiB unless told otherwise, at most 1 MiB.
+    /// The most metadata a job may have, in bytes: 256 KiB by default, at most 1 MiB.
     pub fn max_metadata(mut self, bytes: usize) -> Self {
         self.settings.max_metadata = bytes;
         self
     }
 
-    /// Hears every decision of the manager and of its dispatchers in this process; see [`Event`].
-    /// It should be quick: it is called in place.
+    /// Calls this for every decision of the manager and of its dispatchers in this process; see
+    /// [`Event`]. The listener runs in place, so it should be quick.
     pub fn on_event(mut self, listener: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
         self.settings.events.add(listener);
         self
@@ -108,7 +109,7 @@ impl fmt::Debug for Connect {
             Some((scheme, _)) if scheme.bytes().all(|b| b.is_ascii_alphanumeric()) => {
                 scheme.to_owned()
             }
-            // It is no URL, so all of it may be what nobody should see.
+            // This is not a URL, so all of it may be secret.
             _ => "?".to_owned(),
         };
         f.debug_struct("Connect")
@@ -136,7 +137,7 @@ impl ManagerBuilder {
         }
     }
 
-    /// Hints go through this queue. Without one the store finds ready jobs itself.
+    /// Sends hints through this queue. Without a queue the store finds ready jobs itself.
     pub fn queue(mut self, queue: impl JobQueue + 'static) -> Self {
         self.queue = Some(Arc::new(queue));
         self
@@ -160,7 +161,7 @@ impl ManagerBuilder {
         self
     }
 
-    /// Builds it.
+    /// Builds the manager.
     ///
     /// # Errors
     /// `Unsupported` where the store is weaker than required, or needs a queue and has none;

@@ -1,4 +1,4 @@
-//! Changes of many jobs at once: those that fit a filter.
+//! Changes of many jobs at once: those that match a filter.
 
 use std::{
     fmt,
@@ -21,7 +21,7 @@ use crate::{
 };
 
 impl JobManager {
-    /// Jobs that are to be changed together: say which, then what.
+    /// Changes many jobs together: say which, then what.
     ///
     /// ```
     /// use bgjob::{job::DeadReason, prelude::*};
@@ -44,7 +44,7 @@ impl JobManager {
     }
 }
 
-/// Which jobs are to be changed. See [`JobManager::select`].
+/// Which jobs are changed. See [`JobManager::select`].
 #[derive(Debug, Clone)]
 #[must_use = "nothing is changed until it is said what is to be done, and that is awaited"]
 pub struct Select {
@@ -55,24 +55,24 @@ pub struct Select {
 impl Select {
     filtered!();
 
-    /// Runs them once more, now. Without a [`state`](Self::state) these are the dead ones.
+    /// Runs them once more, now. Without a [`state`](Self::state) this changes dead jobs only.
     #[doc(alias = "retry_all")]
     #[doc(alias = "rerun")]
     pub fn requeue(self) -> Bulk {
         self.with(Operation::Requeue(Due::Now))
     }
 
-    /// Cancels them: those that wait at once, those that run are asked to end.
+    /// Cancels them: waiting jobs at once; running jobs are asked to end.
     pub fn cancel(self) -> Bulk {
         self.with(Operation::Cancel)
     }
 
-    /// Changes when those that wait are due; `Due::Now` also ends the wait for a retry.
+    /// Changes when waiting jobs are due. `Due::Now` also ends the wait for a retry.
     pub fn reschedule(self, due: Due) -> Bulk {
         self.with(Operation::Reschedule(due))
     }
 
-    /// Forgets those that are over.
+    /// Deletes those that are over.
     pub fn delete(self) -> Bulk {
         self.with(Operation::Delete)
     }
@@ -91,13 +91,13 @@ type OnProgress = Arc<dyn Fn(&Bulked) + Send + Sync>;
 
 /// A change of many jobs that is about to be made; await it. See [`JobManager::select`].
 ///
-/// It goes through the jobs in the order of their ids, at most a thousand a commit. It is about the
-/// jobs that there are when it begins (a requeue and a delete: about those that are over by then),
-/// and changes each of them once at most: so it ends, however fast new ones come. A job that others
-/// change meanwhile is refused or left out.
+/// It goes through the jobs in the order of their ids, at most a thousand a commit. It changes only
+/// jobs that exist when it begins (a requeue and a delete: that are over by then), and each of them
+/// at most once. So it ends, however fast new jobs come. A job that others change meanwhile is
+/// refused or left out.
 ///
-/// It may be dropped or fail at any time: what is done stays done. The same call once more goes on
-/// with what is left, as what was changed does not fit any more (a reschedule is made again).
+/// It may be dropped or fail at any time: what is done stays done. The same call again goes on with
+/// the rest, because changed jobs no longer match. (A reschedule is made again.)
 #[derive(Clone)]
 #[must_use = "nothing is changed until it is awaited"]
 pub struct Bulk {
@@ -116,26 +116,26 @@ impl fmt::Debug for Bulk {
     }
 }
 
-/// What became of a change of many jobs, or of it so far.
+/// The result of a change of many jobs, or of its part so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Bulked {
     /// Jobs that were changed.
     pub done: u64,
-    /// Jobs that others changed meanwhile, so that it could not be done.
+    /// Jobs that could not be changed, because others changed them meanwhile.
     pub refused: u64,
-    /// Jobs that could not be requeued as another live job has their unique key by now.
+    /// Jobs that could not be requeued, because another live job has their unique key by now.
     pub key_taken: u64,
 }
 
 impl Bulk {
-    /// Calls this after each commit with what was done until then.
+    /// Calls this after each commit with the result so far.
     pub fn on_progress(mut self, tell: impl Fn(&Bulked) + Send + Sync + 'static) -> Self {
         self.progress = Some(Arc::new(tell));
         self
     }
 
-    /// How many jobs it would be about now; nothing is changed.
+    /// How many jobs the change would affect now; nothing is changed.
     ///
     /// # Errors
     /// As the change itself.
@@ -167,7 +167,7 @@ impl Bulk {
         let mut so_far = Bulked::default();
         let mut states = self.states()?;
         if states.len() == 2 {
-            // One that ran when it was looked at may wait by now.
+            // A job that was running when it was looked at may be waiting by now.
             states.push(JobState::Ready);
         }
         for state in states {
@@ -226,7 +226,7 @@ impl Bulk {
         Ok(())
     }
 
-    /// The states of jobs that it is about, one after the other.
+    /// The states of the jobs that it changes, one after the other.
     fn states(&self) -> Result<Vec<JobState>> {
         use JobState::{Cancelled, Dead, Ready, Running, Succeeded};
         let (may_be, else_only, needs) = match self.operation {
@@ -257,7 +257,7 @@ impl Bulk {
         }
     }
 
-    /// The jobs in this state that were there when it began.
+    /// The jobs in this state that existed when it began.
     fn narrowed(&self, state: JobState, begun: Timestamp) -> Filter {
         let mut filter = self.filter.clone().state(state);
         let until = begun + Duration::from_millis(1);

@@ -1,26 +1,27 @@
-//! Which jobs of a refused batch it is about.
+//! Finds the jobs of a refused batch that are the cause.
 
 use std::ops::Range;
 
 use crate::{Error, Result, job::NewJob, store::Created};
 
-/// So many refusals and nothing stored: the cause may be no job (a right that is missing, say).
+/// After this many refusals and nothing stored, the cause may be no job (a missing permission,
+/// say).
 const DOUBT: usize = 3;
 
-/// A batch that was refused for a lasting reason: halved until the culprits stand alone.
+/// A batch that was refused for a lasting reason. It is halved until the culprits stand alone.
 pub(super) struct Search<'a> {
     jobs: &'a [NewJob],
     answers: Vec<Option<Result<Created>>>,
-    /// What is still to be tried; the next one is the last here.
+    /// Ranges still to try. The last one here is next.
     rest: Vec<Range<usize>>,
     refusals: usize,
     stored: bool,
-    /// The very last job is tried alone: if it is refused too, the cause is no job.
+    /// The very last job is being tried alone: if it is refused too, the cause is no job.
     probing: bool,
 }
 
 impl<'a> Search<'a> {
-    /// The whole batch was refused once.
+    /// Begins after the whole batch was refused once.
     pub(super) fn new(jobs: &'a [NewJob]) -> Self {
         let mut search = Self {
             jobs,
@@ -40,14 +41,14 @@ impl<'a> Search<'a> {
         Some((range.clone(), &self.jobs[range]))
     }
 
-    /// What came of it.
+    /// Takes the store's answer for a range.
     pub(super) fn answered(&mut self, range: Range<usize>, answer: Result<Vec<Created>>) {
         let probing = std::mem::take(&mut self.probing);
         let error = match answer {
             Ok(created) => return self.stored(range, created),
             Err(error) => error,
         };
-        // Nor is what can't be reached now asked for each half.
+        // A store that can't be reached now is not asked for each half either.
         if probing || error.is_retryable() {
             self.rest.clear();
             return self.refuse(0..self.jobs.len(), &error);
@@ -64,7 +65,7 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// One answer a job, once there is nothing to try.
+    /// One answer a job, once there is nothing left to try.
     pub(super) fn done(self) -> Vec<Result<Created>> {
         self.answers.into_iter().flatten().collect()
     }
@@ -99,8 +100,8 @@ mod tests {
     use super::*;
     use crate::{ErrorKind, JobId, JobSpec, Json, job::Due};
 
-    /// Searches a batch whose store refuses what has one of these in it. Which were refused, and
-    /// after how many calls.
+    /// Searches a batch whose store refuses every part that contains a culprit. Returns which jobs
+    /// were refused, and after how many calls.
     fn search(n: usize, refuses: impl Fn(usize) -> bool, kind: ErrorKind) -> (Vec<usize>, usize) {
         let jobs: Vec<_> = (0..n)
             .map(|_| NewJob {

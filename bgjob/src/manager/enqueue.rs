@@ -31,16 +31,17 @@ use super::{
 /// One job about to be enqueued; await it.
 ///
 /// It returns when the job is stored as durably as the store can. A hint that can't be pushed is
-/// no error: the sweeper gives it later.
+/// not an error: the sweeper gives it later.
 ///
 /// # Errors
 /// `InvalidInput` where a limit is broken (nothing is stored), `AlreadyExists` where a job of
-/// another function has the id or the shared key (the error names it), else what the store says.
-/// After `Unavailable` or `Timeout` the job may or may not be stored: enqueue again with
-/// [`Error::job_id`] as [`id`](Self::id) and it can't be twice.
+/// another function has the id or the shared key (the error names it), otherwise the store's own
+/// error. After `Unavailable` or `Timeout` the job may or may not be stored. Enqueue it again with
+/// [`Error::job_id`] as [`id`](Self::id), and it can't be stored twice.
 ///
 /// # Cancel safety
-/// Dropping the future leaves the job stored or not; with an [`id`](Self::id) it can be repeated.
+/// Dropping the future leaves the job stored or not. With an [`id`](Self::id) the enqueue can be
+/// repeated.
 #[must_use = "nothing is enqueued until it is awaited"]
 pub struct Enqueue<M, R> {
     manager: JobManager,
@@ -56,12 +57,12 @@ pub struct Enqueue<M, R> {
 /// handles, in order.
 ///
 /// # Errors
-/// As for [`Enqueue`], for the first job that failed; the error says how many were stored, as a
-/// batch is not atomic. With ids of your own ([`id_by`](Self::id_by)) all of it can be repeated;
-/// [`each`](Self::each) answers for each job.
+/// As for [`Enqueue`], for the first job that failed. A batch is not atomic, so the error says how
+/// many were stored. With ids of your own ([`id_by`](Self::id_by)) the whole call can be repeated.
+/// [`each`](Self::each) returns an answer for each job.
 ///
-/// It gives up when the store has not answered for 30 s: what comes after a batch that the store
-/// did not take is not tried.
+/// It gives up when the store has not answered for 30 s: if the store did not take a batch, those
+/// after it are not tried.
 #[must_use = "nothing is enqueued until it is awaited"]
 pub struct EnqueueAll<M, R> {
     manager: JobManager,
@@ -102,14 +103,14 @@ impl<M, R> Enqueue<M, R> {
 
     options!();
 
-    /// With this id, which makes the enqueue safe to repeat: while a job of the same function is
-    /// stored under it (however it stands), the handle is its handle,
-    /// [`already_existed`](JobHandle::already_existed) says so, and nothing changes. Metadata is not
-    /// compared.
+    /// Uses this id, which makes the enqueue safe to repeat. While a job of the same function is
+    /// stored under the id, in whatever state, the handle is that job's,
+    /// [`already_existed`](JobHandle::already_existed) says so, and nothing changes. Metadata is
+    /// not compared.
     ///
     /// A job is stored until it is purged: `retain` after it succeeded or was cancelled, 30 days
     /// after it died. With `retain = "0s"` its id is remembered for five minutes. After that the
-    /// same id is a new job.
+    /// same id makes a new job.
     ///
     /// ```
     /// use bgjob::{JobId, prelude::*};
@@ -129,19 +130,19 @@ impl<M, R> Enqueue<M, R> {
     ///
     /// # Errors
     /// The enqueue is refused with `AlreadyExists` where a job of another function has the id; the
-    /// error names it. So let the key say whose it is: `bill/17`.
+    /// error names it. So let the key say whose job it is: `bill/17`.
     pub fn id(mut self, id: JobId) -> Self {
         self.id = Some(id);
         self
     }
 
-    /// At most one live job of this function has this key. If there is one, the handle is its
-    /// handle, and [`already_existed`](JobHandle::already_existed) says so. A job is live until it
+    /// At most one live job of this function has this key. If there is one, the handle is that
+    /// job's, and [`already_existed`](JobHandle::already_existed) says so. A job is live until it
     /// succeeded, died or was cancelled. 1 to 256 bytes.
     ///
-    /// The key belongs to the function, whatever it is called: with `aliases` it goes with the
-    /// oldest name. (A program that enqueues by name and does not know the function takes the name
-    /// that it says.) For a key that several functions have in common see
+    /// The key belongs to the function, whatever its name: with `aliases` the key is stored with
+    /// the oldest name. (A program that enqueues by name and does not know the function uses the
+    /// name it was given.) For a key that several functions share see
     /// [`shared_unique_key`](Self::shared_unique_key).
     ///
     /// ```
@@ -169,8 +170,8 @@ impl<M, R> Enqueue<M, R> {
         self
     }
 
-    /// At most one live job of all that are enqueued with this shared key has it, of whatever
-    /// function. It is another key than the same text given to [`unique_key`](Self::unique_key).
+    /// At most one live job has this shared key, of all jobs that are enqueued with it, whatever
+    /// their function. The same text given to [`unique_key`](Self::unique_key) is a different key.
     /// 1 to 256 bytes.
     ///
     /// ```
@@ -194,7 +195,7 @@ impl<M, R> Enqueue<M, R> {
     /// # Errors
     /// The enqueue is refused with `AlreadyExists` where a live job of another function has the
     /// key: the error names it, and [`Error::job_id`] is its id. Where the holder is a job of this
-    /// function, the handle is its handle.
+    /// function, the handle is that job's.
     pub fn shared_unique_key(mut self, key: impl Into<String>) -> Self {
         self.unique_key = Some(UniqueKey::Shared(key.into()));
         self
@@ -202,7 +203,7 @@ impl<M, R> Enqueue<M, R> {
 }
 
 impl<M: Serialize, R> Enqueue<M, R> {
-    /// In a transaction of your own: the job is there when that commits, and never if it rolls
+    /// Enqueues in your own transaction: the job is there when that commits, and never if it rolls
     /// back. The store must be in the same database ([`postgres`](crate::providers)).
     ///
     /// ```no_run
@@ -218,12 +219,12 @@ impl<M: Serialize, R> Enqueue<M, R> {
     /// # Ok(()) }
     /// ```
     ///
-    /// Until the commit the handle's job is there for nobody else: `status` says `NotFound`. Beside
-    /// a queue the hint comes from the sweeper, within 20 s of the commit.
+    /// Until the commit the job is invisible outside the transaction: `status` returns `NotFound`.
+    /// With a queue the hint comes from the sweeper, within 20 s of the commit.
     ///
     /// # Errors
-    /// As for [`Enqueue`]; `Unsupported` where the store has no part in transactions. An error of
-    /// the database leaves the transaction as its errors do: it can only be rolled back.
+    /// As for [`Enqueue`]; `Unsupported` where the store takes no part in transactions. After an
+    /// error of the database the transaction can only be rolled back, as after any such error.
     pub fn in_transaction<T: Transaction + ?Sized>(
         self,
         transaction: &mut T,
@@ -295,7 +296,7 @@ impl<M, R> EnqueueAll<M, R> {
 
     options!();
 
-    /// Each with the id this gives it; see [`Enqueue::id`].
+    /// Gives each job the id that this returns; see [`Enqueue::id`].
     pub fn id_by(mut self, id: impl Fn(&M) -> JobId) -> Self {
         for one in &mut self.jobs {
             one.id = Some(id(&one.metadata));
@@ -303,8 +304,8 @@ impl<M, R> EnqueueAll<M, R> {
         self
     }
 
-    /// Each with the unique key this gives it; see [`Enqueue::unique_key`]. Of several with one key
-    /// the first is stored, and the others' handles are its handle.
+    /// Gives each job the unique key that this returns; see [`Enqueue::unique_key`]. Of several
+    /// jobs with one key the first is stored, and the handles of the others are that job's.
     ///
     /// ```
     /// # use bgjob::prelude::*;
@@ -325,9 +326,9 @@ impl<M, R> EnqueueAll<M, R> {
 }
 
 impl<M: Serialize, R> EnqueueAll<M, R> {
-    /// In a transaction of your own; see [`Enqueue::in_transaction`].
+    /// Enqueues in your own transaction; see [`Enqueue::in_transaction`].
     ///
-    /// All or none, if you roll back where it fails: then none is there. An error that is not the
+    /// All jobs or none are stored, if you roll back after an error. An error that is not the
     /// database's (`AlreadyExists`, say, for one of the jobs) leaves the transaction open with the
     /// others in it, so a commit after it would store those.
     pub fn in_transaction<T: Transaction + ?Sized>(
@@ -340,13 +341,14 @@ impl<M: Serialize, R> EnqueueAll<M, R> {
     /// The statement that stores the jobs, at most 1000; see [`Enqueue::statement`].
     ///
     /// # Errors
-    /// As for [`in_transaction`](Self::in_transaction), and `InvalidInput` where there are more jobs.
+    /// As for [`in_transaction`](Self::in_transaction), and `InvalidInput` where there are more
+    /// jobs.
     pub async fn statement(self) -> Result<EnqueueStatement<R>> {
         let (manager, jobs) = self.into_jobs()?;
         EnqueueStatement::new(manager, jobs).await
     }
 
-    /// Everything is checked before anything is stored.
+    /// Checks all jobs before anything is stored.
     pub(super) fn into_jobs(self) -> Result<(JobManager, Vec<NewJob>)> {
         let Self {
             manager,
@@ -364,9 +366,9 @@ impl<M: Serialize, R> EnqueueAll<M, R> {
         Ok((manager, jobs))
     }
 
-    /// Enqueues them and answers for each: the handles of what was stored are not lost where others
-    /// failed. An error that is [retryable](Error::is_retryable) names the id of its job:
-    /// with that the same job can be enqueued again.
+    /// Enqueues the jobs and returns an answer for each: the handles of stored jobs are not lost
+    /// where others failed. An error that is [retryable](Error::is_retryable) names the id of its
+    /// job. With that id the same job can be enqueued again.
     ///
     /// ```
     /// # use bgjob::prelude::*;
@@ -383,10 +385,10 @@ impl<M: Serialize, R> EnqueueAll<M, R> {
     /// ```
     ///
     /// # Errors
-    /// `InvalidInput` where one of them breaks a limit: then nothing is stored.
+    /// `InvalidInput` where one of the jobs breaks a limit: then nothing is stored.
     ///
     /// # Cancel safety
-    /// As for [`Enqueue`]: each is stored or not.
+    /// As for [`Enqueue`]: each job is stored or not.
     pub async fn each(self) -> Result<Vec<Result<JobHandle<R>>>> {
         let (manager, jobs) = self.into_jobs()?;
         let answers = manager.inner.creates.many(&jobs).await;

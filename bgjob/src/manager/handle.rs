@@ -11,7 +11,7 @@ use crate::{
     job::NewJob,
 };
 
-/// Looked at again after this long, should a wake-up get lost.
+/// Safety poll: the job is looked at again after this long, in case a wake-up is lost.
 const SAFETY: Duration = Duration::from_secs(5);
 
 /// One job that was enqueued. `R` is what its function returns.
@@ -48,7 +48,7 @@ impl<R> JobHandle<R> {
         }
     }
 
-    /// A job that was there already. Only the store knows whether it is kept.
+    /// A job that already existed. Only the store knows whether it is kept.
     pub(super) fn existing_one(manager: JobManager, id: JobId) -> Self {
         Self {
             manager,
@@ -64,15 +64,16 @@ impl<R> JobHandle<R> {
         self.id
     }
 
-    /// Whether the enqueue found the job there already: by its id, or by its unique key.
+    /// Whether the enqueue found an existing job, by its id or by its unique key.
     pub fn already_existed(&self) -> bool {
         self.existing
     }
 
-    /// Where it stands.
+    /// The job's current state.
     ///
     /// # Errors
-    /// `NotFound` if it is gone (purged, deleted, or kept for no time), else what the store says.
+    /// `NotFound` if the job is gone (purged, deleted, or not kept at all), otherwise the store's
+    /// own error.
     pub async fn status(&self) -> Result<JobState> {
         Ok(self.job().await?.state())
     }
@@ -88,15 +89,15 @@ impl<R> JobHandle<R> {
             .ok_or_else(|| gone(self.id))
     }
 
-    /// Ends it: at once if it waits. If it runs, its worker is asked to end it, and drops a handler
-    /// that has not ended five seconds after it heard; until then the job is
-    /// [`JobState::Running`]. The worker hears of it within a second where the store wakes
-    /// ([`StoreCapabilities::wakes`](crate::store::StoreCapabilities)), else at its next renewal:
-    /// after a third of its lease, ten seconds unless told otherwise. A `blocking` handler can't be
-    /// dropped: it is asked, and goes on until it looks.
+    /// Cancels the job: at once if it waits. If it runs, its worker is asked to end it. The worker
+    /// drops a handler that has not ended five seconds after it was notified; until then the job is
+    /// [`JobState::Running`]. The worker is notified within a second where the store wakes
+    /// ([`StoreCapabilities::wakes`](crate::store::StoreCapabilities)), otherwise at its next
+    /// renewal: after a third of its lease, ten seconds by default. A `blocking` handler can't be
+    /// dropped: it runs until it checks the request itself.
     ///
     /// # Errors
-    /// `Conflict` if it is over in another way already; as for [`status`](Self::status).
+    /// `Conflict` if the job is already over in another way; as for [`status`](Self::status).
     pub async fn cancel(&self) -> Result<JobState> {
         self.manager.cancel(self.id).await
     }
@@ -104,21 +105,22 @@ impl<R> JobHandle<R> {
     /// Waits until the job has ended.
     ///
     /// # Errors
-    /// As for [`status`](Self::status). The end of a job kept for no time is not to be seen:
+    /// As for [`status`](Self::status). The end of a job that is not kept can't be seen:
     /// `NotFound`.
     ///
     /// # Cancel safety
-    /// Safe: nothing is lost by dropping it.
+    /// Safe: nothing is lost by dropping the future.
     pub async fn ended(&self) -> Result<Job> {
         self.ended_unless(|_| Ok(())).await
     }
 
-    /// Waits until the job has ended, unless there is no point in waiting for what was seen.
+    /// Waits until the job has ended. Stops with the error of `pointless` if waiting for the job it
+    /// sees makes no sense.
     async fn ended_unless(&self, pointless: impl Fn(&Job) -> Result<()>) -> Result<Job> {
         let _waits = Waits::on(self.id);
         loop {
             let mut wait = pin!(self.manager.store().wait_ended(self.id));
-            // The wait begins with its first poll; what ends after that wakes it.
+            // The wait begins with its first poll. An end after that wakes it.
             let begun = poll_fn(|cx| Poll::Ready(wait.as_mut().poll(cx))).await;
             let job = self.job().await?;
             if job.state().is_terminal() {
@@ -138,17 +140,17 @@ impl<R> JobHandle<R> {
 }
 
 impl<R: IntoOutcome<Output: DeserializeOwned>> JobHandle<R> {
-    /// Waits for the job to end well and returns what its function returned. It is woken by the
-    /// store at an end within this process. Ends of other processes are looked for: twice a second
+    /// Waits for the job to succeed and returns what its function returned. The store notifies the
+    /// waiter of an end within this process. Ends in other processes are polled for: twice a second
     /// on PostgreSQL and on files, within 40 ms on SQLite.
     ///
     /// # Errors
-    /// `JobDead` with the last error, `JobCancelled`, `Unsupported` at once if the job is not kept
-    /// after it succeeds (`retain = "0s"`), `InvalidInput` if the stored result does not fit the
-    /// type; as for [`status`](Self::status).
+    /// `JobDead` with the last error; `JobCancelled`; `Unsupported`, at once, if the job is not
+    /// kept after it succeeds (`retain = "0s"`); `InvalidInput` if the stored result does not fit
+    /// the type; as for [`status`](Self::status).
     ///
     /// # Cancel safety
-    /// Safe: nothing is lost by dropping it.
+    /// Safe: nothing is lost by dropping the future.
     pub async fn result(&self) -> Result<R::Output> {
         if !self.kept {
             return Err(not_kept(self.id));

@@ -1,4 +1,4 @@
-//! Enqueueing in a transaction of the user's own.
+//! Enqueueing in the user's own transaction.
 
 use std::{fmt, future::IntoFuture, marker::PhantomData, pin::Pin};
 
@@ -72,7 +72,7 @@ fn handles<R>(manager: &JobManager, jobs: &[NewJob], answer: &str) -> Result<Vec
 }
 
 /// The statement that enqueues, for a driver that bgjob does not know: run it in your transaction
-/// and hand its answer back.
+/// and hand its result back.
 ///
 /// ```no_run
 /// # use bgjob::{JobManager, BoxError};
@@ -116,7 +116,7 @@ impl<R> EnqueueStatement<R> {
         })
     }
 
-    /// The statement. Its one parameter is `$1`, and it answers one row of one column.
+    /// The statement. Its one parameter is `$1`. It returns one row of one column.
     pub fn sql(&self) -> &str {
         &self.statement.sql
     }
@@ -126,11 +126,11 @@ impl<R> EnqueueStatement<R> {
         &self.statement.parameter
     }
 
-    /// The handle of the only job, or the first, from what the statement answered.
+    /// The handle of the only job, or of the first, from the statement's result.
     ///
     /// # Errors
     /// `AlreadyExists` where a job of another function has its id or its shared key, `Internal`
-    /// where this is not the statement's answer.
+    /// where this is not the statement's result.
     pub fn handle(&self, answer: &str) -> Result<JobHandle<R>> {
         let first = self.handles(answer)?.into_iter().next();
         first.ok_or_else(|| Error::new(ErrorKind::Internal, "a statement has a job"))
@@ -139,7 +139,7 @@ impl<R> EnqueueStatement<R> {
     /// The handles of all jobs, in order.
     ///
     /// # Errors
-    /// As for [`handle`](Self::handle), for the first job that has one.
+    /// As for [`handle`](Self::handle), for the first job that fails.
     pub fn handles(&self, answer: &str) -> Result<Vec<JobHandle<R>>> {
         handles(&self.manager, &self.jobs, answer)
     }

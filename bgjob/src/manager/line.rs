@@ -1,9 +1,10 @@
-//! Who carries a batch: those that wait, and the leads that go from one of them to the next.
+//! Decides which enqueue carries a batch: the line of waiting enqueues, and the leads that are
+//! passed on from one to the next.
 //!
-//! A lead is the right to have one batch on its way. When its batch is over it goes to the first
-//! that waits, and the next batch is carried in *that* one's runtime, which lives at least until
-//! its own job is answered. So a runtime that ends takes along what was on its way in it, and
-//! nothing else: who waits in the line stays there.
+//! A lead is the right to have one batch under way. When that batch is done, the lead goes to the
+//! first waiting enqueue. The next batch is carried in the runtime of *that* enqueue, which lives
+//! at least until its own job is answered. So a runtime that ends takes along only the batch under
+//! way in it; enqueues that wait in the line stay there.
 
 use std::{
     collections::VecDeque,
@@ -18,21 +19,21 @@ use tokio::{
 use super::batch::{Creates, fitting};
 use crate::{JobId, Result, job::NewJob, store::Created, task};
 
-/// Batches that may be on their way at a time: while the store works on one, the next is made.
+/// How many batches may be under way at a time: while the store works on one, the next is made.
 const ABREAST: usize = 2;
 
-/// What one who waits is told. Nothing, if the runtime that carried its job has ended.
+/// What a waiting enqueue gets. It gets nothing if the runtime that carried its job has ended.
 #[derive(Debug)]
 pub(super) enum Turn {
-    /// What became of its job.
+    /// The answer for its job.
     Answer(Result<Created>),
-    /// It has no runtime that could carry a batch: it is to store its own job by itself.
+    /// It has no runtime that could carry a batch, so it stores its own job by itself.
     Go(Lead),
 }
 
 type Answer = oneshot::Sender<Turn>;
 
-/// Those that wait, and the batches that are on their way.
+/// The waiting enqueues, and the batches under way.
 #[derive(Debug, Default)]
 pub(super) struct Line(Mutex<Inner>);
 
@@ -42,20 +43,20 @@ struct Inner {
     /// The number of the last lead.
     last: u64,
     waiting: VecDeque<Waiting>,
-    /// Somebody hands out leads just now, and looks again before he stops.
+    /// A caller is handing out leads at this moment, and looks again before it stops.
     passing: bool,
-    /// The last batch had more than one job. Those whose answers came with it are likely to be here
-    /// again at once, so nobody goes alone then.
+    /// The last batch had more than one job. Callers whose answers came with it are likely to
+    /// enqueue again at once, so no enqueue goes alone then.
     crowded: bool,
 }
 
-/// A lead that is out.
+/// A lead that is in use.
 #[derive(Debug)]
 struct OnTheWay {
     number: u64,
-    /// Whose runtime carries the batch; nobody's if it is a lone job.
+    /// The job whose runtime carries the batch. `None` for a lone job.
     leader: Option<JobId>,
-    /// Those whose jobs are in the batch.
+    /// Where the answers of the batch go.
     answers: Vec<Answer>,
 }
 
@@ -63,14 +64,14 @@ struct OnTheWay {
 struct Waiting {
     job: NewJob,
     answer: Answer,
-    /// Where it waits, if that is a runtime.
+    /// The runtime it waits in, if there is one.
     home: Option<Handle>,
-    /// The lead it was given. Until that one loads its batch, another may take the job along.
+    /// The lead it was given. Until that lead loads its batch, another may take the job along.
     led: Option<u64>,
 }
 
 impl Inner {
-    /// A free lead, which is out then.
+    /// Takes a free lead, if there is one.
     fn lead(&mut self, leader: Option<JobId>) -> Option<u64> {
         let free = self.on_the_way.iter_mut().find(|place| place.is_none())?;
         self.last += 1;
@@ -82,7 +83,7 @@ impl Inner {
         Some(self.last)
     }
 
-    /// A free lead for a job that need not wait for others.
+    /// Takes a free lead for a job that need not wait for others.
     fn lone(&mut self) -> Option<u64> {
         (!self.crowded).then(|| self.lead(None)).flatten()
     }
@@ -92,7 +93,7 @@ impl Inner {
         out.find(|lead| lead.number == number)
     }
 
-    /// Takes a lead back, and out of the line who had it and has not got away.
+    /// Takes a lead back. Also takes its holder out of the line, if that is still in it.
     fn free(&mut self, which: impl Fn(&OnTheWay) -> bool) -> Option<(OnTheWay, Option<Waiting>)> {
         let mut places = self.on_the_way.iter_mut();
         let home = places
@@ -103,12 +104,12 @@ impl Inner {
     }
 
     fn led_by(&self, number: u64) -> Option<usize> {
-        // They stand in front of all others.
+        // Those that were given a lead stand in front of all others.
         let mut led = self.waiting.iter().map_while(|waiting| waiting.led);
         led.position(|led| led == number)
     }
 
-    /// The first that still waits for a lead, if there is one for it.
+    /// The first enqueue that still waits for a lead, if there is a free lead for it.
     fn next(&mut self) -> Option<usize> {
         self.on_the_way.iter().find(|place| place.is_none())?;
         let is_next = |waiting: &Waiting| waiting.led.is_none();
@@ -121,7 +122,7 @@ impl Inner {
         }
     }
 
-    /// Gives it one.
+    /// Gives that enqueue a lead.
     fn next_led(&mut self) -> Option<(Next, u64)> {
         let place = self.next()?;
         let next = &self.waiting[place];
@@ -140,8 +141,8 @@ impl Inner {
         Some((next, number))
     }
 
-    /// What the holder of this lead carries: its own job and those that have gathered behind it.
-    /// Nothing if another has taken it along, or it was given up.
+    /// The batch of this lead: its holder's own job and the jobs that have gathered behind it.
+    /// Empty if another lead has taken the job along, or the lead was given up.
     fn load(&mut self, number: u64) -> Vec<NewJob> {
         let Some(own) = self.led_by(number).and_then(|own| self.waiting.remove(own)) else {
             return Vec::new();
@@ -164,8 +165,8 @@ impl Line {
     }
 }
 
-/// The right to have one batch on its way. Its drop hands it on, also when the batch was lost: then
-/// those whose jobs were in it hear that nobody knows.
+/// The right to have one batch under way. Its drop passes it on, also when the batch was lost: then
+/// the enqueues in the batch get no answer, because their result is unknown.
 #[derive(Debug)]
 pub(super) struct Lead {
     creates: Arc<Creates>,
@@ -182,7 +183,8 @@ impl Drop for Lead {
 impl Lead {
     /// Carries a batch, in the order in which its jobs came.
     async fn carry(self) {
-        // Those who have just had their answer are likely to enqueue again: they share this batch.
+        // Callers that have just had their answer are likely to enqueue again: they share this
+        // batch.
         tokio::task::yield_now().await;
         let jobs = self.creates.line.lock().load(self.number);
         if jobs.is_empty() {
@@ -193,30 +195,31 @@ impl Lead {
             Some(lead) => std::mem::take(&mut lead.answers),
             None => return,
         };
-        // Without a pause between them: whose runtime this is may end it once he has his own.
+        // No await between the answers: the enqueue whose runtime this is may end the runtime once
+        // it has its own.
         for (waiting, answer) in waiting.into_iter().zip(answers) {
-            // Whoever dropped its future does not want to know.
+            // An enqueue whose future was dropped needs no answer.
             let _ = waiting.send(Turn::Answer(answer));
         }
     }
 }
 
-/// What one who comes gets.
+/// What a new enqueue gets.
 pub(super) enum Place {
-    /// The way is free: it may go at once.
+    /// A lead: it may go at once.
     Go(Lead),
-    /// It waits for this.
+    /// A place in the line: it waits for this.
     Wait(oneshot::Receiver<Turn>),
 }
 
 impl Creates {
-    /// A free lead, for a lone job.
+    /// Takes a free lead, for a lone job.
     pub(super) fn lead(self: &Arc<Self>) -> Option<Lead> {
         let number = self.line.lock().lone()?;
         Some(self.led(number))
     }
 
-    /// A free lead, or a place at the end of the line.
+    /// Takes a free lead, or a place at the end of the line.
     pub(super) fn place(self: &Arc<Self>, job: &NewJob) -> Place {
         let mut line = self.line.lock();
         if let Some(number) = line.lone() {
@@ -244,9 +247,9 @@ impl Creates {
         }
     }
 
-    /// An enqueue that has led a batch is dropped before the answer came. Its runtime goes on with
-    /// the batch, but for one that runs only while somebody blocks on it, and maybe nobody does any
-    /// more: then the batch is given up, so that the others need not wait for ever.
+    /// Called when an enqueue that leads a batch is dropped before its answer came. Its runtime
+    /// goes on with the batch, except a runtime that runs only while somebody blocks on it, which
+    /// may be over. Then the batch is given up, so that the others need not wait for ever.
     pub(super) fn give_up(self: &Arc<Self>, id: JobId) {
         let threads = |home: Handle| home.runtime_flavor() != RuntimeFlavor::CurrentThread;
         let goes_on = tokio::task::try_id().is_some() || Handle::try_current().is_ok_and(threads);
@@ -255,9 +258,9 @@ impl Creates {
         }
     }
 
-    /// A lead has come home, and goes to the next.
+    /// Takes a lead back and passes it on.
     fn come_home(self: &Arc<Self>, which: impl Fn(&OnTheWay) -> bool) {
-        // Dropped behind the lock: it wakes those whose answers it has.
+        // Dropped after the lock is released: the drop wakes the enqueues whose answers it has.
         let home = self.line.lock().free(which);
         if home.is_some() {
             drop(home);
@@ -265,8 +268,9 @@ impl Creates {
         }
     }
 
-    /// Hands out the leads that are free. A runtime that has ended drops what it is given at once,
-    /// which comes back here: whoever is at it already then goes on with the next one.
+    /// Hands out the free leads. A runtime that has ended drops what it is given at once, which
+    /// calls this again; the caller that is already handing out leads then goes on with the next
+    /// one.
     fn pass_on(self: &Arc<Self>) {
         if std::mem::replace(&mut self.line.lock().passing, true) {
             return;
@@ -279,7 +283,8 @@ impl Creates {
         }
     }
 
-    /// The first that waits, and a lead for it. If there is none nobody hands out leads any more.
+    /// The first waiting enqueue, and a lead for it. If there is none, this ends the handing out of
+    /// leads.
     fn next(self: &Arc<Self>) -> Option<(Next, Lead)> {
         let mut line = self.line.lock();
         let next = line.next_led();
@@ -289,9 +294,9 @@ impl Creates {
     }
 }
 
-/// Who gets a lead.
+/// Which kind of enqueue gets a lead.
 enum Next {
-    /// It waits in this runtime, which is to carry its batch.
+    /// It waits in this runtime, which will carry its batch.
     Home(Handle),
     /// It stores its own job.
     Homeless(Answer),

@@ -1,4 +1,4 @@
-//! How jobs are found: a page at a time.
+//! Lists of jobs, a page at a time.
 
 use std::{
     fmt,
@@ -16,12 +16,13 @@ use crate::{
     store::{Filter, Order, Slice},
 };
 
-/// Jobs on one page of a list unless told otherwise, and at most.
+/// Jobs on one page of a list, by default and at most.
 const PAGE: usize = 100;
 const PAGE_MAX: usize = 1000;
 
 impl JobManager {
-    /// Jobs in the order of their ids (for those bgjob named: of their making), a page at a time.
+    /// Jobs in the order of their ids, a page at a time. For ids that bgjob made this is the order
+    /// of creation.
     ///
     /// ```
     /// use bgjob::prelude::*;
@@ -72,10 +73,10 @@ enum Begin {
     Before(JobId),
 }
 
-/// The methods that say which jobs, for what has a field `filter`.
+/// The methods that choose jobs, for a type with a field `filter`.
 macro_rules! filtered {
     () => {
-        /// Only those that fit all of this. Replaces what was said before.
+        /// Only jobs that match this filter. Replaces what was set before.
         pub fn filter(mut self, filter: Filter) -> Self {
             self.filter = filter;
             self
@@ -87,7 +88,7 @@ macro_rules! filtered {
             self
         }
 
-        /// Only of this name; called several times, of any of these names.
+        /// Only of this name. Called several times: of any of these names.
         pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
             self.filter = self.filter.name(name);
             self
@@ -99,7 +100,7 @@ macro_rules! filtered {
             self
         }
 
-        /// Only those that are dead for this reason.
+        /// Only jobs that are dead for this reason.
         pub fn reason(mut self, reason: DeadReason) -> Self {
             self.filter = self.filter.reason(reason);
             self
@@ -111,25 +112,25 @@ macro_rules! filtered {
             self
         }
 
-        /// Only those that were made within this time.
+        /// Only jobs that were created within this period.
         pub fn created(mut self, within: impl RangeBounds<Timestamp>) -> Self {
             self.filter = self.filter.created(within);
             self
         }
 
-        /// Only those that are due within this time, or were when they ran last.
+        /// Only jobs that are due within this period, or were when they last ran.
         pub fn due(mut self, within: impl RangeBounds<Timestamp>) -> Self {
             self.filter = self.filter.due(within);
             self
         }
 
-        /// Only those that ended within this time.
+        /// Only jobs that ended within this period.
         pub fn ended(mut self, within: impl RangeBounds<Timestamp>) -> Self {
             self.filter = self.filter.ended(within);
             self
         }
 
-        /// Only those whose last error has this in its text or in that of its causes.
+        /// Only jobs whose last error, causes included, contains this text.
         pub fn error(mut self, text: impl Into<String>) -> Self {
             self.filter = self.filter.error(text);
             self
@@ -147,19 +148,19 @@ impl List {
         self
     }
 
-    /// The page behind this cursor, which is the [`next`](Page::next) of another.
+    /// The page after this cursor, which is the [`next`](Page::next) of another page.
     pub const fn after(mut self, cursor: Cursor) -> Self {
         self.begin = Begin::After(cursor.0);
         self
     }
 
-    /// The page in front of this cursor, which is the [`previous`](Page::previous) of another.
+    /// The page before this cursor, which is the [`previous`](Page::previous) of another page.
     pub const fn before(mut self, cursor: Cursor) -> Self {
         self.begin = Begin::Before(cursor.0);
         self
     }
 
-    /// At most so many: 100 unless told otherwise, never more than 1000.
+    /// At most this many: 100 by default, never more than 1000.
     pub fn limit(mut self, jobs: usize) -> Self {
         self.limit = jobs.clamp(1, PAGE_MAX);
         self
@@ -169,7 +170,7 @@ impl List {
         let (order, after) = match self.begin {
             Begin::AtStart => (self.order, None),
             Begin::After(id) => (self.order, Some(id)),
-            // The other way, and then turned round.
+            // Read in the other direction, then reversed.
             Begin::Before(id) => (turned(self.order), Some(id)),
         };
         let slice = Slice {
@@ -216,8 +217,8 @@ impl IntoFuture for List {
 /// One page of a list.
 #[derive(Debug, Clone)]
 pub struct Page {
-    /// The jobs. There may be fewer than were asked for, or none, although there are more: a store
-    /// looks at no more than a bounded number of jobs a page. [`next`](Self::next) says so.
+    /// The jobs. There may be fewer than were asked for, or none, even if there are more: a store
+    /// looks at no more than a bounded number of jobs a page. Check [`next`](Self::next).
     pub jobs: Vec<Job>,
     /// Where the next page begins; `None` if this was the last.
     pub next: Option<Cursor>,
@@ -225,8 +226,8 @@ pub struct Page {
     pub previous: Option<Cursor>,
 }
 
-/// Where a page ended: opaque, to be handed to [`List::after`] or [`List::before`]. It stands while
-/// jobs come and go. As text it fits into a URL.
+/// Where a page ended: opaque, for [`List::after`] or [`List::before`]. It stays valid while jobs
+/// come and go. Its text fits into a URL.
 ///
 /// ```
 /// use bgjob::Cursor;

@@ -30,8 +30,9 @@ use crate::{JobQueue, JobStore, events::Events, job::Json};
 
 /// The producing side: stores jobs and hints at them; lists, cancels and requeues them.
 ///
-/// Cheap to clone: all clones share one store, one queue and one batcher. It belongs to no runtime:
-/// one in a static serves any number of them, also those that end while others enqueue.
+/// Cheap to clone: all clones share one store, one queue and one batcher. A manager belongs to no
+/// runtime: a manager in a static serves any number of runtimes, also runtimes that end while
+/// others enqueue.
 ///
 /// ```
 /// use bgjob::prelude::*;
@@ -50,8 +51,9 @@ use crate::{JobQueue, JobStore, events::Events, job::Json};
 #[doc(alias = "queue")]
 pub struct JobManager {
     pub(crate) inner: Arc<Inner>,
-    /// What runs jobs inline lives as long as such a manager. Its services may hold one too: theirs
-    /// is mostly made before the mode is chosen and keeps nothing, so that it all ends some day.
+    /// Keeps alive what runs jobs inline, as long as such a manager lives. Its services may hold a
+    /// manager too. That one is usually made before the mode is chosen and keeps nothing alive, so
+    /// that no cycle remains.
     #[cfg(feature = "testing")]
     pub(crate) keeps: Option<Arc<dyn Inline>>,
 }
@@ -63,25 +65,25 @@ pub(crate) struct Inner {
     pub(crate) events: Events,
     creates: Arc<batch::Creates>,
     max_metadata: usize,
-    /// Counts cancels made through this manager, so that a dispatcher beside it need not wait for
-    /// its next renewal to hear of them.
+    /// Counts cancels made through this manager, so that a dispatcher in the same process is
+    /// notified of them before its next renewal.
     pub(crate) cancels: watch::Sender<u64>,
-    /// Who hears of each enqueue before it returns: what runs jobs inline.
+    /// Called for each enqueue before it returns: what runs jobs inline.
     #[cfg(feature = "testing")]
     pub(crate) inline: std::sync::OnceLock<std::sync::Weak<dyn Inline>>,
 }
 
-/// Hears that jobs were stored, before their enqueue returns.
+/// Called when jobs were stored, before their enqueue returns.
 #[cfg(feature = "testing")]
 #[async_trait::async_trait]
 pub(crate) trait Inline: Send + Sync + std::fmt::Debug {
-    /// They are stored.
+    /// These jobs were stored.
     async fn enqueued(&self, jobs: &[crate::JobId]);
 }
 
 impl JobManager {
-    /// Opens a store by its URL: `memory:`, `sqlite:path/to.db`. Await it, or first say where the
-    /// queue is, if there is to be one.
+    /// Opens a store by its URL: `memory:`, `sqlite:path/to.db`. Await it, or set the queue first,
+    /// if there is one.
     ///
     /// ```
     /// use bgjob::JobManager;
@@ -97,13 +99,13 @@ impl JobManager {
     ///
     /// # Errors
     /// `InvalidInput` for an unknown scheme or option, `Unsupported` where a Cargo feature is
-    /// missing or the store is weaker than required; the message says what to do. Else what the
-    /// store says.
+    /// missing or the store is weaker than required; the message says what to do. Otherwise the
+    /// store's own error.
     pub fn connect(url: impl Into<String>) -> Connect {
         Connect::new(url.into())
     }
 
-    /// A manager over stores and queues of your own making.
+    /// A manager over a store and a queue of your own.
     ///
     /// ```
     /// use bgjob::{JobManager, providers::memory::MemoryStore};
@@ -116,10 +118,10 @@ impl JobManager {
         ManagerBuilder::new(Arc::new(store))
     }
 
-    /// Enqueues a job by a name that is only known at run time. If a job that is linked into this
-    /// program has the name, or had it ([`aliases`](macro@crate::job)), its attribute says queue,
-    /// priority, limits and version, as for the typed helper; else the defaults hold. Each option
-    /// can be said here too. Nothing checks that the metadata fits the job.
+    /// Enqueues a job by a name that is known only at run time. If a job linked into this program
+    /// has the name, or once had it ([`aliases`](macro@crate::job)), its attribute sets queue,
+    /// priority, limits and version, as for the typed helper. Otherwise the defaults apply. Each
+    /// option can also be set here. Nothing checks that the metadata fits the job.
     ///
     /// ```
     /// # use bgjob::JobManager;

@@ -1,4 +1,4 @@
-//! What can be asked of jobs by their id, and how they are found.
+//! What can be asked of a job by its id, and how a job is found.
 
 use std::sync::Arc;
 
@@ -19,16 +19,16 @@ impl JobManager {
     /// The job with this id, if there is one.
     ///
     /// # Errors
-    /// What the store says.
+    /// The store's own error.
     pub async fn get(&self, id: JobId) -> Result<Option<Job>> {
         Ok(self.store().get(&[id]).await?.pop().flatten())
     }
 
-    /// What the workers are called that hold jobs, or held them: the `owner` of a running job's
+    /// The names of workers that hold jobs or held them: the `owner` of a running job's
     /// [`Hold`](crate::job::Hold) and of each [`Attempt`](crate::job::Attempt). See
     /// [`worker_name`](crate::DispatcherBuilder::worker_name). `None` where a store does not keep
-    /// names (files don't; memory, SQLite and PostgreSQL do), and a month after the worker was last
-    /// heard of.
+    /// names (files don't; memory, SQLite and PostgreSQL do), and a month after the worker last
+    /// gave its name.
     ///
     /// ```
     /// use bgjob::{job::Phase, prelude::*};
@@ -45,34 +45,33 @@ impl JobManager {
     /// ```
     ///
     /// # Errors
-    /// What the store says.
+    /// The store's own error.
     pub async fn worker_names(&self, owners: &[Owner]) -> Result<Vec<Option<String>>> {
         self.store().worker_names(owners).await
     }
 
-    /// A handle for a job whose id was kept from elsewhere. `T` is the type of its result; nothing
-    /// is looked up yet.
+    /// A handle for a job whose id was kept elsewhere. `T` is the type of its result. Nothing is
+    /// looked up yet.
     pub fn handle<T>(&self, id: JobId) -> JobHandle<Outcome<T>> {
         JobHandle::existing_one(self.clone(), id)
     }
 
-    /// How many jobs of which name each queue has, and what becomes of them; sorted by queue and
-    /// name. What a name's jobs in a queue are is told at once, however many are over: on the
-    /// memory, SQLite and PostgreSQL stores this takes milliseconds.
+    /// How many jobs of each name each queue has, by state; sorted by queue and name. On the
+    /// memory, SQLite and PostgreSQL stores this takes milliseconds, however many jobs are over.
     ///
     /// # Errors
-    /// What the store says.
+    /// The store's own error.
     pub async fn counts(&self) -> Result<Vec<QueueCounts>> {
         let mut counts = self.store().counts().await?;
         counts.sort_by(|a, b| (&a.queue, &a.name).cmp(&(&b.queue, &b.name)));
         Ok(counts)
     }
 
-    /// Ends a job: at once if it waits; a running one is asked to end and is still
-    /// [`JobState::Running`] then. Cancelling twice is cancelling once.
+    /// Cancels a job: at once if it waits. A running job is asked to end and is still
+    /// [`JobState::Running`] when this returns. Cancelling twice has the same effect as once.
     ///
     /// # Errors
-    /// `NotFound`; `Conflict` if it succeeded or is dead.
+    /// `NotFound`; `Conflict` if the job succeeded or is dead.
     pub async fn cancel(&self, id: JobId) -> Result<JobState> {
         let state = self.operate(id, &Operation::Cancel).await?;
         if state == JobState::Running {
@@ -81,8 +80,8 @@ impl JobManager {
         Ok(state)
     }
 
-    /// Runs a job that is over (dead, cancelled or succeeded) once more: counters at zero, one
-    /// epoch on, its history kept.
+    /// Runs a job that is over (dead, cancelled or succeeded) once more. Its counters are set to
+    /// zero, its epoch grows by one, and its history is kept.
     ///
     /// # Errors
     /// `NotFound`; `Conflict` if it is not over; `AlreadyExists` if another live job has its unique
@@ -91,7 +90,7 @@ impl JobManager {
         self.ready(id, &Operation::Requeue(Due::Now)).await
     }
 
-    /// Changes when a waiting job is due; `Due::Now` also ends the wait for a retry.
+    /// Changes when a waiting job is due. `Due::Now` also ends the wait for a retry.
     ///
     /// # Errors
     /// `NotFound`; `Conflict` if it does not wait; `InvalidInput` for more than ten years from now.
@@ -100,11 +99,12 @@ impl JobManager {
         self.ready(id, &Operation::Reschedule(due)).await
     }
 
-    /// Replaces the metadata of a waiting job that was read before, with the version of `read`.
+    /// Replaces the metadata of a waiting job. `read` is the job as it was read before, and gives
+    /// the metadata's version.
     ///
     /// # Errors
-    /// `NotFound`; `Conflict` if it does not wait, or was edited since it was read: read it again;
-    /// `InvalidInput` where the metadata is too large.
+    /// `NotFound`; `Conflict` if the job does not wait, or was changed since it was read: read it
+    /// again; `InvalidInput` where the metadata is too large.
     pub async fn edit<M: Serialize + ?Sized>(&self, read: &Job, metadata: &M) -> Result<()> {
         let metadata = Json::encode(metadata)?;
         self.check_metadata(&metadata)?;
@@ -116,7 +116,7 @@ impl JobManager {
         self.operate(read.id, &operation).await.map(drop)
     }
 
-    /// Forgets a job that is over.
+    /// Deletes a job that is over.
     ///
     /// # Errors
     /// `NotFound`; `Conflict` if it is not over: cancel it first.
@@ -124,11 +124,11 @@ impl JobManager {
         self.operate(id, &Operation::Delete).await.map(drop)
     }
 
-    /// Forgets all jobs past their retention. Dispatchers do so by themselves; this is for stores
-    /// that no dispatcher works on. Answers how many it were.
+    /// Deletes all jobs past their retention. Dispatchers do so by themselves; this is for stores
+    /// that no dispatcher works on. Returns how many were deleted.
     ///
     /// # Errors
-    /// What the store says; what was purged until then stays purged.
+    /// The store's own error; what was purged until then stays purged.
     pub async fn purge(&self) -> Result<usize> {
         const BATCH: usize = 1000;
         let mut total = 0;
@@ -141,7 +141,7 @@ impl JobManager {
         }
     }
 
-    /// Does what makes a job ready, and hints at it.
+    /// Runs an operation that makes a job ready, and hints at the job.
     async fn ready(&self, id: JobId, operation: &Operation) -> Result<()> {
         self.operate(id, operation).await?;
         let due_now = matches!(

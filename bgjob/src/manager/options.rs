@@ -1,4 +1,4 @@
-//! What an enqueue says otherwise than the job's attribute.
+//! Options of one enqueue; they override the job's attribute.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,7 +7,7 @@ use crate::{
     job::{Due, StoredBackoff, limits},
 };
 
-/// What an enqueue says otherwise than the job's attribute.
+/// Options of one enqueue; they override the job's attribute.
 #[derive(Debug, Default)]
 pub(super) struct Options {
     pub(super) due: Due,
@@ -26,7 +26,7 @@ pub(super) struct Options {
 }
 
 impl Options {
-    /// Checks what only an enqueue can say; the limits of a spec are checked with it.
+    /// Checks the options that only an enqueue has. The limits of a spec are checked with the spec.
     pub(super) fn apply(&self, spec: &mut JobSpec) -> Result<()> {
         check_due(self.due)?;
         not_zero("expires", self.expires)?;
@@ -49,7 +49,7 @@ impl Options {
     }
 }
 
-/// A job is due within ten years, however that is said.
+/// Checks that a job is due within ten years.
 pub(super) fn check_due(due: Due) -> Result<()> {
     match due {
         Due::After(delay) if delay > limits::SPAN => {
@@ -71,7 +71,7 @@ fn not_zero(field: &str, span: Option<Duration>) -> Result<()> {
     Ok(())
 }
 
-/// The options one job and many have in common.
+/// The options that `Enqueue` and `EnqueueAll` share.
 macro_rules! options {
     () => {
         /// Due this long from now, by the store's clock; at most ten years.
@@ -94,19 +94,19 @@ macro_rules! options {
             self
         }
 
-        /// Into this queue instead of the job's own.
+        /// Uses this queue instead of the job's own.
         pub fn queue(mut self, queue: impl Into<Arc<str>>) -> Self {
             self.options.queue = Some(queue.into());
             self
         }
 
-        /// With this priority instead of the job's own.
+        /// Uses this priority instead of the job's own.
         pub fn priority(mut self, priority: Priority) -> Self {
             self.options.priority = Some(priority);
             self
         }
 
-        /// With this version of the metadata; for raw enqueues, the typed ones know it.
+        /// Sets the version of the metadata. This is for raw enqueues: the typed ones know it.
         pub fn version(mut self, version: u32) -> Self {
             self.options.version = Some(version);
             self
@@ -126,14 +126,14 @@ macro_rules! options {
             self
         }
 
-        /// An attempt may take this long instead of the job's own time; more than nothing, at most
+        /// An attempt may take this long, instead of the job's own timeout; more than zero, at most
         /// ten years.
         pub fn timeout(mut self, timeout: Duration) -> Self {
             self.options.timeout = Some(timeout);
             self
         }
 
-        /// After an error it waits like this instead of the job's own way. It travels with the
+        /// Waits like this after an error, instead of the job's own backoff. It is stored with the
         /// job, so it can't be a function ([`Backoff::custom`]); at most 100 steps.
         #[doc(alias = "retry_delay")]
         pub fn backoff(mut self, backoff: Backoff) -> Self {
@@ -141,15 +141,15 @@ macro_rules! options {
             self
         }
 
-        /// Dead if it has not started so long after it was due, instead of the job's own time;
-        /// more than nothing, at most ten years.
+        /// Dead if it has not started this long after it was due, instead of the job's own time;
+        /// more than zero, at most ten years.
         pub fn expires(mut self, expires: Duration) -> Self {
             self.options.expires = Some(expires);
             self
         }
 
-        /// Dead if it has not ended so long after it was due, all attempts together, instead of
-        /// the job's own time; more than nothing, at most ten years.
+        /// Dead if it has not ended this long after it was due, over all attempts, instead of the
+        /// job's own time; more than zero, at most ten years.
         pub fn deadline(mut self, deadline: Duration) -> Self {
             self.options.deadline = Some(deadline);
             self
@@ -163,13 +163,13 @@ macro_rules! options {
             self
         }
 
-        /// With a pair that travels with the job. All pairs and tags: at most 16 KiB.
+        /// Adds a pair that is stored with the job. All pairs and tags: at most 16 KiB.
         pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
             self.options.headers.push((name.into(), value.into()));
             self
         }
 
-        /// With a word to find it by; at most 32.
+        /// Adds a tag to find the job by; at most 32.
         pub fn tag(mut self, tag: impl Into<String>) -> Self {
             self.options.tags.push(tag.into());
             self

@@ -1,4 +1,4 @@
-//! [`Source`]: what an enqueue knows of the job beside its options.
+//! [`Source`]: what an enqueue knows of the job besides its options.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::{
 #[derive(Clone)]
 pub(super) enum Source {
     Described(&'static JobDescriptor),
-    /// A name that was given, and the job that has it or had it, where that is linked.
+    /// A name that the caller gave, and the job that has it or once had it, if that is linked.
     Named(Arc<str>, Option<&'static JobDescriptor>),
 }
 
@@ -26,7 +26,7 @@ impl Source {
     pub(super) fn spec(&self, metadata: Json) -> JobSpec {
         match self {
             Self::Described(job) => job.spec(metadata),
-            // The name stays as it was given: workers may know the old one alone.
+            // The name stays as given: workers may know only the old one.
             Self::Named(name, Some(job)) => JobSpec {
                 name: Arc::clone(name),
                 ..job.spec(metadata)
@@ -62,8 +62,8 @@ impl Source {
         self.job().map_or(&[], JobDescriptor::family)
     }
 
-    /// In debug builds and in tests: whether the metadata can be read back as what it was. What
-    /// serde writes it does not always read.
+    /// In debug builds and in tests: checks that the metadata can be read back unchanged. serde
+    /// can't read everything that it writes.
     pub(super) fn check<M: Serialize>(&self, spec: &JobSpec, metadata: &M) -> Result<()> {
         let Self::Described(job) = self else {
             return Ok(());

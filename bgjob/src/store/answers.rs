@@ -1,4 +1,4 @@
-//! What [statements](crate::transaction::Statement) answer.
+//! The results of [statements](crate::transaction::Statement).
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::{
     job::{JobId, State},
 };
 
-/// An answer as the statement gives it.
+/// One element of a statement's result.
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Answer {
@@ -18,7 +18,7 @@ enum Answer {
     Exists,
     IdTakenBy(Arc<str>),
     KeyTakenBy(Holder),
-    /// What functions of earlier versions say.
+    /// Returned by the SQL functions of earlier versions.
     IdTaken,
     KeyTaken(JobId),
     Succeeded,
@@ -34,7 +34,7 @@ fn unreadable() -> Error {
     Error::new(ErrorKind::Internal, text)
 }
 
-/// What a statement that stores so many jobs has answered.
+/// The answers of a statement that stores this many jobs.
 pub(crate) fn created(text: &str, jobs: usize) -> Result<Vec<Created>> {
     let answers = answers(text)?.into_iter().map(|answer| match answer {
         Answer::Created => Ok(Created::Created),
@@ -53,7 +53,7 @@ pub(crate) fn created(text: &str, jobs: usize) -> Result<Vec<Created>> {
     }
 }
 
-/// What a statement that ends an attempt has answered.
+/// The answer of a statement that ends an attempt.
 pub(crate) fn finished(text: &str) -> Result<Finished> {
     match answers(text)?.as_slice() {
         [Answer::Succeeded] => Ok(Finished::Applied(State::Succeeded)),

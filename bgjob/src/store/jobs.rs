@@ -17,12 +17,12 @@ use super::{Filter, InTransactions, Listed, QueueCounts, Slice, Swept};
 /// Where jobs are kept: the only truth.
 ///
 /// * **Linearizable per job.** A batch is not atomic: each element has its own answer, in the order
-///   of the input, and one bad element does not hurt the others.
-/// * **An error means unknown**: the caller repeats the call. What the protocol can refuse (`Lost`,
+///   of the input, and one bad element does not affect the others.
+/// * **An error means unknown**: the caller repeats the call. A refusal by the protocol (`Lost`,
 ///   `Exists`, `KeyTaken`, `NotServed` …) is an answer, not an error.
 /// * **Durable at return**, at the level the capabilities declare.
-/// * **A provider only translates**: it does not log, retry or read the host's clock (it is given a
-///   [`Clock`](crate::Clock) where it has none of its own).
+/// * **A provider only translates**: it does not log, retry or read the host's clock. A provider
+///   without a clock of its own is given a [`Clock`](crate::Clock).
 /// * **Cancel safe**: dropping a call's future leaves each element either done or not, never half
 ///   done.
 ///
@@ -32,22 +32,24 @@ pub trait JobStore: Send + Sync + fmt::Debug {
     /// What this store can do. Constant for the life of the value.
     fn capabilities(&self) -> StoreCapabilities;
 
-    /// T1: stores jobs. Repeated with the same id and content it answers `Exists`.
+    /// T1 (create): stores jobs. A repeat with the same id and content returns `Exists`.
     async fn create(&self, jobs: &[NewJob]) -> Result<Vec<Created>>;
 
-    /// T2, T2′: claims these jobs. A repeat with the same token answers `Claimed` again.
-    /// `grant.repeat` changes nothing here.
+    /// T2 (claim) and T2′ (the same claim again): claims these jobs. A repeat with the same token
+    /// returns `Claimed` again. `grant.repeat` changes nothing here.
     async fn claim(&self, ids: &[JobId], grant: &Grant, serves: &Serves) -> Result<Vec<Claim>>;
 
-    /// T2, T2′: claims what is due, the most urgent and then the longest due first in each queue,
-    /// at most `max` a queue. With `grant.repeat` it first answers what this token holds already.
-    /// Only where `ready_scan` is declared.
+    /// T2 (claim) and T2′ (the same claim again): claims due jobs, at most `max` a queue. In each
+    /// queue the most urgent jobs go first, and among these the longest due. With `grant.repeat` it
+    /// first returns the jobs that this token already holds. Called only where `ready_scan` is
+    /// declared.
     async fn claim_ready(&self, want: &[Want], grant: &Grant, serves: &Serves) -> Result<Claimed>;
 
-    /// T4–T6: ends attempts. Repeating an applied end answers `Lost` or the same again.
+    /// T4 (succeed), T5 (fail), T6 (release or snooze): ends attempts. Repeating an end that was
+    /// applied returns `Lost` or the same answer again.
     async fn finish(&self, ends: &[Ending]) -> Result<Vec<Finished>>;
 
-    /// Ends attempts and claims the next; a store may do both in one commit.
+    /// Ends attempts and claims the next jobs. A store may do both in one commit.
     ///
     /// An error means that either, both or none of them happened: repeat both.
     async fn finish_and_claim(
@@ -65,18 +67,20 @@ pub trait JobStore: Send + Sync + fmt::Debug {
         Ok((finished, self.claim_ready(want, grant, serves).await?))
     }
 
-    /// T3: moves leases on. Called from the lease thread's own runtime, at any time, first in line.
+    /// T3 (renew): moves leases on. Called from the lease thread's own runtime, at any time. Where
+    /// calls queue up, this one goes first.
     async fn renew(&self, held: &[Held], lease: Duration) -> Result<Vec<Renewed>>;
 
-    /// T7, T8, T11: revokes what is not renewed, expires what is too late and notes what is to be
-    /// hinted at again; at most `limit` jobs in all.
+    /// T7 (revoke), T8 (touch), T11 (expire): revokes jobs whose lease has run out, ends jobs that
+    /// are too late and notes jobs that must be hinted at again; at most `limit` jobs in all.
     async fn sweep(&self, limit: usize, policy: &SweepPolicy) -> Result<Vec<Swept>>;
 
-    /// T9, T10, T12: what an operator asks of one job.
+    /// T9 (cancel), T10 (requeue, reschedule, edit), T12 (delete): what an operator asks of one
+    /// job.
     async fn operate(&self, id: JobId, operation: &Operation) -> Result<Operated>;
 
-    /// The same of many, at most [`limits::BATCH`], each with its own answer; those of one job
-    /// one after the other.
+    /// The same for many jobs, at most [`limits::BATCH`], each with its own answer. Operations on
+    /// the same job take effect one after the other.
     ///
     /// Provided: one by one.
     ///
@@ -92,16 +96,16 @@ pub trait JobStore: Send + Sync + fmt::Debug {
     /// The jobs with these ids, `None` where there is none.
     async fn get(&self, ids: &[JobId]) -> Result<Vec<Option<Job>>>;
 
-    /// A part of the jobs that fit the filter, in the order of their ids. Looks at no more than a
+    /// A part of the jobs that match the filter, in the order of their ids. Looks at no more than a
     /// bounded number of jobs and bytes a call.
     async fn list(&self, filter: &Filter, slice: &Slice) -> Result<Listed>;
 
-    /// How many jobs of which name each queue has, and what becomes of them; those of which there
-    /// are none may be left out. What it costs should not grow with the jobs that are over.
+    /// How many jobs of each name each queue has, by state. A name without jobs may be left out.
+    /// The cost should not grow with the number of jobs that are over.
     async fn counts(&self) -> Result<Vec<QueueCounts>>;
 
-    /// Notes what a holder is called, for people: told at its start and now and then as long as it
-    /// lives, and kept for a month after that, as long as dead jobs are.
+    /// Notes a holder's name, for people. Called when the holder starts and from time to time while
+    /// it lives. The name is kept for a month after the last call, as long as dead jobs are.
     ///
     /// Provided: nothing is noted.
     async fn name_worker(&self, owner: Owner, name: &str) -> Result<()> {
@@ -109,33 +113,35 @@ pub trait JobStore: Send + Sync + fmt::Debug {
         Ok(())
     }
 
-    /// What these holders are called, where that was noted.
+    /// The names of these holders, where they were noted.
     ///
-    /// Provided: it never was.
+    /// Provided: none was.
     async fn worker_names(&self, owners: &[Owner]) -> Result<Vec<Option<String>>> {
         Ok(vec![None; owners.len()])
     }
 
-    /// T12: forgets at most `limit` jobs past their `purge_at`, and ids past their time. Answers
-    /// how many jobs it was; fewer than `limit` means that none are left to be forgotten now. A
-    /// store that drops many at once may answer more, and may wait until it can.
+    /// T12 (purge): deletes at most `limit` jobs past their `purge_at`, and ids that need no longer
+    /// be remembered. Returns how many jobs were deleted; fewer than `limit` means that none are
+    /// left to delete now. A store that drops many at once may return more than `limit`, and may
+    /// wait until it can drop them.
     async fn purge(&self, limit: usize) -> Result<usize>;
 
     /// The store's time.
     async fn now(&self) -> Result<Timestamp>;
 
-    /// What it does in transactions of the caller's, where it takes part in them.
+    /// What this store does in the caller's own transactions, where it takes part in them.
     ///
     /// Provided: it takes no part.
     fn transactions(&self) -> Option<&dyn InTransactions> {
         None
     }
 
-    /// Returns when one of these queues may have work that it did not have when the call began:
-    /// a job was stored, released, requeued, revoked … and is due, or will be (so that the waiter
-    /// learns of an earlier due time). It is not woken by a delayed job's time: callers know that
-    /// from `next_due_in`. May return early. The call begins with the first poll of its future, so
-    /// that "poll it once, claim, then await it" misses nothing. Cancel safe.
+    /// Returns when one of these queues may have work that it did not have when the call began: a
+    /// job was stored, released, requeued, revoked … and is due now or later. (A waiter learns of
+    /// an earlier due time that way.) The call does not return because a delayed job becomes due:
+    /// callers know that time from `next_due_in`. May return early. The call begins with the first
+    /// poll of its future, so that "poll it once, claim, then await it" misses nothing. Cancel
+    /// safe.
     ///
     /// Provided: a slow poll that returns after a second.
     async fn wait_ready(&self, queues: &[Arc<str>]) -> Result<()> {
@@ -145,27 +151,27 @@ pub trait JobStore: Send + Sync + fmt::Debug {
     }
 
     /// Returns when a running job may have been asked to end since the call began, by this process
-    /// or another: who holds jobs then asks [`cancelled`](Self::cancelled). May return early. As
-    /// for [`wait_ready`](Self::wait_ready) the call begins with the first poll of its future.
-    /// Cancel safe. Called from the lease thread's own runtime.
+    /// or another. A caller that holds jobs then asks [`cancelled`](Self::cancelled). May return
+    /// early. As for [`wait_ready`](Self::wait_ready) the call begins with the first poll of its
+    /// future. Cancel safe. Called from the lease thread's own runtime.
     ///
-    /// Provided: never; holders learn of it at their next renewal. A store that declares `wakes`
-    /// has one of its own.
+    /// Provided: never returns; holders learn of the request at their next renewal. A store that
+    /// declares `wakes` implements it.
     async fn wait_cancelled(&self) -> Result<()> {
         std::future::pending().await
     }
 
-    /// The running jobs that were asked to end, whoever holds them; `None` where finding them is no
-    /// cheaper than a renewal of what is held, which tells the same.
+    /// The running jobs that were asked to end, whoever holds them. `None` where finding them is no
+    /// cheaper than renewing the held jobs, which answers the same question.
     ///
     /// Provided: `None`.
     async fn cancelled(&self) -> Result<Option<Vec<JobId>>> {
         Ok(None)
     }
 
-    /// Returns when this job may have ended since the call began; callers look and call again. May
-    /// return early. Cancel safe. To miss nothing, make the future, poll it once, look, then await
-    /// it.
+    /// Returns when this job may have ended since the call began. Callers then look, and call again
+    /// if it has not. May return early. Cancel safe. To miss nothing, make the future, poll it
+    /// once, look, then await it.
     ///
     /// Provided: a slow poll that returns after half a second.
     async fn wait_ended(&self, id: JobId) -> Result<()> {
@@ -178,7 +184,7 @@ pub trait JobStore: Send + Sync + fmt::Debug {
 /// What survives which failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Durability {
-    /// Nothing: it is gone with the process.
+    /// Nothing: jobs are gone with the process.
     Volatile,
     /// A crash of the process; a power failure may take the last commits.
     ProcessCrash,
@@ -188,7 +194,7 @@ pub enum Durability {
     Quorum,
 }
 
-/// Whose clock a store goes by.
+/// Whose clock a store uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ClockSource {
     /// One clock for all its clients: a server's, or the host's where all of them are on one host.
@@ -205,26 +211,27 @@ pub struct StoreCapabilities {
     pub name: &'static str,
     /// What survives which failure.
     pub durability: Durability,
-    /// Whose clock it goes by.
+    /// Whose clock it uses.
     pub clock: ClockSource,
     /// It can find ready work by itself, so it needs no queue.
     pub ready_scan: bool,
-    /// Its claims tell when the next delayed job is due.
+    /// Its claims say when the next delayed job is due.
     pub next_due: bool,
-    /// Its waits are woken, not polled.
+    /// Its waits are notified, not polled.
     pub wakes: bool,
-    /// It holds at most one live job to a unique key.
+    /// It allows at most one live job for each unique key.
     pub unique: bool,
-    /// From so many ends on it is faster to end them in a call beside the one that claims the next
-    /// jobs than to do both in [`finish_and_claim`](JobStore::finish_and_claim). `None`: never; 0
-    /// is the same as 1.
+    /// With this many ends or more it is faster to end them in one call, beside another that claims
+    /// the next jobs, than to do both in [`finish_and_claim`](JobStore::finish_and_claim). `None`:
+    /// never. 0 is the same as 1.
     pub finish_beside: Option<usize>,
     /// The largest job it takes, in bytes of metadata.
     pub max_document: usize,
 }
 
 impl StoreCapabilities {
-    /// A store of this name and durability that can do everything; fields say otherwise.
+    /// The capabilities of a store of this name and durability that can do everything; set fields
+    /// for what differs.
     ///
     /// ```
     /// use bgjob::{Durability, store::StoreCapabilities};
@@ -252,13 +259,13 @@ impl StoreCapabilities {
 pub enum Created {
     /// It is stored.
     Created,
-    /// It was stored before, by an earlier try: a success.
+    /// It was stored before, by an earlier try. This is a success.
     Exists,
     /// The id belongs to a job of another function, of this name.
     IdTaken(Arc<str>),
     /// This live job has its unique key.
     KeyTaken(Holder),
-    /// The store can't take it, ever, for this reason.
+    /// The store can never take it, for this reason.
     Rejected(String),
 }
 
@@ -272,7 +279,7 @@ pub struct Holder {
 }
 
 impl Holder {
-    /// This job.
+    /// This job as the holder.
     pub fn of(job: &Job) -> Self {
         Self {
             id: job.id,
@@ -286,7 +293,7 @@ impl Holder {
 pub enum Claim {
     /// It is yours.
     Claimed(ClaimedJob),
-    /// It is not due, or too late.
+    /// It is not due yet, or it is too late.
     NotDue,
     /// Another grant holds it.
     Busy,
@@ -296,22 +303,23 @@ pub enum Claim {
     Terminal,
     /// There is no such job.
     Missing,
-    /// It was left as it is, as the jobs claimed before it fill the answer: ask again.
+    /// It was not claimed, because the jobs claimed before it fill the answer: ask again.
     Full,
-    /// It is there and can't be read: [`JobStore::get`] says where.
+    /// It exists and can't be read: [`JobStore::get`] says where it is.
     Unreadable,
 }
 
-/// The answer to a claim of what is ready.
+/// The answer to a claim of ready jobs.
 #[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Claimed {
     /// They are yours.
     pub jobs: Vec<ClaimedJob>,
-    /// How long until the next job that could be claimed is due; `None` where there is none, where
-    /// it is unknown, and where there may be more ready ones.
+    /// How long until the next job that could be claimed is due. `None` where there is none, where
+    /// the time is unknown, and where more jobs may be ready.
     pub next_due_in: Option<Duration>,
-    /// Jobs that were passed over as they can't be read: [`JobStore::get`] says where they are.
+    /// Jobs that were passed over because they can't be read: [`JobStore::get`] says where they
+    /// are.
     pub unreadable: Vec<JobId>,
 }
 
@@ -332,7 +340,7 @@ impl Claimed {
 pub struct Want {
     /// The queue.
     pub queue: Arc<str>,
-    /// At most so many.
+    /// At most this many jobs.
     pub max: usize,
 }
 
@@ -370,11 +378,11 @@ impl Ending {
 pub enum Finished {
     /// It is recorded; the job is in this state now.
     Applied(State),
-    /// The token holds nothing (any more): the end is of no interest.
+    /// The token no longer holds the job: the end has no effect.
     Lost,
 }
 
-/// A job to be renewed.
+/// A held job whose lease is renewed.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Held {
@@ -409,9 +417,9 @@ impl Held {
 pub enum Renewed {
     /// The lease has moved on.
     Renewed {
-        /// Someone asked for an end.
+        /// Someone asked for the job's end.
         cancel: bool,
     },
-    /// The token holds nothing (any more): stop.
+    /// The token no longer holds the job: stop.
     Lost,
 }

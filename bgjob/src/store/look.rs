@@ -1,4 +1,4 @@
-//! What is asked of a store by who only looks: [`Filter`], [`Slice`], [`QueueCounts`].
+//! What callers that only look ask of a store: [`Filter`], [`Slice`], [`QueueCounts`].
 
 use std::{
     ops::{Bound, RangeBounds},
@@ -11,7 +11,7 @@ use crate::{
     job::{DeadReason, Phase, State},
 };
 
-/// Which jobs are listed or changed: those that fit everything that is set.
+/// Which jobs are listed or changed: those that match every field that is set.
 ///
 /// ```
 /// use bgjob::{Filter, JobState, Timestamp};
@@ -30,7 +30,7 @@ use crate::{
 pub struct Filter {
     /// Of this queue.
     pub queue: Option<Arc<str>>,
-    /// Of one of these names; of any if there is none.
+    /// Of one of these names, or of any name if there are none.
     pub names: Vec<Arc<str>>,
     /// In this state.
     pub state: Option<State>,
@@ -38,11 +38,11 @@ pub struct Filter {
     pub reason: Option<DeadReason>,
     /// With this tag.
     pub tag: Option<String>,
-    /// Made within this time.
+    /// Created within this period.
     pub created: Period,
-    /// Due within this time: when it is to run, or was when it ran last.
+    /// Due within this period. For a job that has started: when it was due last.
     pub due: Period,
-    /// Over since a time within this one.
+    /// Ended within this period.
     pub ended: Period,
     /// The text of its last error, causes included, contains this.
     pub error: Option<String>,
@@ -56,7 +56,7 @@ impl Filter {
         self
     }
 
-    /// Only of this name; called several times, of any of these names.
+    /// Only of this name. Called several times: of any of these names.
     #[must_use]
     pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
         self.names.push(name.into());
@@ -70,7 +70,7 @@ impl Filter {
         self
     }
 
-    /// Only those that are dead for this reason.
+    /// Only jobs that are dead for this reason.
     #[must_use]
     pub const fn reason(mut self, reason: DeadReason) -> Self {
         self.reason = Some(reason);
@@ -84,35 +84,35 @@ impl Filter {
         self
     }
 
-    /// Only those that were made within this time.
+    /// Only jobs that were created within this period.
     #[must_use]
     pub fn created(mut self, within: impl RangeBounds<Timestamp>) -> Self {
         self.created = Period::of(&within);
         self
     }
 
-    /// Only those that are due within this time, or were when they ran last.
+    /// Only jobs that are due within this period, or were when they last ran.
     #[must_use]
     pub fn due(mut self, within: impl RangeBounds<Timestamp>) -> Self {
         self.due = Period::of(&within);
         self
     }
 
-    /// Only those that ended within this time.
+    /// Only jobs that ended within this period.
     #[must_use]
     pub fn ended(mut self, within: impl RangeBounds<Timestamp>) -> Self {
         self.ended = Period::of(&within);
         self
     }
 
-    /// Only those whose last error has this in its text or in that of its causes.
+    /// Only jobs whose last error, causes included, contains this text.
     #[must_use]
     pub fn error(mut self, text: impl Into<String>) -> Self {
         self.error = Some(text.into());
         self
     }
 
-    /// Whether the job fits.
+    /// Whether the job matches.
     pub fn fits(&self, job: &Job) -> bool {
         let spec = &job.spec;
         self.fits_kind(&spec.queue, &spec.name)
@@ -125,13 +125,13 @@ impl Filter {
             && self.fits_error(job)
     }
 
-    /// Whether jobs of this queue and name may fit.
+    /// Whether jobs of this queue and name may match.
     pub fn fits_kind(&self, queue: &str, name: &str) -> bool {
         self.queue.as_ref().is_none_or(|asked| **asked == *queue)
             && (self.names.is_empty() || self.names.iter().any(|asked| **asked == *name))
     }
 
-    /// Whether jobs in this state may fit.
+    /// Whether jobs in this state may match.
     pub fn fits_state(&self, state: State) -> bool {
         self.state.is_none_or(|asked| asked == state)
             && (self.reason.is_none() || state == State::Dead)
@@ -154,17 +154,17 @@ impl Filter {
     }
 }
 
-/// A time from one moment on, up to but without another; without an end where one is not given.
+/// A period of time: `from` is included, `until` is not. A side that is `None` is open.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Period {
-    /// The first moment of it.
+    /// The first moment of the period.
     pub from: Option<Timestamp>,
-    /// The first moment after it.
+    /// The first moment after the period.
     pub until: Option<Timestamp>,
 }
 
 impl Period {
-    /// The time that a range says. Times are whole milliseconds.
+    /// The period of a range. Times are whole milliseconds.
     pub fn of(range: &impl RangeBounds<Timestamp>) -> Self {
         let next = |time: Timestamp| time + Duration::from_millis(1);
         Self {
@@ -174,7 +174,7 @@ impl Period {
                 Bound::Unbounded => None,
             },
             until: match range.end_bound() {
-                // Nothing is later than the last time there is.
+                // There is no time after the last one, so the period is open.
                 Bound::Included(time) => Some(next(*time)).filter(|next| next > time),
                 Bound::Excluded(time) => Some(*time),
                 Bound::Unbounded => None,
@@ -182,17 +182,17 @@ impl Period {
         }
     }
 
-    /// Whether a moment is within it.
+    /// Whether a moment is within the period.
     pub fn has(&self, time: Timestamp) -> bool {
         self.from.is_none_or(|from| from <= time) && self.until.is_none_or(|until| time < until)
     }
 }
 
-/// Which way a list goes. Ids that bgjob made grow with time, so that their order is that of their
-/// making.
+/// The direction of a list. Ids that bgjob made grow with time, so for these the order is that of
+/// creation.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Order {
-    /// From the least id on.
+    /// From the smallest id up.
     #[default]
     Oldest,
     /// From the greatest id down.
@@ -202,16 +202,16 @@ pub enum Order {
 /// A part of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Slice {
-    /// Which way it goes.
+    /// Its direction.
     pub order: Order,
-    /// It begins behind this id, which need not be that of a job.
+    /// It begins after this id, which need not be that of a job.
     pub after: Option<JobId>,
-    /// At most so many jobs.
+    /// At most this many jobs.
     pub limit: usize,
 }
 
 impl Slice {
-    /// The first ones from the least id on.
+    /// The first part, from the smallest id up.
     pub const fn first(limit: usize) -> Self {
         Self {
             order: Order::Oldest,
@@ -220,7 +220,7 @@ impl Slice {
         }
     }
 
-    /// The first ones from the greatest id down.
+    /// The first part, from the greatest id down.
     pub const fn last(limit: usize) -> Self {
         Self {
             order: Order::Newest,
@@ -229,14 +229,14 @@ impl Slice {
         }
     }
 
-    /// Behind this id.
+    /// The part after this id.
     #[must_use]
     pub const fn after(mut self, id: JobId) -> Self {
         self.after = Some(id);
         self
     }
 
-    /// The least and the greatest id that may be in it; `None` where none may.
+    /// The smallest and the greatest id that may be in it. `None` where none may.
     ///
     /// ```
     /// use bgjob::{JobId, store::Slice};
@@ -264,13 +264,13 @@ impl Slice {
 pub struct Listed {
     /// The jobs, in the order that was asked for.
     pub jobs: Vec<Job>,
-    /// Behind which id to go on; `None` where nothing is left. A store looks at no more than a
-    /// bounded number of jobs and bytes a call, so there may be more although there are fewer jobs
-    /// than were asked for, or none.
+    /// The id after which to go on. `None` where nothing is left. A store looks at no more than a
+    /// bounded number of jobs and bytes a call, so there may be more jobs even if fewer were
+    /// returned than were asked for, or none.
     pub next: Option<JobId>,
 }
 
-/// How many jobs of one name there are in one queue, by what becomes of them.
+/// How many jobs of one name there are in one queue, by state.
 ///
 /// ```
 /// use bgjob::prelude::*;
@@ -298,27 +298,27 @@ pub struct QueueCounts {
     pub due: u64,
     /// Due later, and not started yet.
     pub delayed: u64,
-    /// Due later, after they were started: after an error, a crash or a snooze, or requeued for
-    /// later.
+    /// Due later, and started before: they wait after an error, a crash or a snooze, or were
+    /// requeued for later.
     pub backing_off: u64,
-    /// Held by a dispatcher. Some of them may wait in its hand for a slot: `Health::waiting` of
-    /// that dispatcher tells how many.
+    /// Held by a dispatcher. Some of them may be prefetched and wait for a slot: `Health::waiting`
+    /// of that dispatcher says how many.
     pub running: u64,
-    /// Ended well, and still kept.
+    /// Succeeded, and still kept.
     pub succeeded: u64,
     /// Dead, and still kept.
     pub dead: u64,
     /// Cancelled, and still kept.
     pub cancelled: u64,
-    /// For how long the oldest of those that are due has been due.
+    /// How long the job that has been due longest has been due.
     pub oldest_due_age: Option<Duration>,
     /// `due`, `delayed` and `backing_off` are lower bounds: there are more than
-    /// [`limits::COUNTED`](crate::job::limits::COUNTED), and no further was counted.
+    /// [`limits::COUNTED`](crate::job::limits::COUNTED) such jobs, and the store stopped counting.
     pub more: bool,
 }
 
 impl QueueCounts {
-    /// None so far.
+    /// A count of zero.
     pub fn new(queue: impl Into<Arc<str>>, name: impl Into<Arc<str>>) -> Self {
         Self {
             queue: queue.into(),
@@ -335,12 +335,12 @@ impl QueueCounts {
         }
     }
 
-    /// All that wait: due, delayed and backing off.
+    /// All waiting jobs: due, delayed and backing off.
     pub const fn waiting(&self) -> u64 {
         self.due + self.delayed + self.backing_off
     }
 
-    /// How many are in this state.
+    /// How many jobs are in this state.
     pub const fn jobs(&self, state: State) -> u64 {
         match state {
             State::Ready => self.waiting(),
@@ -351,12 +351,12 @@ impl QueueCounts {
         }
     }
 
-    /// All there are.
+    /// All jobs.
     pub const fn total(&self) -> u64 {
         self.waiting() + self.running + self.succeeded + self.dead + self.cancelled
     }
 
-    /// Adds jobs in a state. Those that wait are counted by [`add_waiting`](Self::add_waiting).
+    /// Adds jobs in a state. Waiting jobs are added with [`add_waiting`](Self::add_waiting).
     pub const fn add(&mut self, state: State, jobs: u64) {
         match state {
             State::Ready => self.due += jobs,
@@ -367,7 +367,7 @@ impl QueueCounts {
         }
     }
 
-    /// Adds a job that waits: when it is due, and whether it has been started before.
+    /// Adds a waiting job: when it is due, and whether it has been started before.
     pub fn add_waiting(&mut self, due_at: Timestamp, started: bool, now: Timestamp) {
         if due_at <= now {
             self.due += 1;
@@ -379,7 +379,7 @@ impl QueueCounts {
         }
     }
 
-    /// Adds those of another count of the same kind.
+    /// Adds another count for the same queue and name.
     pub fn join(&mut self, other: &Self) {
         self.due += other.due;
         self.delayed += other.delayed;
@@ -392,7 +392,7 @@ impl QueueCounts {
         self.more |= other.more;
     }
 
-    /// One of those that are due has been so since then.
+    /// Notes that a due job has been due since `due_at`.
     pub fn is_due_since(&mut self, due_at: Timestamp, now: Timestamp) {
         let age = now.since(due_at);
         self.oldest_due_age = self.oldest_due_age.max(Some(age));

@@ -1,9 +1,9 @@
 //! The contracts of a document store: [`JobStore`] (full) and [`DocumentStore`] (basic), and
-//! [`Documents`], which makes the one of the other.
+//! [`Documents`], which makes a `JobStore` of any `DocumentStore`.
 //!
 //! To bring a store of your own, begin with [`DocumentStore`]: eight methods that know nothing of
-//! jobs. The guide [Write your own provider][guide] goes through one that was really written, and
-//! the suite of `testing::conformance` is what every store is held to.
+//! jobs. The guide [Write your own provider][guide] goes through a real one. The suite of
+//! `testing::conformance` is what every store has to pass.
 //!
 //! [guide]: https://github.com/bgjob/bgjob/blob/main/docs/write-a-provider.md
 

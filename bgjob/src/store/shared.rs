@@ -1,4 +1,4 @@
-//! What is shared through an [`Arc`] is the same store, its concrete type known or not.
+//! A store in an [`Arc`] is the same store, whether its concrete type is known or not.
 
 use std::{sync::Arc, time::Duration};
 

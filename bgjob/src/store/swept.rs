@@ -1,4 +1,4 @@
-//! [`Swept`]: what a sweep answers.
+//! [`Swept`]: what a sweep returns.
 
 use std::sync::Arc;
 
@@ -10,25 +10,26 @@ use crate::{
 /// What a sweep did to one job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Swept {
-    /// T7: its lease had run out; it is in this state now.
+    /// T7 (revoke): its lease had run out, and it was taken from its holder.
     Revoked {
         /// The job.
         id: JobId,
-        /// Where it stands now.
+        /// Its new state.
         state: State,
-        /// What there is to say of it.
+        /// A summary for events.
         job: Box<SweptJob>,
     },
-    /// T11: it was too late and is Dead.
+    /// T11 (expire): it was too late and is Dead.
     Expired {
         /// The job.
         id: JobId,
-        /// What there is to say of it.
+        /// A summary for events.
         job: Box<SweptJob>,
     },
-    /// T8: it is to be hinted at.
+    /// T8 (touch): the caller must push this hint.
     Touched(Hint),
-    /// Nothing, as it can't be read: [`JobStore::get`](crate::JobStore::get) says where it is.
+    /// Nothing, because the job can't be read. [`JobStore::get`](crate::JobStore::get) says where
+    /// it is.
     Unreadable {
         /// The job.
         id: JobId,
@@ -36,7 +37,7 @@ pub enum Swept {
 }
 
 impl Swept {
-    /// Of a job that was just revoked.
+    /// For a job that was just revoked.
     pub fn revoked(job: &Job) -> Self {
         Self::Revoked {
             id: job.id,
@@ -45,7 +46,7 @@ impl Swept {
         }
     }
 
-    /// Of a job that has just ended as it was too late.
+    /// For a job that has just ended because it was too late.
     pub fn expired(job: &Job) -> Self {
         Self::Expired {
             id: job.id,
@@ -54,7 +55,7 @@ impl Swept {
     }
 }
 
-/// What there is to say of a job that a sweep has changed: no metadata is in it.
+/// A summary of a job that a sweep has changed, without its metadata.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SweptJob {
     /// Its name.
@@ -72,7 +73,7 @@ pub struct SweptJob {
 }
 
 impl SweptJob {
-    /// What there is to say of this job.
+    /// The summary of this job.
     pub fn of(job: &Job) -> Self {
         Self {
             name: Arc::clone(&job.spec.name),

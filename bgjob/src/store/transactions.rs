@@ -1,4 +1,4 @@
-//! [`InTransactions`]: what a store can do in transactions of the caller's.
+//! [`InTransactions`]: what a store can do in the caller's own transactions.
 
 use std::fmt;
 
@@ -10,36 +10,38 @@ use crate::{
     transaction::Statement,
 };
 
-/// What a store does in transactions of the caller's own: a store that has it keeps jobs in the
-/// database that the caller's tables are in. [`JobStore::transactions`] answers it.
+/// What a store does in the caller's own transactions. A store that has it keeps jobs in the same
+/// database as the caller's tables. [`JobStore::transactions`] returns it.
 #[async_trait]
 pub trait InTransactions: Send + Sync + fmt::Debug {
-    /// T1 as a statement, at most [`limits::BATCH`] jobs.
+    /// T1 (create) as a statement, for at most [`limits::BATCH`] jobs.
     ///
-    /// It answers JSON, an element a job: `"created"`, `"exists"`,
+    /// The statement returns JSON with one element a job: `"created"`, `"exists"`,
     /// `{"id_taken_by": "<name of the job that is there>"}` or
     /// `{"key_taken_by": {"id": "<id of the holder>", "name": "<its name>"}}`.
     ///
     /// [`limits::BATCH`]: crate::job::limits::BATCH
     async fn create(&self, jobs: &[NewJob]) -> Result<Statement>;
 
-    /// T4 as a statement: the job succeeds with the transaction, in one commit.
+    /// T4 (succeed) as a statement: the job succeeds with the transaction, in one commit.
     ///
-    /// It answers JSON: `["succeeded"]`, or `["lost"]` where the token no longer holds the job.
+    /// The statement returns JSON: `["succeeded"]`, or `["lost"]` where the token no longer holds
+    /// the job.
     fn succeed(&self, id: JobId, token: Token, result: &Json) -> Result<Statement>;
 
-    /// A success was committed in such a transaction: wakes whoever waits for the job's end.
+    /// Called after such a transaction has committed a success: wakes every waiter for the job's
+    /// end.
     ///
-    /// Provided: nothing; whoever waits looks now and then.
+    /// Provided: does nothing; waiters look again from time to time.
     fn succeeded(&self, id: JobId) {
         let _ = id;
     }
 }
 
-/// What this store does in transactions of the caller's.
+/// What this store does in the caller's own transactions.
 ///
 /// # Errors
-/// `Unsupported` where it takes no part in them.
+/// `Unsupported` where the store takes no part in them.
 pub(crate) fn in_transactions(store: &(impl JobStore + ?Sized)) -> Result<&dyn InTransactions> {
     store.transactions().ok_or_else(|| {
         let text = format!(

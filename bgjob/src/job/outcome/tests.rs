@@ -20,7 +20,8 @@ enum Mine {
     Anyhow(#[from] anyhow::Error),
 }
 
-/// One that hides what it wraps, and shows its causes: as the transparent ones do, by hand.
+/// A wrapper that hides the error it wraps and shows its causes, as transparent ones do, written by
+/// hand.
 #[derive(Debug)]
 struct Hides(BoxError);
 
@@ -40,7 +41,7 @@ fn anyhow_of(error: BoxError) -> anyhow::Error {
     anyhow::Error::from_boxed(error)
 }
 
-/// What somebody may make of an error on its way out of a handler.
+/// What code may make of an error on its way out of a handler.
 type Wrap = (&'static str, fn(BoxError) -> BoxError);
 
 const WRAPS: &[Wrap] = &[

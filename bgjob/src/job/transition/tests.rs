@@ -62,14 +62,14 @@ fn running(change: impl FnOnce(&mut JobSpec)) -> Job {
     job
 }
 
-/// Claimed with token 1, and then someone asked for its end.
+/// Claimed with token 1, then someone asked for its end.
 fn cancelling(change: impl FnOnce(&mut JobSpec)) -> Job {
     let mut job = running(change);
     operate(&mut job, &Operation::Cancel, T0);
     job
 }
 
-/// Ended so at [`T0`].
+/// Ended like this at [`T0`].
 fn ended(how: How) -> Job {
     let mut job = running(|_| {});
     conclude(&mut job, how, T0);
@@ -121,7 +121,7 @@ fn touch_at(job: &Job) -> Timestamp {
     }
 }
 
-/// Runs a transition that must refuse, and so leave the job as it was.
+/// Runs a transition that must refuse and leave the job as it was.
 #[track_caller]
 fn unchanged<T>(job: &Job, refuse: impl FnOnce(&mut Job) -> T) -> T {
     let mut after = job.clone();

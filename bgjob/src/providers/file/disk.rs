@@ -15,22 +15,23 @@ use std::{
 use super::trace::note;
 use crate::{Error, ErrorKind};
 
-/// Threads that sync files at once: a file system writes several through with one commit.
+/// How many threads sync files at the same time: a file system writes several files through with
+/// one commit.
 const THREADS: usize = 8;
 
-/// Files that are written, synced and closed before the next are begun: far fewer than a process
-/// may usually have open (macOS: 256), and enough to share the commits of the file system.
+/// How many files are written, synced and closed before the next ones are begun: far fewer than a
+/// process may usually have open (macOS: 256), and enough to share the commits of the file system.
 pub(super) const OPEN: usize = 128;
 
-/// The largest file that is read, in bytes: several times what a document can come to.
+/// The largest file that is read, in bytes: several times the size of the largest document.
 const LARGEST: u64 = 8 * 1024 * 1024;
 
-/// What failed, for callers who have to know whether the disk has what it was given.
+/// What failed, for callers that have to know whether the disk has what it was given.
 #[derive(Debug)]
 pub(super) enum Failed {
     /// It can be tried again.
     Io(io::Error),
-    /// A sync failed: nobody knows what is on the disk, and a second sync would not say.
+    /// A sync failed: the content of the disk is unknown, and a second sync would not tell.
     Sync(io::Error),
 }
 
@@ -73,17 +74,18 @@ pub(super) fn translate(error: io::Error) -> Error {
     Error::new(ErrorKind::Unavailable, message).because(error)
 }
 
-/// Whether the process, or the system, has as many files open as it may (`EMFILE`, `ENFILE`).
+/// Whether the process, or the system, has as many files open as its limit allows (`EMFILE`,
+/// `ENFILE`).
 fn is_out_of_files(error: &io::Error) -> bool {
     cfg!(unix) && matches!(error.raw_os_error(), Some(23 | 24))
 }
 
-/// Whether what went wrong with a file says nothing of the next one.
+/// Whether an error concerns only this one file, and not the next.
 pub(super) fn is_its_own(error: &io::Error) -> bool {
     !is_out_of_files(error) && error.kind() != io::ErrorKind::OutOfMemory
 }
 
-/// Makes a folder that only its owner may enter, if it is not there. What it is in is not synced.
+/// Makes a folder that only its owner may enter, if it does not exist. Its parent is not synced.
 pub(super) fn make_folder(path: &Path) -> io::Result<()> {
     let mut builder = DirBuilder::new();
     builder.recursive(true);
@@ -92,7 +94,7 @@ pub(super) fn make_folder(path: &Path) -> io::Result<()> {
     builder.create(path)
 }
 
-/// Makes a folder and all above it that are missing, through to the disk.
+/// Makes a folder and all missing folders above it, and writes them through to the disk.
 pub(super) fn make_root(path: &Path) -> Result<(), Failed> {
     let missing: Vec<_> = path
         .ancestors()
@@ -112,7 +114,7 @@ fn is_there(path: &Path) -> bool {
     path.as_os_str().is_empty() || path.exists()
 }
 
-/// Whether this is a folder; a link to one leads out of the store, and is an error.
+/// Whether this is a folder. A link to one leads out of the store and is an error.
 pub(super) fn is_folder(path: &Path) -> io::Result<bool> {
     match fs::symlink_metadata(path) {
         Ok(found) if found.is_dir() => Ok(true),
@@ -122,7 +124,8 @@ pub(super) fn is_folder(path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Whether an open file is the one of this path. Windows deletes none that is open.
+/// Whether an open file is still the one at this path. On Windows it always is: an open file can't
+/// be deleted there.
 pub(super) fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     #[cfg(unix)]
     {
@@ -150,7 +153,7 @@ pub(super) fn private() -> OpenOptions {
     options
 }
 
-/// Writes a file, through to the disk by a later [`sync`].
+/// Writes a file. A later [`sync`] writes it through to the disk.
 pub(super) fn write(path: &Path, bytes: &[u8]) -> io::Result<File> {
     if bytes.len() as u64 > LARGEST {
         let text = format!(
@@ -161,8 +164,8 @@ pub(super) fn write(path: &Path, bytes: &[u8]) -> io::Result<File> {
     }
     let mut create = private();
     create.write(true).create_new(true);
-    // What is there is half a file of a process that died, or leads out of the store: it is
-    // replaced, not written through.
+    // An existing file is half a file of a process that died, or a link that leads out of the
+    // store: it is replaced, not written to.
     let mut file = match create.open(path) {
         Err(error) if error.kind() == AlreadyExists => {
             remove(path)?;
@@ -175,7 +178,7 @@ pub(super) fn write(path: &Path, bytes: &[u8]) -> io::Result<File> {
     Ok(file)
 }
 
-/// Puts a file in the place of another. What it says was synced before.
+/// Puts a file in the place of another. Its content was synced before.
 pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
     note("rename", to);
     fs::rename(from, to)
@@ -216,13 +219,13 @@ pub(super) fn sync_folder(path: &Path) -> Result<(), Failed> {
     note("sync", path);
     match File::open(path) {
         Ok(folder) => folder.sync_all().map_err(Failed::Sync),
-        // It has no entries any more.
+        // A folder that is gone has no entries.
         Err(error) if error.kind() == NotFound => Ok(()),
         Err(error) => Err(error.into()),
     }
 }
 
-/// Removes a file; one that is gone is as good.
+/// Removes a file. A file that is already gone is not an error.
 pub(super) fn remove(path: &Path) -> io::Result<()> {
     fs::remove_file(path).or_else(|error| {
         if error.kind() == NotFound {
@@ -233,8 +236,8 @@ pub(super) fn remove(path: &Path) -> io::Result<()> {
     })
 }
 
-/// What a file says, `None` where there is none, and nothing where it can't be one of ours: a
-/// folder, a link to elsewhere, a pipe that would hold us up, more than memory can hold.
+/// The content of a file, `None` where there is none. The content is empty where the file can't be
+/// one of ours: a folder, a link to elsewhere, a pipe that would block, more than memory can hold.
 pub(super) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     let read = || {
         let found = fs::symlink_metadata(path)?;
@@ -255,13 +258,13 @@ pub(super) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
 pub(super) fn names(path: &Path) -> io::Result<Vec<String>> {
     let entries = match fs::read_dir(path) {
         Ok(entries) => entries,
-        // Files of others are none of ours, also where we have folders.
+        // A file that belongs to others may stand where we would have a folder.
         Err(error) if matches!(error.kind(), NotFound | NotADirectory) => return Ok(Vec::new()),
         Err(error) => return Err(error),
     };
     let mut names = Vec::new();
     for entry in entries {
-        // A name that is no text is none of ours.
+        // A name that is not UTF-8 is not one of ours.
         names.extend(entry?.file_name().into_string().ok());
     }
     names.sort_unstable();
@@ -275,6 +278,6 @@ pub(super) fn within(root: &Path, parts: &[&str]) -> PathBuf {
         .fold(root.to_owned(), |path, part| path.join(part))
 }
 
-/// Tests see what is done, in order.
+/// Tests record what is done, in order.
 #[cfg(not(test))]
 fn note(_: &str, _: &Path) {}

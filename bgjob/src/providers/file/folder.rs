@@ -22,7 +22,7 @@ use super::{
 };
 
 const FORMAT: &str = "bgjob files 1\n";
-/// What there may be of a store whose first process died while it made it.
+/// What an unfinished store may contain, whose first process died while it made the store.
 const BEGUN: [&str; 3] = ["lock", "format.new", "documents"];
 
 #[derive(Debug)]
@@ -30,11 +30,11 @@ pub(super) struct Folder {
     root: PathBuf,
     lock: File,
     index: Index,
-    /// A sync failed: what the disk has is not known, and this process can't find out.
+    /// A sync failed: the content of the disk is unknown, and this process can't find out.
     broken: bool,
 }
 
-/// A document as its file has it.
+/// A document as its file holds it.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Page<'a> {
     version: String,
@@ -43,22 +43,22 @@ pub(super) struct Page<'a> {
     body: &'a RawValue,
 }
 
-/// What a batch makes of a document.
+/// What a batch does to a document.
 struct Staged {
     before: Vec<Key>,
     after: Option<Document>,
 }
 
-/// Calls that share their syncs, with the folder to themselves.
+/// Calls that share their syncs and have the folder to themselves.
 pub(super) struct Batch<'a> {
     folder: &'a mut Folder,
     staged: BTreeMap<JobId, Staged>,
 }
 
 impl Folder {
-    /// Opens a store, and makes it in an empty folder.
+    /// Opens a store, or makes one in an empty folder.
     pub(super) fn open(root: PathBuf) -> Result<Self> {
-        // Nothing is left in a folder that is another's.
+        // Checked first, so that no file is left in a folder that belongs to others.
         let others = disk::names(&root).map_err(translate)?;
         if !others.is_empty() && !others.iter().any(|name| name == "lock") {
             return Err(foreign());
@@ -75,7 +75,7 @@ impl Folder {
         Ok(folder)
     }
 
-    /// Refuses what is no store of ours, or one of a newer version.
+    /// Refuses a folder that is not a store of ours, or is one of a newer version.
     fn check(&mut self) -> Result<()> {
         refuse_links(&self.root)?;
         let path = self.root.join("format");
@@ -101,7 +101,7 @@ impl Folder {
         }
     }
 
-    /// Does something with the folder to itself, past other processes too.
+    /// Runs `work` with the folder to itself, other processes excluded too.
     pub(super) fn locked<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> Result<T> {
         if self.broken {
             return Err(Error::new(
@@ -121,7 +121,7 @@ impl Folder {
             self.lock.lock()?;
             match disk::is_at(&self.lock, &path) {
                 Ok(true) => return Ok(()),
-                // Somebody has deleted the folder, and another process made it anew.
+                // Somebody deleted the folder, and another process made it anew.
                 Ok(false) => {
                     refuse_links(&self.root).map_err(io::Error::other)?;
                     self.lock = open_lock(&self.root)?;
@@ -132,7 +132,7 @@ impl Folder {
         }
     }
 
-    /// Runs calls as a batch and answers when what they did is on the disk.
+    /// Runs calls as a batch and returns when their changes are on the disk.
     pub(super) fn batch<T>(&mut self, run: impl FnOnce(&mut Batch<'_>) -> T) -> Result<T> {
         self.locked(|folder| {
             folder.catch_up().map_err(|f| folder.failed(f))?;
@@ -147,7 +147,7 @@ impl Folder {
         })?
     }
 
-    /// After a panic: forgets what may be half done, and lets others in.
+    /// After a panic: forgets what may be half done, and lets other processes in.
     pub(super) fn recover(&mut self) {
         self.index = Index::new(&self.root);
         let _ = self.lock.unlock();
@@ -158,7 +158,7 @@ impl Folder {
         failed.into_error()
     }
 
-    /// Takes in what other processes did, and ends what one of them died within.
+    /// Reads what other processes have logged, and finishes a batch within which one of them died.
     fn catch_up(&mut self) -> Result<(), Failed> {
         match self.index.refresh()? {
             Log::Known if self.index.is_long() => self.index.compact(),
@@ -168,8 +168,9 @@ impl Folder {
         }
     }
 
-    /// Ends a batch that a process died within: the documents say how far it came. It may have died
-    /// before their folders were synced, and what is seen now is told to others.
+    /// Finishes a batch within which a process died: the documents say how far it came. The process
+    /// may have died before the folders were synced, so they are synced before anything that is
+    /// seen now is reported.
     fn settle(&mut self, batch: Vec<Change>, size: u64) -> Result<(), Failed> {
         let (mut settled, mut groups) = (Vec::new(), BTreeSet::new());
         for change in &batch {
@@ -184,7 +185,7 @@ impl Folder {
         self.index.settle(batch, size, settled)
     }
 
-    /// Syncs these groups, and which groups there are.
+    /// Syncs these groups, and the folder that lists all groups.
     fn sync(&self, groups: &BTreeSet<PathBuf>) -> Result<(), Failed> {
         groups
             .iter()
@@ -193,7 +194,7 @@ impl Folder {
     }
 
     fn rebuild(&mut self) -> Result<(), Failed> {
-        // A folder that is gone is not to be made anew.
+        // Fails where the folder is gone: it must not be made anew.
         fs::metadata(self.root.join("format"))?;
         let (mut filed, mut groups) = (BTreeSet::new(), BTreeSet::new());
         for group in disk::names(&self.documents())? {
@@ -223,7 +224,8 @@ impl Folder {
         path(&self.root, id)
     }
 
-    /// A document; an empty one, without a version, for what can't be read. That is left alone.
+    /// A document. One that can't be read is returned empty and without a version, and is left
+    /// alone.
     fn read(&self, id: JobId) -> io::Result<Option<Document>> {
         let document = |bytes: Vec<u8>| match Page::read(&bytes) {
             Some(page) => page.into_document(id),
@@ -231,7 +233,8 @@ impl Folder {
         };
         match disk::read(&self.path(id)) {
             Ok(bytes) => Ok(bytes.map(document)),
-            // One file that we may not read, or the disk can't, is no reason to stop.
+            // One file that can't be read (a missing permission, a bad sector) is no reason to
+            // stop.
             Err(error) if disk::is_its_own(&error) => Ok(Some(unreadable(id))),
             Err(error) => Err(error),
         }
@@ -255,7 +258,7 @@ impl Folder {
             let after = after.as_ref().map_or(&[][..], |document| &document.keys);
             changes.extend(Change::between(*id, before, after));
         }
-        // First what leads to the documents, and the new ones beside the old ones.
+        // First the keys that lead to the documents, and the new documents beside the old ones.
         let mut files = vec![self.index.begin(&changes)?.try_clone()?];
         let (mut groups, mut made) = (BTreeSet::new(), false);
         for (id, Staged { after, .. }) in staged {
@@ -275,7 +278,7 @@ impl Folder {
             groups.insert(group);
         }
         disk::sync(&files)?;
-        // Then one in the place of the other: each document is there or not, never half.
+        // Then the new ones replace the old ones: each document is there or not, never half.
         for (id, Staged { after, .. }) in staged {
             let path = self.path(*id);
             match after {
@@ -295,7 +298,7 @@ impl Folder {
         Ok(())
     }
 
-    /// Removes folders that may be empty now; those that are not stay.
+    /// Removes folders that may be empty now. A folder that is not empty stays.
     fn tidy(&self, groups: &BTreeSet<PathBuf>, staged: &BTreeMap<JobId, Staged>) {
         if staged.values().any(|staged| staged.after.is_none()) {
             for group in groups {
@@ -311,8 +314,8 @@ pub(super) fn path(root: &Path, id: JobId) -> PathBuf {
     disk::within(root, &["documents", group(&name), &name]).with_extension("json")
 }
 
-/// The document that a file of this name in this group is, if it is one: an id has other spellings,
-/// and copies of files are no documents.
+/// The id of the document that a file of this name in this group is, if it is one. An id has other
+/// spellings, and a copy of a file is not a document.
 pub(super) fn id_of(group_name: &str, name: &str) -> Option<JobId> {
     let name = name.strip_suffix(".json")?;
     let id: JobId = name.parse().ok()?;
@@ -324,7 +327,7 @@ fn group_of(path: &Path) -> PathBuf {
     path.parent().expect("a document is in a group").to_owned()
 }
 
-/// Before anything is opened through one.
+/// Refuses links, before anything is opened through one.
 fn refuse_links(root: &Path) -> Result<()> {
     for name in ["lock", "index.log", "documents"] {
         if root.join(name).is_symlink() {
@@ -356,13 +359,13 @@ fn unreadable(id: JobId) -> Document {
     }
 }
 
-/// The folder a document is in: ids begin with their time, so these are 17 minutes.
+/// The folder of a document. Ids begin with their time, so a folder holds 17 minutes.
 fn group(name: &str) -> &str {
     &name[..7]
 }
 
-/// Whether a key, or a version, is one: somebody may have edited the file, and both the log and the
-/// file are to stay readable.
+/// Whether a key, or a version, is valid: somebody may have edited the file, and both the log and
+/// the file must stay readable.
 fn is_key(key: &str) -> bool {
     let fits =
         |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b",._-".contains(&byte);
@@ -385,7 +388,7 @@ impl<'a> Page<'a> {
         }
     }
 
-    /// By hand, as the body is JSON already, and the rest has nothing to escape.
+    /// Written by hand: the body is JSON already, and the rest has nothing to escape.
     pub(super) fn write(document: &Document) -> Vec<u8> {
         let version = String::from_utf8_lossy(&document.version.0);
         let quoted = |key: &Key| format!(r#""{}""#, key.as_str());
@@ -434,7 +437,7 @@ impl Batch<'_> {
         after: Option<&Document>,
     ) -> Result<Replaced> {
         match self.get(id)? {
-            // What can't be read has none.
+            // A document that can't be read has no version.
             Some(before) if before.version == *version && !version.0.is_empty() => {
                 self.stage(id, before.keys, after);
                 Ok(Replaced::Replaced)
@@ -448,7 +451,7 @@ impl Batch<'_> {
             version: fresh(),
             ..document.clone()
         });
-        // What is on the disk stays the same until the batch is written.
+        // The keys on the disk stay the same until the batch is written, so `before` is kept.
         let staged = self.staged.entry(id).or_insert(Staged {
             before,
             after: None,

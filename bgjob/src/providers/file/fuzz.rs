@@ -1,4 +1,4 @@
-//! What only fuzz targets call: the parts that read what others may have written.
+//! For fuzz targets only: the parts that read what others may have written.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +6,7 @@ use crate::{Error, JobId, store::Document};
 
 use super::folder::{self, Page};
 
-/// A file as a document under this id; `None` where it is none.
+/// A file as a document under this id, `None` where it is not one.
 pub fn read(bytes: &[u8], id: JobId) -> Option<Document> {
     Some(Page::read(bytes)?.into_document(id))
 }
@@ -16,7 +16,7 @@ pub fn write(document: &Document) -> Vec<u8> {
     Page::write(document)
 }
 
-/// The document that a file of this name in this group is, if it is one.
+/// The id of the document that a file of this name in this group is, if it is one.
 pub fn id_of(group: &str, name: &str) -> Option<JobId> {
     folder::id_of(group, name)
 }

@@ -1,5 +1,5 @@
-//! The index: which documents are filed under which keys. In memory, ordered, and on the disk as a
-//! log that the processes share.
+//! The index: which documents are filed under which keys. It is ordered in memory, and on the disk
+//! it is a log that the processes share.
 //!
 //! ```text
 //! bgjob index 1 5f0c…          a new number whenever the log is written anew
@@ -8,9 +8,9 @@
 //! .                            the end of a batch whose documents are written
 //! ```
 //!
-//! A batch is logged before its documents are written, and ended after. A log whose last batch has
-//! no end is that of a process that died in between: the documents of the batch say how far it
-//! came. A log that can't be read is made anew from all documents.
+//! A batch is logged before its documents are written, and its end after. If the last batch of a
+//! log has no end, a process died in between: the documents of the batch say how far it came. A log
+//! that can't be read is made anew from all documents.
 
 use std::{
     collections::BTreeSet,
@@ -30,7 +30,7 @@ use super::disk::{self, Failed};
 
 const TITLE: &str = "bgjob index 1 ";
 
-/// Lines past which a log is written anew once most of them are out of date.
+/// A log longer than this is written anew once most of its lines are out of date.
 const LONG: usize = 10_000;
 
 #[derive(Debug)]
@@ -39,7 +39,7 @@ pub(super) struct Index {
     filed: BTreeSet<Filed>,
     /// The log's first line, as it was when it was last read.
     title: String,
-    /// How much of the log is known.
+    /// How many bytes of the log have been read.
     read: u64,
     lines: usize,
     log: Option<File>,
@@ -52,13 +52,13 @@ pub(super) struct Change {
     pub(super) filed: Filed,
 }
 
-/// What a look at the log says.
+/// The result of reading the log.
 pub(super) enum Log {
-    /// All is known.
+    /// The whole log has been read.
     Known,
-    /// A process died within this batch, of whose log this many bytes are whole lines.
+    /// A process died within this batch. This many bytes of the batch's log are whole lines.
     Unfinished { batch: Vec<Change>, size: u64 },
-    /// It is not there, or says what no log says.
+    /// The log is missing, or its content is not that of a log.
     Unusable,
 }
 
@@ -74,7 +74,7 @@ impl Index {
         }
     }
 
-    /// Takes in what other processes have logged.
+    /// Reads what other processes have logged.
     pub(super) fn refresh(&mut self) -> io::Result<Log> {
         let opened = disk::private().read(true).write(true).open(&self.path);
         let mut log = match opened {
@@ -99,7 +99,7 @@ impl Index {
             self.lines = 0;
             self.filed.clear();
         }
-        // It never gets shorter than what is known: an older one was put in its place.
+        // A log never gets shorter than what was read: an older one was put in its place.
         if log.metadata()?.len() < self.read {
             return Ok(Log::Unusable);
         }
@@ -114,7 +114,7 @@ impl Index {
         let (mut batch, mut size) = (Vec::new(), 0);
         for line in news.split_inclusive(|&byte| byte == b'\n') {
             if !line.ends_with(b"\n") {
-                // Its batch was not even logged, so its documents were not touched.
+                // The batch was not fully logged, so its documents were not touched.
                 return Log::Unfinished { batch, size };
             }
             size += line.len() as u64;
@@ -133,7 +133,7 @@ impl Index {
         }
     }
 
-    /// A batch of this size is known and done.
+    /// Applies a finished batch of this size.
     fn end(&mut self, batch: Vec<Change>, size: u64) {
         self.read += size;
         self.lines += batch.len();
@@ -146,7 +146,7 @@ impl Index {
         }
     }
 
-    /// Logs a batch; what it changes is true once it is [`finished`](Self::finish).
+    /// Logs a batch. Its changes count once it is [`finished`](Self::finish).
     pub(super) fn begin(&mut self, batch: &[Change]) -> io::Result<&File> {
         self.append(self.read, batch)
     }
@@ -160,7 +160,7 @@ impl Index {
         Ok(log)
     }
 
-    /// Ends an unfinished batch with what became of it. It stays in the log until then.
+    /// Ends an unfinished batch with what became of it. The batch stays in the log until then.
     pub(super) fn settle(
         &mut self,
         mut batch: Vec<Change>,
@@ -177,8 +177,8 @@ impl Index {
         Ok(())
     }
 
-    /// Ends the batch that was begun: its documents are written. Where this gets lost, the batch
-    /// is looked into and ended again.
+    /// Ends the batch that was begun, once its documents are written. If the end is lost, the batch
+    /// is checked and ended again.
     pub(super) fn finish(&mut self, batch: Vec<Change>) -> io::Result<()> {
         let log = self.log.as_mut().expect("a log with a batch is open");
         log.write_all(b".\n")?;
@@ -192,13 +192,13 @@ impl Index {
         self.lines > LONG + 4 * self.filed.len()
     }
 
-    /// Writes the log anew, with what is filed.
+    /// Writes the log anew, with the current keys.
     pub(super) fn compact(&mut self) -> Result<(), Failed> {
         let filed = mem::take(&mut self.filed);
         self.write_anew(filed)
     }
 
-    /// Writes the log anew for these documents.
+    /// Writes the log anew, with these keys.
     pub(super) fn write_anew(
         &mut self,
         filed: impl IntoIterator<Item = Filed>,
@@ -221,7 +221,7 @@ impl Index {
 }
 
 impl Change {
-    /// What takes a document from these keys to those.
+    /// The changes that take a document from the keys `before` to the keys `after`.
     pub(super) fn between<'a>(
         id: JobId,
         before: &'a [Key],
@@ -238,8 +238,8 @@ impl Change {
             .chain(removed.map(move |key| change(false, key)))
     }
 
-    /// The change as the document turned out. What can't be read is found under all its keys: one
-    /// too many is no harm, one too few would hide it.
+    /// The change as the document says it turned out. A document that can't be read stays under all
+    /// its keys: a key too many does no harm, a key too few would hide the document.
     pub(super) fn settled(&self, document: Option<&Document>) -> Self {
         let adds = document.is_some_and(|document| {
             document.version.0.is_empty() || document.keys.contains(&self.filed.0)

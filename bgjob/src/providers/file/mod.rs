@@ -1,11 +1,11 @@
-//! Jobs as JSON files in a folder, for any number of processes on one host: to be read by people
-//! and by other programs, and for hosts where nothing else can be installed.
+//! Jobs as JSON files in a folder, for any number of processes on one host. People and other
+//! programs can read the files, and the host needs nothing else installed.
 //!
 //! | | |
 //! |---|---|
-//! | durability | a crash of the machine; on Windows one of the process |
+//! | durability | survives a crash of the machine; on Windows, of the process |
 //! | order | the most urgent first, then the longest due, across all processes |
-//! | wake-up | at once within the process; what other processes write is polled for |
+//! | wake-up | at once within the process; writes of other processes are polled for |
 //! | clock | the host's, which all processes share |
 //! | limits | 1 MiB of metadata a job; one host, no network file system |
 //! | memory | about 200 bytes a job in each process, for the index |
@@ -18,15 +18,15 @@
 //!   documents/018bcfe/018bcfe5-….json
 //! ```
 //!
-//! A relative path is that of the folder that the program is in when it opens the store.
+//! A relative path is relative to the working directory at the time the store is opened.
 //!
-//! A process that is stopped while it holds the lock holds up all others until it goes on or dies.
+//! A process that is suspended while it holds the lock blocks all others until it goes on or dies.
 //!
-//! What the store makes only its owner may read, the folder itself too where the store has made it;
-//! one that was there keeps its rights. A document that can't be read, as one that somebody cut
-//! short, is left as it is: dispatchers tell of it ([`Event::Unreadable`](crate::Event)) and run
-//! all others, asking for its job is an error that names the file, and its id stays taken. Files of
-//! any other name are nobody's. Who removes documents by hand removes `index.log` too.
+//! Only the owner can read what the store makes. That includes the folder itself if the store made
+//! it; a folder that existed keeps its permissions. A document that can't be read, because somebody
+//! cut it short, say, is left as it is: dispatchers report it ([`Event::Unreadable`](crate::Event))
+//! and run all other jobs, reading its job is an error that names the file, and its id stays taken.
+//! Files of any other name are ignored. If you remove documents by hand, remove `index.log` too.
 
 mod disk;
 mod folder;
@@ -60,7 +60,7 @@ use crate::{
 use super::{absolute, worker::Worker};
 use folder::{Batch, Folder};
 
-/// Documents that are gathered for one batch.
+/// How many documents are gathered for one batch.
 const GATHERED: usize = 4000;
 
 /// A store of JSON files.
@@ -88,10 +88,10 @@ impl FileStore {
         FileDocuments::open(folder).await.map(Self::new)
     }
 
-    /// Opens the store of a URL: `file:folder`. The path is taken as it stands.
+    /// Opens the store of a URL: `file:folder`. The path is taken literally.
     ///
     /// # Errors
-    /// As [`open`](Self::open), and `InvalidInput` for what is no such URL.
+    /// As for [`open`](Self::open), and `InvalidInput` where the URL is not of this form.
     pub async fn open_url(url: &str) -> Result<Self> {
         Self::open(folder_of(url)?).await
     }
@@ -121,11 +121,12 @@ fn folder_of(url: &str) -> Result<&str> {
     Ok(path)
 }
 
-/// Documents as JSON files; [`FileStore`] makes a store for jobs of them.
+/// Documents as JSON files. [`FileStore`] is a store for jobs made of them.
 ///
-/// All calls go to one thread, which runs what has gathered as one batch: under one lock, with each
-/// file written through to the disk before it takes its place, and the folders' entries once a
-/// batch. Each batch costs about three waits for the disk, and each document one file.
+/// All calls go to one thread, which runs the calls that have gathered as one batch, under one
+/// lock. Each file is written through to the disk before it takes its place, and the entries of the
+/// folders once a batch. Each batch costs about three waits for the disk, and each document one
+/// file.
 #[derive(Debug)]
 pub struct FileDocuments {
     worker: Worker<Box<dyn Call>>,
@@ -137,15 +138,15 @@ impl FileDocuments {
     /// Opens the folder, and makes it if there is none.
     ///
     /// # Errors
-    /// As [`FileStore::open`].
+    /// As for [`FileStore::open`].
     pub async fn open(folder: impl Into<PathBuf>) -> Result<Self> {
         Self::with_clock(folder, Arc::new(SystemClock)).await
     }
 
-    /// The same, going by another clock than the host's.
+    /// The same, with another clock than the host's.
     ///
     /// # Errors
-    /// As [`FileStore::open`].
+    /// As for [`FileStore::open`].
     pub async fn with_clock(folder: impl Into<PathBuf>, clock: Arc<dyn Clock>) -> Result<Self> {
         let root = absolute(&folder.into())?;
         let folder = root.clone();
@@ -156,7 +157,7 @@ impl FileDocuments {
                     serve(folder, &inbox);
                 }
             }
-            // Nobody listens if the caller's future was dropped.
+            // There is no receiver if the caller's future was dropped.
             Err(error) => drop(opened.send(Err(error))),
         })?;
         let opened = result.await.unwrap_or_else(|_| Err(panicked()));
@@ -195,10 +196,10 @@ fn panicked() -> Error {
 /// One call of the store.
 trait Call: Send {
     fn documents(&self) -> usize;
-    /// Whether its caller is still there.
+    /// Whether its caller still waits.
     fn is_wanted(&self) -> bool;
     fn run(&mut self, batch: &mut Batch<'_>);
-    /// Answers the caller: what the call said, unless the batch as a whole failed.
+    /// Sends the caller the result of the call, or the error if the batch as a whole failed.
     fn answer(self: Box<Self>, failed: Option<&Error>);
 }
 
@@ -233,7 +234,7 @@ where
                 .done
                 .expect("a call of a batch that was written has run"),
         };
-        // Nobody listens if the caller's future was dropped.
+        // There is no receiver if the caller's future was dropped.
         let _ = self.reply.send(answer);
     }
 }
@@ -249,7 +250,7 @@ fn serve(mut folder: Folder, inbox: &Receiver<Box<dyn Call>>) {
             calls.push(call);
         }
         calls.retain(|call| call.is_wanted());
-        // A panic drops the calls, and so their callers learn of it.
+        // A panic drops the calls, which gives their callers an error.
         if catch_unwind(AssertUnwindSafe(|| answer(&mut folder, calls))).is_err() {
             folder.recover();
         }
@@ -267,13 +268,13 @@ fn answer(folder: &mut Folder, mut calls: Vec<Box<dyn Call>>) {
 #[async_trait]
 impl DocumentStore for FileDocuments {
     fn capabilities(&self) -> DocumentCapabilities {
-        // The entries of a folder can't be written through there.
+        // Windows can't write the entries of a folder through to the disk.
         let durability = if cfg!(windows) {
             Durability::ProcessCrash
         } else {
             Durability::OsCrash
         };
-        // Its clock is that of the host, which is one for all its clients.
+        // The clock is the host's, which is one for all clients of the store.
         DocumentCapabilities {
             clock: ClockSource::Store,
             ..DocumentCapabilities::new("file", durability)

@@ -111,13 +111,13 @@ fn a_batch_that_was_cut_off_is_settled_by_the_documents() {
     let (kept, lost) = (document("b"), document("c"));
     insert(&mut place.open(), &kept);
     let log = place.0.join("index.log");
-    // A process logged this and died: it had not written `lost`, and not removed `kept`.
+    // A process logged this and died: it had not written `lost`, and had not removed `kept`.
     append(&log, &format!("+c {}\n-b {}\n", lost.id, kept.id));
     let half = file_of(&place, kept.id).with_extension("new");
     fs::write(&half, "{").expect("it can be written");
     assert_eq!(scan(&mut place.open()), [kept.id]);
     assert!(!half.exists());
-    // Or died while it logged.
+    // Or it died while it logged.
     append(&log, &format!("+c {}\n+d 018b", lost.id));
     assert_eq!(scan(&mut place.open()), [kept.id]);
     insert(&mut place.open(), &lost);
@@ -139,7 +139,7 @@ fn an_index_that_is_gone_or_damaged_is_made_anew() {
     assert_eq!(scan(&mut folder), [new.id]);
 }
 
-/// Under a running process: what it knows of the longer log is worth nothing.
+/// Under a running process: what it knows of the longer log no longer counts.
 #[test]
 fn a_backup_may_be_copied_back_in_place() {
     let place = Place::new();
@@ -238,7 +238,7 @@ fn a_folder_that_is_gone_is_an_error_until_it_is_back() {
     assert_eq!(scan(&mut folder), [new.id]);
 }
 
-/// What was done to the disk since this was last asked, without what differs each time.
+/// What was done to the disk since the last call, without the parts that differ each time.
 fn done(place: &Place, id: JobId) -> Vec<String> {
     let group = &id.to_string()[..7];
     let [root, id] = [place.0.display().to_string(), id.to_string()];
@@ -250,7 +250,7 @@ fn done(place: &Place, id: JobId) -> Vec<String> {
     trace::take().into_iter().map(short).collect()
 }
 
-/// A power cut leaves what was synced, and of the rest anything.
+/// A power cut leaves what was synced. Of the rest it may leave anything.
 #[test]
 fn nothing_takes_its_place_or_is_told_before_it_is_synced() {
     let place = Place::new();
@@ -268,7 +268,7 @@ fn nothing_takes_its_place_or_is_told_before_it_is_synced() {
         "sync …/documents",
     ];
     assert_eq!(done(&place, new.id), written);
-    // Another process died before that, and did not tell anybody.
+    // Another process died before that, and did not log the end.
     append(&place.0.join("index.log"), &format!("+c {}\n", new.id));
     assert_eq!(scan(&mut folder), [new.id]);
     let settled = ["sync …/documents/GROUP", "sync …/documents", "sync files 1"];
@@ -297,7 +297,7 @@ fn a_folder_whose_first_process_died_is_finished() {
     let new = document("b");
     insert(&mut folder, &new);
     assert_eq!(scan(&mut place.open()), [new.id]);
-    // With anything inside it is somebody else's.
+    // A folder with anything inside belongs to others.
     fs::remove_file(place.0.join("format")).expect("it is there");
     let error = Folder::open(place.0.clone()).expect_err("it is not ours");
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
@@ -362,7 +362,7 @@ fn what_can_not_be_read_is_found_all_the_same() {
     assert_eq!(scan(&mut folder), [cut.id, cut.id]);
 }
 
-/// The usual limit of a process on macOS; a batch is of thousands.
+/// The usual limit of a process on macOS; a batch has thousands of documents.
 #[cfg(unix)]
 #[test]
 fn few_files_are_open_at_once() {

@@ -1,5 +1,5 @@
-//! What was done to the disk, in order, for tests to see that nothing takes its place before it is
-//! synced.
+//! Records what was done to the disk, in order, so that tests can check that no file takes its
+//! place before it is synced.
 
 use std::{cell::RefCell, path::Path};
 
@@ -11,7 +11,7 @@ pub(super) fn note(what: &str, path: &Path) {
     DONE.with_borrow_mut(|done| done.push(format!("{what} {}", path.display())));
 }
 
-/// What this thread did since this was last asked.
+/// What this thread did since the last call.
 pub(super) fn take() -> Vec<String> {
     DONE.take()
 }

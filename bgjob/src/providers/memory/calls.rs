@@ -1,4 +1,4 @@
-//! The calls on one job each, and the ones that only look.
+//! Calls that change one job each, and calls that only look.
 
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map::Entry},
@@ -27,10 +27,10 @@ use crate::{
 impl Table {
     pub(super) fn create(&mut self, new: &NewJob, now: Timestamp) -> Created {
         self.forget_ids(now);
-        // Looked up once, as among a million ids that takes a while.
+        // Looked up only once, because a lookup among a million ids takes a while.
         let place = match self.ids.entry(new.id) {
             Entry::Vacant(place) => place,
-            // Its content is gone, so the id has to do as proof of a repeat.
+            // The job's content is gone, so a known id counts as proof of a repeat.
             Entry::Occupied(slot) if *slot.get() == GONE => return Created::Exists,
             Entry::Occupied(slot) => {
                 let stored = &self.slab.at(*slot.get()).job;
@@ -79,7 +79,8 @@ impl Table {
         let Some(slot) = self.slot(held.id) else {
             return Renewed::Lost;
         };
-        // Its place stays: a hand's lease is where the sweeper looks, not what it goes by.
+        // The hand's lease is not updated: it only says where the sweeper looks; the job's own
+        // lease decides.
         let job = &mut self.slab.at(slot).job;
         match transition::renew(job, held.token, held.progress.as_ref(), lease, now) {
             Some(cancel) => Renewed::Renewed { cancel },
@@ -115,7 +116,7 @@ impl Table {
         Some(&self.slab.at(slot).job)
     }
 
-    /// A part of the jobs that fit, of the next `most` ids.
+    /// The matching jobs among the next `most` ids.
     pub(super) fn list(&self, filter: &Filter, slice: &Slice, most: usize) -> Listed {
         let mut listed = Listed::default();
         let Some((least, greatest)) = slice.ids().filter(|_| slice.limit > 0) else {
@@ -160,7 +161,7 @@ impl Table {
         self.waits.join(On::Ready(numbers))
     }
 
-    /// Nobody waits for the end of what is over.
+    /// `None` for a job that is over or unknown: there is no end to wait for.
     pub(super) fn join_ended(&mut self, id: JobId) -> Option<Wait> {
         let live = !self.get(id)?.state().is_terminal();
         live.then(|| self.waits.join(On::Ended(id)))
@@ -192,7 +193,7 @@ impl Table {
         self.waits.take_woken()
     }
 
-    /// An edit may change the version, and so the lane.
+    /// An edit may change the version, and with it the lane.
     fn edit(&mut self, slot: Slot, version: u32, op: &Operation, now: Timestamp) -> Operated {
         let spec = Arc::clone(&self.slab.at(slot).job.spec);
         let lane = self.lanes.of(&spec.queue, &spec.name, version);

@@ -1,4 +1,4 @@
-//! Claims, by id and of what is ready.
+//! T2 (claim), by id and of ready jobs.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -111,7 +111,8 @@ impl Table {
             transition::claim(&mut entry.job, grant, serves, now)
         });
         if let Err(Refusal::NotDue) = claimed {
-            // Too late, and then the sweeper finds it by its limit; or the clock went back.
+            // Either the job is too late, and the sweeper finds it by its limit, or the clock went
+            // back.
             if self.slab.at(slot).job.due_at > now {
                 self.put_back(slot, now);
             }
@@ -119,7 +120,7 @@ impl Table {
         claimed.ok()
     }
 
-    /// Puts a job back into its lane that was taken out of it.
+    /// Puts a job that was taken out of its lane back into it.
     fn put_back(&mut self, slot: Slot, now: Timestamp) {
         let entry = self.slab.at(slot);
         if let Place::Ready { waiting, .. } = entry.place() {
@@ -135,7 +136,7 @@ impl Table {
         self.slab.at(slot).job.spec.bytes()
     }
 
-    /// What this token holds, in the order it was claimed.
+    /// The jobs that this token holds, in the order they were claimed.
     fn held_by(&mut self, token: Token) -> Vec<ClaimedJob> {
         let mut seen = HashSet::new();
         let slots = self.grants.slots(token).iter();

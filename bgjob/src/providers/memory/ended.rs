@@ -1,17 +1,17 @@
-//! What is over: jobs by the time of their purge, and the ids of those that vanished.
+//! Jobs that are over, by the time of their purge, and the ids of jobs that vanished.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use super::slab::Slot;
 use crate::{JobId, Timestamp, job::transition::REMEMBERED};
 
-/// Jobs are kept in heaps of those that are purged in the same second: a job that ends costs no
-/// ordered insert. A slot stays in its heap when an operator takes the job out of it, and is
-/// skipped when its turn comes.
+/// Jobs that are purged in the same second lie in one unordered heap, so a job that ends costs no
+/// ordered insert. A slot stays in its heap when an operator takes the job out of it; it is skipped
+/// when its turn comes.
 #[derive(Default)]
 pub(super) struct Ended {
     by_second: BTreeMap<i64, Vec<Slot>>,
-    /// Ids of jobs that were deleted at their end, and until when they are remembered.
+    /// Ids of jobs that were deleted at their end, and until when each is remembered.
     vanished: VecDeque<(Timestamp, JobId)>,
 }
 
@@ -28,8 +28,8 @@ impl Ended {
             .push(slot);
     }
 
-    /// The heap that is purged first, if that is not after `until`; to be put back if anything is
-    /// left of it.
+    /// The heap that is purged first, unless it is later than `until`. The caller puts it back if
+    /// anything is left of it.
     pub(super) fn take_heap(&mut self, until: Timestamp) -> Option<(i64, Vec<Slot>)> {
         let heap = self.by_second.first_entry()?;
         (*heap.key() <= second(until)).then(|| heap.remove_entry())
@@ -41,7 +41,7 @@ impl Ended {
         }
     }
 
-    /// Remembers an id for a while. Answers the one to forget for it where there are `max`.
+    /// Remembers an id for a while. If there are more than `max`, returns the one to forget for it.
     pub(super) fn remember(&mut self, id: JobId, now: Timestamp, max: usize) -> Option<JobId> {
         self.vanished.push_back((now + REMEMBERED, id));
         let full = self.vanished.len() > max;
@@ -50,7 +50,7 @@ impl Ended {
             .map(|(_, id)| id)
     }
 
-    /// The next id that need not be remembered any more.
+    /// The next id that no longer needs to be remembered.
     pub(super) fn forget(&mut self, now: Timestamp) -> Option<JobId> {
         let (until, _) = self.vanished.front()?;
         if *until > now {

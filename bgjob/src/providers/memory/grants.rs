@@ -1,4 +1,4 @@
-//! Who holds what until when: one entry a claim call, not one a job.
+//! Which token holds which jobs until when: one entry a claim call, not one a job.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -7,11 +7,11 @@ use crate::{Timestamp, job::Token};
 
 /// What one token holds.
 struct Hand {
-    /// Jobs it was given. Some may have left it since: their phase tells.
+    /// The jobs it was given. Some may have left it since: their phase says so.
     slots: Vec<Slot>,
     /// How many of them it still holds.
     held: usize,
-    /// No lease in it ends before.
+    /// No lease in it ends earlier.
     lease_until: Timestamp,
 }
 
@@ -54,12 +54,14 @@ impl Grants {
         }
     }
 
-    /// Slots this token was given; those that left it are among them, some more than once.
+    /// The slots that this token was given. Some may have left it, and some may appear more than
+    /// once.
     pub(super) fn slots(&self, token: Token) -> &[Slot] {
         self.hands.get(&token).map_or(&[], |hand| &hand.slots)
     }
 
-    /// All slots that run; those that left their hand are among them, some more than once.
+    /// The slots of all running jobs. Some may have left their hand, and some may appear more than
+    /// once.
     pub(super) fn all(&self) -> impl Iterator<Item = Slot> {
         self.hands.values().flat_map(|hand| &hand.slots).copied()
     }
@@ -70,7 +72,8 @@ impl Grants {
         Some((*lease_until, Token::from_bytes(*token)))
     }
 
-    /// Notes what the hand was found to hold: these slots, with no lease that ends before.
+    /// Replaces the content of a hand with what it really holds: these slots, with no lease that
+    /// ends earlier.
     pub(super) fn looked_at(&mut self, token: Token, slots: Vec<Slot>, lease_until: Timestamp) {
         let Some(hand) = self.hands.get_mut(&token) else {
             return;

@@ -1,8 +1,8 @@
-//! The order of what waits.
+//! The order of waiting jobs.
 //!
 //! Jobs of one queue, name and version wait in one lane, suspects on a side of their own. So a
-//! claim merges the lanes that are served and never walks over a job it can't have; and what is
-//! not due yet waits apart, at no cost to the others.
+//! claim merges the served lanes and never walks over a job it can't have. Jobs that are not due
+//! yet wait apart, at no cost to the others.
 
 use std::{
     cmp::Reverse,
@@ -25,16 +25,16 @@ pub(super) struct Lanes {
     queues: Vec<Queue>,
     by_queue: HashMap<Arc<str>, u32>,
     lanes: Vec<Lane>,
-    /// The lane that was asked for last: most jobs are of the kind of the one before.
+    /// The lane that was asked for last: most jobs are of the same kind as the one before.
     last: u32,
-    /// Numbers of lanes and queues that were forgotten, to be given out again.
+    /// Numbers of forgotten lanes and queues, for reuse.
     free_lanes: Vec<u32>,
     free_queues: Vec<u32>,
-    /// From so many lanes on it is looked for those that no job is in.
+    /// With more lanes than this, lanes without a job are searched for and forgotten.
     many: usize,
 }
 
-/// So many lanes may be there without use. Fewer cost nobody anything.
+/// This many lanes may exist without use. They cost next to nothing.
 const SPARE: usize = 1000;
 
 struct Queue {
@@ -49,16 +49,16 @@ struct Lane {
     version: u32,
     /// Jobs by state.
     jobs: [u64; State::ALL.len()],
-    /// Those nobody suspects, and the suspects.
+    /// Jobs that are not suspects, and suspects.
     sides: [Side; 2],
 }
 
 #[derive(Default)]
 struct Side {
     ready: BTreeMap<Place, Slot>,
-    /// Not due yet when they were put here.
+    /// Jobs that were not due yet when they were put here.
     later: BTreeMap<(Timestamp, JobId), Later>,
-    /// How many of these have been started before.
+    /// How many of `later` have been started before.
     started: u64,
 }
 
@@ -75,7 +75,7 @@ pub(super) struct Waiting {
     pub(super) suspect: bool,
     pub(super) priority: Priority,
     pub(super) due_at: Timestamp,
-    /// A dispatcher has held it before.
+    /// Whether a dispatcher has held it before.
     pub(super) started: bool,
 }
 
@@ -93,7 +93,7 @@ pub(super) struct Merge {
 }
 
 impl Lanes {
-    /// The number of this queue; a new one where it is not known.
+    /// The number of this queue; a new number if the queue is not known.
     pub(super) fn queue(&mut self, name: &Arc<str>) -> u32 {
         if let Some(number) = self.by_queue.get(name) {
             return *number;
@@ -108,9 +108,9 @@ impl Lanes {
         number
     }
 
-    /// The lane such jobs wait in.
+    /// The lane in which jobs of this kind wait.
     pub(super) fn of(&mut self, queue: &Arc<str>, name: &Arc<str>, version: u32) -> u32 {
-        // A kind's jobs share their names, so pointers tell.
+        // Jobs of one kind share their names, so comparing pointers is enough.
         if let Some(lane) = self.lanes.get(self.last as usize)
             && lane.version == version
             && Arc::ptr_eq(&lane.name, name)
@@ -145,8 +145,8 @@ impl Lanes {
         lane
     }
 
-    /// Forgets the lanes that no job is in, and queues that have none left and that nobody waits
-    /// for, where there are many.
+    /// Where there are many lanes, forgets those without a job, and queues that have no lanes left
+    /// and that no caller waits for.
     pub(super) fn forget(&mut self, is_awaited: impl Fn(u32) -> bool) {
         if self.lanes.len() - self.free_lanes.len() <= self.many.max(SPARE) {
             return;
@@ -187,7 +187,7 @@ impl Lanes {
         self.lanes[lane as usize].queue
     }
 
-    /// Puts a ready job in its place. Answers whether a claimer that sleeps should hear of it.
+    /// Puts a ready job in its place. Returns whether waiting claimers must be notified.
     pub(super) fn insert(&mut self, w: Waiting, id: JobId, slot: Slot, now: Timestamp) -> bool {
         let side = &mut self.lanes[w.lane as usize].sides[usize::from(w.suspect)];
         if w.due_at <= now {
@@ -203,7 +203,7 @@ impl Lanes {
             started,
         };
         side.later.insert(place, later);
-        // Who sleeps until the next one is due has to learn that this one is sooner.
+        // A claimer that waits for the next due time has to learn that this job is due sooner.
         side.later
             .first_key_value()
             .is_some_and(|(first, _)| *first == place)
@@ -217,7 +217,7 @@ impl Lanes {
         }
     }
 
-    /// Opens what is served of a queue for a claim.
+    /// Opens the served lanes of a queue for a claim.
     pub(super) fn merge(&mut self, queue: &str, serves: &Serves, now: Timestamp) -> Merge {
         let mut merge = Merge {
             sources: Vec::new(),
@@ -281,7 +281,7 @@ impl Lanes {
         (ready, next)
     }
 
-    /// Notes that a job of this lane went from one state to another.
+    /// Notes that a job of this lane changed its state.
     pub(super) fn count(&mut self, lane: u32, from: Option<State>, to: Option<State>) {
         let jobs = &mut self.lanes[lane as usize].jobs;
         if let Some(state) = from {
@@ -292,7 +292,7 @@ impl Lanes {
         }
     }
 
-    /// How many jobs each lane has, those of no jobs left out.
+    /// How many jobs each lane has, without empty lanes.
     pub(super) fn counts(&mut self, now: Timestamp) -> Vec<QueueCounts> {
         let queues = &self.queues;
         let lanes = self.lanes.iter_mut();
@@ -330,14 +330,14 @@ impl Lane {
                 }
             }
         }
-        // Those that are too late, and wait to be swept, may have left their side.
+        // Jobs that are too late, and wait for the sweeper, may have left their side.
         counts.due = self.jobs[State::Ready as usize] - counts.waiting();
         counts
     }
 }
 
 impl Queue {
-    /// Its lanes, or those of them that have a name that is served where that is fewer to look at.
+    /// Its lanes. If it has more lanes than names are served, only those with a served name.
     fn such(&self, serves: &Serves) -> Vec<u32> {
         if self.lanes.len() <= serves.jobs.len() {
             return self.lanes.clone();
@@ -348,7 +348,7 @@ impl Queue {
     }
 }
 
-/// Puts something in a free place. Answers where.
+/// Puts something in a free place. Returns the place.
 fn put<T>(all: &mut Vec<T>, free: &mut Vec<u32>, new: T) -> u32 {
     if let Some(number) = free.pop() {
         all[number as usize] = new;

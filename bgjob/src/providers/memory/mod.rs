@@ -1,11 +1,12 @@
-//! [`MemoryStore`]: jobs in this process's memory, the reference of what every call means.
+//! [`MemoryStore`]: jobs in this process's memory. It is the reference for the meaning of every
+//! call.
 //!
 //! | | |
 //! |---|---|
-//! | durability | `Volatile`: it is gone with the process |
-//! | who sees it | every clone of its `Arc`, no other process |
+//! | durability | `Volatile`: jobs are gone with the process |
+//! | visible to | every clone of its `Arc`, no other process |
 //! | order | most urgent first, then longest due, then by id |
-//! | needs a queue | no; its waits are woken |
+//! | needs a queue | no; its waits are notified |
 //! | limits | 10 million live jobs, 1 million ended ones, 1 MiB of metadata each |
 
 mod calls;
@@ -57,7 +58,7 @@ pub struct MemoryStore {
     clock: Arc<dyn Clock>,
     /// Held for the length of one call (a page of a `list`), never across an await.
     table: Mutex<Table>,
-    /// What workers are called, those that were heard of last at the end.
+    /// The names of workers; the last ones that gave their name are at the end.
     workers: Mutex<VecDeque<(Owner, String)>>,
 }
 
@@ -78,25 +79,25 @@ pub struct MemoryStoreBuilder {
 }
 
 impl MemoryStoreBuilder {
-    /// At most so many jobs that wait or run (10 million by default). Beyond that a create is
-    /// rejected: whoever enqueues hears at once that nobody keeps up. Memory that is not there
-    /// would be no help, and a retry that waits for it would hang.
+    /// At most this many jobs that wait or run (10 million by default). Beyond that a create is
+    /// rejected, so the caller learns at once that the workers do not keep up. More memory would
+    /// not help, and a create that waited for room would hang.
     #[must_use]
     pub fn max_jobs(mut self, jobs: usize) -> Self {
         self.max_jobs = jobs.min(slab::MAX);
         self
     }
 
-    /// At most so many jobs that have ended (one million by default), and so many ids of jobs that
-    /// were deleted at their end. Beyond that, those nearest to their purge are forgotten
-    /// before it, so that the history of a busy process stays bounded.
+    /// At most this many jobs that have ended (one million by default), and as many ids of jobs
+    /// that were deleted at their end. Beyond that, those nearest to their purge are forgotten
+    /// early, so that the history of a busy process stays bounded.
     #[must_use]
     pub fn max_ended(mut self, jobs: usize) -> Self {
         self.max_ended = jobs.min(slab::MAX);
         self
     }
 
-    /// Goes by this clock instead of the host's.
+    /// Uses this clock instead of the host's.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
@@ -114,15 +115,15 @@ impl MemoryStoreBuilder {
 }
 
 impl MemoryStore {
-    /// Jobs one step of a `list` looks at while it keeps everybody else waiting.
+    /// How many jobs one step of a `list` looks at while all other callers wait for the lock.
     const LIST_STEP: usize = 2048;
 
-    /// An empty store that goes by the host's clock.
+    /// An empty store that uses the host's clock.
     pub fn new() -> Self {
         Self::builder().build()
     }
 
-    /// An empty store that goes by this clock.
+    /// An empty store that uses this clock.
     pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
         Self::builder().clock(clock).build()
     }
@@ -136,10 +137,11 @@ impl MemoryStore {
         }
     }
 
-    /// Runs one call on the table, then wakes those it has news for, out of the lock.
+    /// Runs one call on the table, releases the lock, then notifies the waiters that the call
+    /// wakes.
     fn with<R>(&self, call: impl FnOnce(&mut Table, Timestamp) -> R) -> R {
         let now = self.clock.now();
-        // A panic in a transition is a bug; the others should still get their jobs.
+        // A panic in a transition is a bug; other callers should still get their jobs.
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         let answer = call(&mut table, now);
         let woken = table.take_woken();
@@ -154,7 +156,7 @@ impl MemoryStore {
         self.workers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits under the registration that `join` makes and `leave` undoes.
+    /// Waits under the registration that `join` makes; dropping the future undoes it.
     async fn wait(&self, join: impl FnOnce(&mut Table) -> Option<Wait>) {
         struct Leave<'a>(&'a MemoryStore, Wait);
         impl Drop for Leave<'_> {
@@ -250,7 +252,7 @@ impl JobStore for MemoryStore {
 
     async fn list(&self, filter: &Filter, slice: &Slice) -> Result<Listed> {
         let (mut all, mut left) = (Listed::default(), *slice);
-        // In steps, so that a rare thing looked for among millions holds nobody up.
+        // In steps, so that a search for a rare job among millions blocks no other caller for long.
         for _ in 0..limits::LOOKED_AT.div_ceil(Self::LIST_STEP) {
             let page = self.with(|table, _| table.list(filter, &left, Self::LIST_STEP));
             all.jobs.extend(page.jobs);
@@ -269,7 +271,7 @@ impl JobStore for MemoryStore {
     }
 
     async fn name_worker(&self, owner: Owner, name: &str) -> Result<()> {
-        /// Each is there once, so many dispatchers a process never has.
+        /// Each dispatcher has one entry, and a process never has this many dispatchers.
         const MOST: usize = 1_000;
         let mut workers = self.workers();
         workers.retain(|(known, _)| *known != owner);

@@ -1,11 +1,11 @@
-//! [`Slab`]: jobs at places that stay the same while they live.
+//! [`Slab`]: jobs at places that stay the same while the jobs live.
 
 use crate::Job;
 
 /// Where a job is kept. Smaller than an id, and found without a search.
 pub(super) type Slot = u32;
 
-/// More than any memory holds; the highest slot is left for [`GONE`](super::table::GONE).
+/// More jobs than any memory holds. The highest slot is reserved for [`GONE`](super::table::GONE).
 pub(super) const MAX: usize = u32::MAX as usize - 1;
 
 /// A job and the lane it waits in when it is ready.
@@ -14,8 +14,8 @@ pub(super) struct Entry {
     pub(super) lane: u32,
 }
 
-/// Entries that are made room for at a time. In one growing vector, a million jobs would be copied
-/// whenever it doubles, with everybody waiting for the lock.
+/// How many entries room is made for at a time. One growing vector would copy a million jobs
+/// whenever it doubles, while all other callers wait for the lock.
 const CHUNK: usize = 1024;
 
 #[derive(Default)]

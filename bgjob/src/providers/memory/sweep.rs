@@ -1,4 +1,4 @@
-//! What time does to jobs: leases and limits that run out, touches, and the purge.
+//! T7 (revoke), T8 (touch), T11 (expire), T12 (purge): what happens to jobs as time passes.
 
 use super::{
     ended,
@@ -41,7 +41,7 @@ impl Table {
         swept
     }
 
-    /// Takes from one hand what is not renewed.
+    /// Takes the jobs that were not renewed from one hand.
     fn revoke(
         &mut self,
         token: Token,
@@ -125,7 +125,7 @@ impl Table {
                     None => {}
                 }
             }
-            // Only the heap of this very second keeps some, and it is the last one.
+            // Only the heap of the current second keeps some jobs, and it is the last one.
             let last = !kept.is_empty();
             heap.append(&mut kept);
             self.ended.put_back(second, heap);

@@ -1,7 +1,7 @@
-//! [`Table`]: the jobs and what they are found by.
+//! [`Table`]: the jobs and the indices they are found by.
 //!
-//! Every change of a job is a pure transition between two looks at its [`Place`]; where they
-//! differ, the job is taken out of the indices of the one and put into those of the other.
+//! Every change of a job is a pure transition between two looks at its [`Place`]. Where the places
+//! differ, the job is taken out of the indices of the old place and put into those of the new one.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -17,13 +17,13 @@ use crate::{
     job::{Phase, State, Token, transition},
 };
 
-/// Stands for the slot of a job that vanished at its end while its id is remembered.
+/// The slot of a job that vanished at its end, while its id is remembered.
 pub(super) const GONE: Slot = Slot::MAX;
 
 pub(super) struct Table {
     pub(super) slab: Slab,
-    /// By id. Ordered, for `list`; and ids of one process grow, so neighbours in time are
-    /// neighbours here too, which makes it as fast as a hash map of this size.
+    /// By id. Ordered, for `list`. Ids of one process grow, so jobs made at the same time are
+    /// neighbours here; that makes the map as fast as a hash map of this size.
     pub(super) ids: BTreeMap<JobId, Slot>,
     pub(super) lanes: Lanes,
     pub(super) grants: Grants,
@@ -32,14 +32,14 @@ pub(super) struct Table {
     pub(super) keys: HashMap<String, JobId>,
     /// Ready jobs that have an `expires` or a `deadline`, by the first of them.
     pub(super) limits: BTreeSet<(Timestamp, Slot)>,
-    /// Ready jobs by their next touch; made when the first sweep asks for touches.
+    /// Ready jobs by their next touch. Built when the first sweep asks for touches.
     pub(super) touches: Option<BTreeSet<(Timestamp, Slot)>>,
     pub(super) waits: Waits,
     pub(super) live: Counted,
     pub(super) over: Counted,
 }
 
-/// How many there are, and may be.
+/// How many jobs there are, and how many there may be.
 pub(super) struct Counted {
     pub(super) jobs: usize,
     pub(super) max: usize,
@@ -106,7 +106,7 @@ impl Table {
         self.keys.get(key?).copied()
     }
 
-    /// Applies a transition and puts the job where it belongs by then.
+    /// Applies a transition and moves the job to the indices where it belongs afterwards.
     pub(super) fn change<R>(
         &mut self,
         slot: Slot,
@@ -116,7 +116,7 @@ impl Table {
         self.change_entry(slot, now, true, |entry| transition(&mut entry.job))
     }
 
-    /// The same, also for a job that a claim took out of its lane already (not `in_lane`).
+    /// The same, also for a job that a claim has already taken out of its lane (not `in_lane`).
     pub(super) fn change_entry<R>(
         &mut self,
         slot: Slot,
@@ -145,7 +145,7 @@ impl Table {
         answer
     }
 
-    /// Forgets a job that is over.
+    /// Deletes a job that is over.
     pub(super) fn delete(&mut self, slot: Slot) {
         let id = self.remove(slot).id;
         self.ids.remove(&id);
@@ -176,7 +176,7 @@ impl Table {
                 }
             }
             Place::Running(token) => self.grants.leave(token),
-            // Its heap skips what is not over any more.
+            // Its heap skips jobs that are no longer over.
             Place::Ended(_) => {}
         }
     }
@@ -212,7 +212,7 @@ impl Table {
                 self.waits.wake_ended(job.id);
                 if transition::vanishes(job) {
                     let id = self.remove(slot).id;
-                    // In place: the id stays where it is.
+                    // In place: the id keeps its entry.
                     self.ids.entry(id).and_modify(|slot| *slot = GONE);
                     if let Some(oldest) = self.ended.remember(id, now, self.over.max) {
                         self.ids.remove(&oldest);

@@ -1,5 +1,5 @@
-//! What is this store's own: its limits, and a clock that may go back. All else is the conformance
-//! suite's.
+//! What is specific to this store: its limits, and a clock that may go back. The conformance suite
+//! tests the rest.
 
 use super::*;
 use crate::{
@@ -7,7 +7,7 @@ use crate::{
     job::{Due, End, State, Token},
 };
 
-/// The time, as this test moves it.
+/// The time, moved by the test.
 #[derive(Debug, Clone)]
 struct Hand(Arc<Mutex<Timestamp>>);
 
@@ -79,7 +79,7 @@ impl Bundle {
             .expect("memory answers")
     }
 
-    /// Runs all that is ready.
+    /// Runs all ready jobs.
     async fn drain(&self) {
         let ends = self.ready().await.jobs.into_iter().map(|job| Ending {
             id: job.id,
@@ -165,7 +165,7 @@ async fn a_clock_that_goes_back_makes_nobody_early_and_loses_nobody() {
         queue: JobSpec::QUEUE.into(),
         max: 0,
     };
-    // It is due by this look, but nobody takes it.
+    // This look finds it due, but no one takes it.
     t.store
         .claim_ready(&[elsewhere], &grant(), &serves())
         .await

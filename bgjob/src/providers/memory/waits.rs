@@ -1,4 +1,4 @@
-//! Who waits for what. Costs nothing while nobody does.
+//! The waiters, and what they wait for. Costs nothing while there are none.
 
 use std::{collections::HashMap, mem, sync::Arc};
 
@@ -6,7 +6,7 @@ use tokio::sync::Notify;
 
 use crate::JobId;
 
-/// One waiter: what it waits for, and how it is told.
+/// One waiter: what it waits for, and how it is notified.
 pub(super) struct Wait {
     pub(super) notify: Arc<Notify>,
     pub(super) on: On,
@@ -26,7 +26,7 @@ pub(super) struct Waits {
     ready: HashMap<u32, Vec<Arc<Notify>>>,
     ended: HashMap<JobId, Vec<Arc<Notify>>>,
     cancelled: Vec<Arc<Notify>>,
-    /// To be told once the lock is released.
+    /// Waiters to notify once the lock is released.
     woken: Vec<Arc<Notify>>,
 }
 
@@ -60,7 +60,7 @@ impl Waits {
         }
     }
 
-    /// Whether somebody waits for work in this queue.
+    /// Whether a caller waits for work in this queue.
     pub(super) fn is_awaited(&self, queue: u32) -> bool {
         self.ready.contains_key(&queue)
     }

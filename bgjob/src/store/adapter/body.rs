@@ -1,4 +1,4 @@
-//! What documents say.
+//! The content of documents.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,20 +13,20 @@ use crate::{
 
 use super::{keys, stored};
 
-/// What a document says.
+/// The content of a document.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Body {
     Job(#[serde(serialize_with = "stored::job")] Box<Job>),
-    /// A job was deleted at its end. Until then a create under its id is a repeat.
+    /// A job was deleted at its end. Before `until` a create under its id is a repeat.
     Gone {
         until: Timestamp,
     },
-    /// There is no job yet: somebody is about to create one, and this is what it will replace.
+    /// There is no job yet: a create is under way and will replace this document.
     Void {
         until: Timestamp,
     },
-    /// This job was the last to be given the unique key that the document's id stands for.
+    /// This job was the last to get the unique key that the document's id stands for.
     Key {
         job: JobId,
         look_at: Timestamp,
@@ -34,8 +34,8 @@ pub(crate) enum Body {
 }
 
 impl Body {
-    /// `None` where it is no JSON of ours, of a newer version, or what no job can be: it is
-    /// nobody's to touch.
+    /// `None` where the body is not JSON of ours, is of a newer version, or holds an impossible
+    /// job. Such a document is left alone.
     pub(crate) fn read(document: &Document) -> Option<Self> {
         let body: Self = serde_json::from_slice(&document.body).ok()?;
         match &body {
@@ -44,7 +44,7 @@ impl Body {
         }
     }
 
-    /// What is to be kept of a job after a transition.
+    /// What is kept of a job after a transition.
     pub(super) fn of(job: Job) -> Self {
         match &job.phase {
             Phase::Ended(end) if transition::vanishes(&job) => Self::Gone {
@@ -54,7 +54,7 @@ impl Body {
         }
     }
 
-    /// Whether a create may take the place of this.
+    /// Whether a create may replace this.
     pub(super) fn gives_way(&self, now: Timestamp) -> bool {
         match self {
             Self::Gone { until } => *until <= now,
@@ -88,10 +88,10 @@ impl Body {
     }
 }
 
-/// Whether a job can have come to be: somebody may have edited the document, and what counts on
-/// must not run over.
+/// Whether a job is possible. Somebody may have edited the document, and counters must not
+/// overflow.
 fn is_possible(job: &Job) -> bool {
-    // Far from where they run over, and from where anything gets by itself.
+    // Far below an overflow, and far above any count that is reached in practice.
     const MOST: u32 = 1 << 30;
     let counts = [job.errors, job.crashes, job.epoch];
     counts.iter().all(|count| *count <= MOST)

@@ -1,4 +1,4 @@
-//! Read, apply, replace by version; and once more where somebody was quicker.
+//! Read, apply, replace by version; start over where another writer was faster.
 
 use std::collections::HashSet;
 
@@ -13,14 +13,14 @@ use crate::{
 #[derive(Debug)]
 pub(super) enum Read {
     Job(Box<Job>, Version),
-    /// It is there, and nobody knows what it says.
+    /// There is a document, and it can't be read.
     Unreadable,
     Nothing,
 }
 
 impl<D: DocumentStore> Documents<D> {
-    /// Applies a transition to the job of each item, until each has an answer; `None` where there
-    /// is no job. `apply` also says whether it changed the job.
+    /// Applies a transition to the job of each item, until each has an answer. `None` where there
+    /// is no job. `apply` also returns whether it changed the job.
     pub(super) async fn change<T: Sync, A: Send>(
         &self,
         items: &[T],
@@ -39,7 +39,7 @@ impl<D: DocumentStore> Documents<D> {
             let (mut writes, mut written) = (Vec::new(), Vec::new());
             for (&nth, read) in turn.iter().zip(self.read_jobs(&ids).await?) {
                 let Some((mut job, version)) = read else {
-                    // Not what an earlier round said, whose write came too late.
+                    // Discards the answer of an earlier round, whose write came too late.
                     answers[nth] = None;
                     continue;
                 };
@@ -77,7 +77,7 @@ impl<D: DocumentStore> Documents<D> {
         Ok(self.read(ids).await?.into_iter().map(job).collect())
     }
 
-    /// The same, telling what is missing from what can't be read.
+    /// The same, but tells missing jobs from unreadable ones.
     pub(super) async fn read(&self, ids: &[JobId]) -> Result<Vec<Read>> {
         let read = |document: Document| match Body::read(&document) {
             Some(Body::Job(job)) => Read::Job(job, document.version),
@@ -100,14 +100,14 @@ impl<D: DocumentStore> Documents<D> {
         Ok(all)
     }
 
-    /// Says where somebody has to look.
+    /// The error that names the place of an unreadable document.
     pub(super) fn unreadable(&self, id: JobId) -> Error {
         let message = "what is stored there can't be read: mend it, or remove it";
         Error::new(ErrorKind::Internal, message).with("place", self.store.place(id))
     }
 
-    /// Writes jobs after their transitions and wakes who waits for that. Answers which of them
-    /// still had their version.
+    /// Writes jobs after their transitions and wakes their waiters. Returns for each job whether it
+    /// still had its version.
     pub(super) async fn write_jobs(&self, jobs: Vec<(Job, Version)>) -> Result<Vec<bool>> {
         if jobs.is_empty() {
             return Ok(Vec::new());
@@ -135,7 +135,7 @@ impl<D: DocumentStore> Documents<D> {
     }
 }
 
-/// Splits off what names an id that came before: a job makes one step at a time.
+/// Splits off elements whose id came before: a job makes one step at a time.
 pub(super) fn one_of_each(open: &[usize], id: impl Fn(usize) -> JobId) -> (Vec<usize>, Vec<usize>) {
     let mut seen = HashSet::new();
     open.iter().partition(|&&nth| seen.insert(id(nth)))

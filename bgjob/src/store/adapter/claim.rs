@@ -1,4 +1,4 @@
-//! Claims, by id and of what is ready.
+//! T2 (claim), by id and of ready jobs.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -61,8 +61,8 @@ impl<D: DocumentStore> Documents<D> {
             .collect())
     }
 
-    /// Claims what it can of these, each named once; `None` where somebody else was quicker.
-    /// Leaves in `serves` whether a suspect is still wanted.
+    /// Claims what it can of these jobs, each named once. `None` where another writer was faster.
+    /// Updates in `serves` whether a suspect is still wanted.
     async fn try_claim(
         &self,
         ids: &[JobId],
@@ -154,8 +154,8 @@ impl<D: DocumentStore> Documents<D> {
                 .filter(|job| job.spec.queue == *queue)
                 .count();
             scan.full = scan.jobs.len() + max.saturating_sub(held);
-            // Once more where somebody was quicker: what came meanwhile was not in the scan, and
-            // an answer of nothing would say that there is nothing.
+            // Scan once more where another claimer was faster: jobs that were added since were not
+            // in the scan, and an empty answer would say that there are none.
             loop {
                 let lost = scan.lost.len();
                 for priority in Priority::ALL {
@@ -181,7 +181,7 @@ impl<D: DocumentStore> Documents<D> {
         })
     }
 
-    /// Claims of one queue what is this urgent, the longest due first.
+    /// Claims the jobs of one queue and priority, the longest due first.
     async fn claim_rank(&self, queue: &str, priority: Priority, scan: &mut Scan<'_>) -> Result<()> {
         let range = keys::waiting(queue, priority.rank());
         let mut after = None;
@@ -224,7 +224,8 @@ impl<D: DocumentStore> Documents<D> {
         }
     }
 
-    /// What this token holds. Reads all that runs; asked for after a lost answer only.
+    /// The jobs that this token holds. Reads all running jobs, so it is called only after a lost
+    /// answer.
     async fn held_by(&self, token: Token) -> Result<Vec<ClaimedJob>> {
         let mut held: Vec<ClaimedJob> = Vec::new();
         let mut after = None;
@@ -236,7 +237,7 @@ impl<D: DocumentStore> Documents<D> {
             let ids: Vec<_> = page.iter().map(|(_, id)| *id).collect();
             for ids in ids.chunks(self.sizes.portion()) {
                 for (job, _) in self.read_jobs(ids).await?.into_iter().flatten() {
-                    // A renewal between two pages shows a job twice.
+                    // A renewal between two pages makes a job appear twice.
                     if let Phase::Running(hold) = &job.phase
                         && hold.token == token
                         && held.iter().all(|known| known.id != job.id)
@@ -253,29 +254,29 @@ impl<D: DocumentStore> Documents<D> {
     }
 }
 
-/// What becomes of a job that the token of a claim holds already.
+/// What a claim does with a job that its token already holds.
 #[derive(Clone, Copy, PartialEq)]
 enum Held {
-    /// It is claimed, once more.
+    /// Returns it again.
     Answered,
-    /// It was answered before, or was not asked for: an old key has led to it.
+    /// Leaves it out: it was returned before, or it was not asked for and an old key has led to it.
     LeftOut,
 }
 
-/// A claim of what is ready, under way.
+/// A claim of ready jobs, under way.
 struct Scan<'a> {
     jobs: Vec<ClaimedJob>,
     unreadable: Vec<JobId>,
-    /// What looked ready and was somebody else's.
+    /// Jobs that looked ready and that others have claimed or changed.
     lost: HashSet<JobId>,
     /// How many jobs are read at a time.
     portion: usize,
-    /// How many jobs it is to have when the queue at hand is done.
+    /// How many jobs the answer may have when the current queue is done.
     full: usize,
     room: Room,
-    /// Something was left for want of room.
+    /// A job was left because the batch had no room for its bytes.
     no_room: bool,
-    /// There is more than was wanted.
+    /// There are more ready jobs than were wanted.
     more: bool,
     next: Option<Timestamp>,
     now: Timestamp,
@@ -286,11 +287,11 @@ struct Scan<'a> {
     suspects: bool,
 }
 
-/// What to try next of a page of keys.
+/// Which part of a page of keys to try next.
 struct Taken<'a> {
     ids: Vec<JobId>,
     rest: &'a [Filed],
-    /// Nothing that follows is of use.
+    /// The rest of the keys is of no use.
     last: bool,
 }
 
@@ -318,7 +319,7 @@ impl Scan<'_> {
                 continue;
             }
             if waiting.suspect && !suspect {
-                // The one before it may turn out to be too late, and then this one is tried.
+                // The suspect before this one may turn out to be too late; then this one is tried.
                 let (rest, last) = (&page[nth..], false);
                 return Taken { ids, rest, last };
             }
@@ -327,7 +328,7 @@ impl Scan<'_> {
                 return Taken { ids, rest, last };
             }
             if self.jobs.len() + ids.len() >= self.full {
-                // Those taken may turn out to be somebody else's, and then this one is tried.
+                // The jobs taken may turn out to be another claimer's; then this one is tried.
                 let (rest, last) = (&page[nth..], ids.is_empty());
                 self.more |= last;
                 return Taken { ids, rest, last };

@@ -1,4 +1,4 @@
-//! T1.
+//! T1 (create).
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::{
 enum Found {
     /// The create is answered.
     Answer(Created),
-    /// The id is free: this is the version to replace, `None` where there is no document.
+    /// The id is free. This is the version to replace, `None` where there is no document.
     Free(Option<Version>),
 }
 
@@ -68,7 +68,7 @@ impl<D: DocumentStore> Documents<D> {
                 };
                 match self.take_key(key, new.id, now).await? {
                     Taken::Ours => {}
-                    // An answer only if the id was still free when the holder was seen.
+                    // This is an answer only if the id was still free when the holder was seen.
                     Taken::By(holder) if self.is_at(new.id, &void).await? => {
                         return Ok(Created::KeyTaken(holder));
                     }
@@ -90,7 +90,7 @@ impl<D: DocumentStore> Documents<D> {
         };
         Ok(match Body::read(&document) {
             Some(body) if body.gives_way(now) => Found::Free(Some(document.version)),
-            // Its content is gone, so the id has to do as proof of a repeat.
+            // The job's content is gone, so a known id counts as proof of a repeat.
             Some(Body::Gone { .. }) => Found::Answer(Created::Exists),
             Some(Body::Job(job)) if transition::is_repeat(&job, new) => {
                 Found::Answer(Created::Exists)
@@ -103,7 +103,7 @@ impl<D: DocumentStore> Documents<D> {
         })
     }
 
-    /// The answer to who needs a place that is taken by what can't be read.
+    /// The answer where the document that is needed can't be read.
     fn rejects(&self, id: JobId) -> Created {
         Created::Rejected(self.unreadable(id).to_string())
     }
@@ -132,7 +132,7 @@ impl<D: DocumentStore> Documents<D> {
                 "metadata is {size} bytes, more than the {max} a job can have"
             ));
         }
-        // Nobody could read it.
+        // A job that breaks a limit could not be read back.
         let valid = new.spec.validate(limits::METADATA_HARD);
         valid.err().map(|error| error.to_string())
     }
@@ -141,7 +141,7 @@ impl<D: DocumentStore> Documents<D> {
         Ok(self.store.get(&[id]).await?.pop().flatten())
     }
 
-    /// Whether a document is as it was when it was read.
+    /// Whether a document still has this version.
     pub(super) async fn is_at(&self, id: JobId, version: &Version) -> Result<bool> {
         let document = self.document(id).await?;
         Ok(document.is_some_and(|document| document.version == *version))

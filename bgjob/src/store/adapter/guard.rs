@@ -1,22 +1,22 @@
-//! Unique keys: at most one live job has one (S9), though no store here writes two documents in
-//! one step.
+//! Unique keys: at most one live job has one (S9), although no store here can write two documents
+//! in one step.
 //!
-//! A document beside the jobs, the *guard* of a key, names the job that was last given it. Whoever
-//! brings a job to life (creates or requeues it) does this, and starts over where a version is no
-//! longer the one that was read:
+//! A document beside the jobs, the *guard* of a key, names the job that last got the key. A caller
+//! that brings a job to life (creates or requeues it) takes these steps, and starts over where a
+//! version is no longer the one that was read:
 //!
 //! 1. read the job's own document; where there is none, put a void one there and read that;
 //! 2. *take the guard*: write the job's name into it;
 //! 3. write the job, if its document is still the one that was read in step 1.
 //!
-//! And whoever takes a guard that names another job *displaces* that job first: if it lives, the
-//! key is taken. If not, its document is rewritten as it is, so that a step 3 that was under way
-//! for it fails. Where it has no document there is none under way: that would have a version to
-//! replace, and no document has the same version twice.
+//! A caller that takes a guard that names another job *displaces* that job first. If that job
+//! lives, the key is taken. If not, its document is rewritten as it is, so that a step 3 under way
+//! for it fails. A job without a document has no step 3 under way: step 3 has a version to replace,
+//! and no document has the same version twice.
 //!
-//! So between the step 2 and the step 3 of one job nobody else can have taken the guard; and who
-//! takes it afterwards finds a live job. A guard is taken anew even where it names the job already
-//! (an earlier try's): somebody may be displacing it just now.
+//! So nobody else can have taken the guard between step 2 and step 3 of one job, and a caller that
+//! takes it afterwards finds a live job. A guard is taken anew even if it already names the job
+//! (from an earlier try), because somebody may be displacing the job at this moment.
 
 use std::time::Duration;
 
@@ -28,13 +28,13 @@ use crate::{
     store::{DocumentStore, Holder, Version},
 };
 
-/// Namespace of the guards' ids, fixed for ever, so that no job's own key leads to one.
+/// Namespace of the guards' ids, so that no job's own key leads to a guard. It must never change.
 const GUARDS: Uuid = Uuid::from_u128(0x8c0e_2b57_91d3_4a6b_b1f4_6267_6a6f_6202);
 
-/// How often it is looked whether a guard's job still lives.
+/// How often a guard is checked for whether its job still lives.
 const LOOK_EVERY: Duration = Duration::from_secs(3600);
 
-/// What became of a job that is to lose its key.
+/// The result of displacing a job.
 #[derive(Debug, PartialEq, Eq)]
 enum Displaced {
     Lives(Holder),
@@ -43,13 +43,13 @@ enum Displaced {
     Changed,
 }
 
-/// What became of the try to take a guard.
+/// The result of trying to take a guard.
 #[derive(Debug)]
 pub(super) enum Taken {
     Ours,
     /// This live job has the key.
     By(Holder),
-    /// The guard, which this is the id of, can't be read.
+    /// The guard with this id can't be read.
     Unreadable(JobId),
 }
 
@@ -89,7 +89,7 @@ impl<D: DocumentStore> Documents<D> {
         Err(self.contended())
     }
 
-    /// Sees to it that a job that does not live can't come to life but by taking the guard anew.
+    /// Makes sure that a job that is not live can come to life only by taking the guard anew.
     async fn displace(&self, job: JobId, guard: JobId) -> Result<Displaced> {
         let Some(document) = self.document(job).await? else {
             return Ok(Displaced::Done);
@@ -101,7 +101,7 @@ impl<D: DocumentStore> Documents<D> {
         match Body::read(&document) {
             Some(Body::Job(job)) if has_it(&job) => return Ok(Displaced::Lives(Holder::of(&job))),
             Some(_) => {}
-            // Nobody knows, and two live jobs of one key would be worse than none.
+            // It may be live, and two live jobs with one key would be worse than none.
             None => {
                 return Ok(Displaced::Lives(Holder {
                     id: job,
@@ -117,7 +117,7 @@ impl<D: DocumentStore> Documents<D> {
         })
     }
 
-    /// Lets go of a guard whose job does not live any more.
+    /// Deletes a guard whose job is no longer live.
     pub(super) async fn look_at_guard(&self, id: JobId, now: Timestamp) -> Result<()> {
         let Some(document) = self.document(id).await? else {
             return Ok(());
@@ -129,7 +129,7 @@ impl<D: DocumentStore> Documents<D> {
             return Ok(());
         }
         if self.displace(job, id).await? == Displaced::Done {
-            // A conflict means that somebody took it, and so needs it.
+            // A conflict means that another caller took the guard and needs it.
             self.store.delete(&[(id, document.version)]).await?;
         } else {
             let look_at = now + LOOK_EVERY;

@@ -1,4 +1,4 @@
-//! What documents are filed under; the table is at [`Documents`](super::Documents).
+//! The keys that documents are filed under. [`Documents`](super::Documents) has the table.
 
 use crate::{
     Job, Timestamp,
@@ -35,17 +35,17 @@ pub(super) fn of_job(job: &Job) -> Vec<Key> {
     }
 }
 
-/// The key of an id that is kept until then.
+/// The key of an id that is kept until this time.
 pub(super) fn purge(until: Timestamp) -> Key {
     at(PURGE, until)
 }
 
-/// The key of a unique key that is looked at then.
+/// The key of a unique key's document that is checked at this time.
 pub(super) fn look(time: Timestamp) -> Key {
     at(LOOK, time)
 }
 
-/// What is filed by time, up to and with `now`.
+/// What is filed by time, up to and including `now`.
 pub(super) fn until(kind: char, now: Timestamp) -> KeyRange {
     let next = now.as_millis() + 1;
     KeyRange {
@@ -59,12 +59,12 @@ pub(super) fn all(kind: char) -> KeyRange {
     within(format!("{kind},"))
 }
 
-/// What waits in a queue and is this urgent.
+/// The waiting jobs of a queue that have this rank.
 pub(super) fn waiting(queue: &str, rank: u8) -> KeyRange {
     within(format!("{READY},{queue},{rank},"))
 }
 
-/// What starts with this, which ends in a comma: `-` is the byte after it.
+/// All keys with this prefix, which ends in a comma: `-` is the byte after it.
 fn within(prefix: String) -> KeyRange {
     let stem = &prefix[..prefix.len() - 1];
     KeyRange {
@@ -95,7 +95,7 @@ fn ready(job: &Job) -> Key {
     ))
 }
 
-/// What a waiting job's key says of it.
+/// What the key of a waiting job says.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Waiting {
     pub(super) due_at: Timestamp,
@@ -119,7 +119,7 @@ impl Waiting {
     }
 }
 
-/// What a claimer serves, as far as keys tell.
+/// What a claimer serves, as far as keys can tell.
 #[derive(Debug)]
 pub(super) struct Served(Vec<(u32, u32)>);
 
@@ -134,7 +134,7 @@ impl Served {
         )
     }
 
-    /// Whether it may be able to run this: names can share a tag.
+    /// Whether the claimer can run this job, as far as its key tells: names can share a tag.
     pub(super) fn may_run(&self, job: &Waiting) -> bool {
         self.0
             .iter()
@@ -146,10 +146,10 @@ impl Served {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Counted<'a> {
     pub(super) queue: &'a str,
-    /// Of its name. Keys that an earlier version has made may lack it.
+    /// The tag of its name. Keys made by an earlier version may lack it.
     pub(super) tag: Option<u32>,
     pub(super) state: State,
-    /// Of one that waits: when it is due, and whether it has been started before.
+    /// For a waiting job: when it is due, and whether it has been started before.
     pub(super) waits: Option<(Timestamp, bool)>,
 }
 
@@ -185,7 +185,7 @@ impl<'a> Counted<'a> {
     }
 }
 
-/// A name in 32 bits (FNV-1a), stored and so fixed for ever.
+/// A hash of a name in 32 bits (FNV-1a). It is stored, so it must never change.
 fn tag(name: &str) -> u32 {
     name.bytes().fold(0x811c_9dc5, |hash, byte| {
         (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)

@@ -70,8 +70,8 @@ impl<D: DocumentStore> Documents<D> {
         }
     }
 
-    /// The documents behind this one, as many as are likely to be a batch, and whether there may be
-    /// more.
+    /// The documents after this one, as many as are likely to fill a batch, and whether there may
+    /// be more.
     async fn list_page(&self, after: Option<JobId>) -> Result<(Vec<Document>, bool)> {
         let most = self.sizes.portion().min(PAGE);
         let page = self.store.list(after, most).await?;
@@ -80,7 +80,8 @@ impl<D: DocumentStore> Documents<D> {
         Ok((page, whole))
     }
 
-    /// Documents are listed upwards alone, so it goes down in strides, each from its least id up.
+    /// Documents can be listed only upwards. So this goes down in strides, and lists each stride
+    /// upwards from its smallest id.
     async fn list_down(&self, filter: &Filter, greatest: JobId, limit: usize) -> Result<Listed> {
         let (mut jobs, mut looked_at) = (Vec::new(), 0);
         let mut top = Some(greatest);
@@ -105,8 +106,8 @@ impl<D: DocumentStore> Documents<D> {
         Ok(Listed { jobs, next: None })
     }
 
-    /// The last so many jobs that fit between two ids, in the order of their ids, and how many
-    /// documents there are.
+    /// The last matching jobs between two ids, at most `limit`, in the order of their ids, and how
+    /// many documents there are.
     async fn last_of(
         &self,
         filter: &Filter,
@@ -168,8 +169,8 @@ impl<D: DocumentStore> Documents<D> {
         Ok(counts.into_values().collect())
     }
 
-    /// Counts by name: keys tell but a hash of it, so one job of each kind is read. All of a kind
-    /// may have gone since they were counted.
+    /// Counts by name. Keys have only a hash of the name, so a job of each kind is read. All jobs
+    /// of a kind may be gone since they were counted.
     async fn named(&self, kinds: Kinds) -> Result<BTreeMap<(Arc<str>, Arc<str>), QueueCounts>> {
         let mut named = BTreeMap::new();
         let (ids, kinds): (Vec<_>, Vec<_>) = kinds.into_values().unzip();
@@ -192,10 +193,10 @@ impl<D: DocumentStore> Documents<D> {
     }
 }
 
-/// Counts by queue and the hash of a name, each with ids of some of the jobs.
+/// Counts by queue and hash of the name, each with the ids of some of its jobs.
 type Kinds = BTreeMap<(String, u32), (VecDeque<JobId>, QueueCounts)>;
 
-/// Ids of each kind that are noted, as the first ones may be gone when they are read.
+/// How many ids of each kind are noted: some jobs may be gone when they are read.
 const SAMPLES: usize = 4;
 
 fn note(kinds: &mut Kinds, untold: &mut Vec<JobId>, job: &Counted<'_>, id: JobId, now: Timestamp) {
@@ -223,8 +224,8 @@ fn fitting(document: &Document, filter: &Filter) -> Option<Job> {
     }
 }
 
-/// Ids to begin at, each further down, the last one at the least there is: the first ones of times
-/// ever longer before that of `top`.
+/// Ids to begin at, each further down, the last one at the smallest id: the first ids of times ever
+/// longer before the time of `top`.
 fn strides(top: JobId, now: Timestamp) -> impl Iterator<Item = JobId> {
     const MINUTES: [u64; 6] = [0, 1, 10, 120, 1440, 43200];
     let mut bytes = [0; 8];

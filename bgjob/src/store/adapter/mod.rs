@@ -36,9 +36,9 @@ pub(crate) use body::Body;
 use sizes::Sizes;
 use waits::Waits;
 
-/// Any [`DocumentStore`] as a full [`JobStore`]: it reads documents, applies the
-/// [transitions](crate::job::transition) and replaces by version; where somebody was quicker, it
-/// does so again.
+/// Any [`DocumentStore`] as a full [`JobStore`]. It reads documents, applies the
+/// [transitions](crate::job::transition) and replaces by version. Where another writer was faster,
+/// it starts over.
 ///
 /// ```
 /// use bgjob::{JobManager, store::{DocumentStore, Documents}};
@@ -51,9 +51,9 @@ use waits::Waits;
 ///
 /// # What it costs
 ///
-/// Calls of the store below, for a batch of any size where nobody else changes the same documents.
-/// Gets and replaces of large documents are several, of about 4 MiB each, by what the last ones
-/// were:
+/// Calls of the underlying store, for a batch of any size that nobody else changes at the same
+/// time. Large documents take several gets and replaces of about 4 MiB each; the sizes of the last
+/// documents decide.
 ///
 /// | call | reads | writes |
 /// |---|---|---|
@@ -68,23 +68,23 @@ use waits::Waits;
 /// | counts | scans of all keys, and 1 get | – |
 ///
 /// So a job that runs once is written three times and read twice, in batches that it shares with
-/// others; each retry adds two of both, each renewal one. A `claim_ready` scans 256 keys at a time
-/// for each of the four priorities; jobs that it does not serve are passed over by their keys,
-/// without being read. A claim that is repeated after a lost answer reads all that runs.
+/// others. Each retry adds two of both, each renewal one. A `claim_ready` scans 256 keys at a time
+/// for each of the four priorities. Jobs that it does not serve are passed over by their keys,
+/// without being read. A claim that is repeated after a lost answer reads all running jobs.
 ///
 /// # Conflicts
 ///
-/// Where others change the same documents (several dispatchers that claim from one queue), only
-/// the elements that lost are read and written again, a round each; a claim leaves what another
-/// has claimed, goes on to what is next, and scans once more if it found less than was wanted.
-/// Elements of one batch that name the same job take turns. After two rounds without any success
-/// there is a random wait before the next, of 64 ms at most; after 50 of them the call fails with
-/// `Unavailable`: nothing is lost, the caller repeats.
+/// Where others change the same documents (several dispatchers that claim from one queue), only the
+/// elements that lost are read and written again, one round each. A claim leaves a job that another
+/// claimer has, goes on to the next, and scans once more if it found less than was wanted. Elements
+/// of one batch that name the same job take turns. After two rounds without any success there is a
+/// random wait before the next, of 64 ms at most. After 50 rounds without any success the call
+/// fails with `Unavailable`: nothing is lost, and the caller repeats the call.
 ///
 /// # What is stored
 ///
-/// The bodies are JSON and stable: `{"job": …}` is a [`Job`] by its serde form, `{"gone": …}` the
-/// id of a job that was deleted at its end, `{"void": …}` a job that is about to be created,
+/// The bodies are JSON and stable. `{"job": …}` is a [`Job`] in its serde form, `{"gone": …}` the
+/// id of a job that was deleted at its end, `{"void": …}` a job that is about to be created, and
 /// `{"key": …}` says which job has a unique key. Each document is filed under:
 ///
 /// | key | what |
@@ -94,11 +94,11 @@ use waits::Waits;
 /// | `t,time` | a waiting job, by when it is hinted at next |
 /// | `x,time` | a waiting job, by when it expires |
 /// | `l,time,queue,name` | a running job, by the end of its lease |
-/// | `p,time,queue,state,name`; `p,time` | a job that is over, or an id, by when it may go |
-/// | `k,time` | a unique key, by when it is looked at whether its job still lives |
+/// | `p,time,queue,state,name`; `p,time` | a job that is over, or an id, by when it may be purged |
+/// | `k,time` | a unique key, by when it is checked whether its job still lives |
 ///
-/// `rank` is 0 for the most urgent. Times are twelve hexadecimal digits of milliseconds; `name` is
-/// eight of a hash, so that a claim passes over what it can't run without reading it.
+/// `rank` is 0 for the most urgent. Times are twelve hexadecimal digits of milliseconds. `name` is
+/// eight digits of a hash, so that a claim passes over jobs it can't run without reading them.
 #[derive(Debug)]
 pub struct Documents<D> {
     store: D,
@@ -119,7 +119,7 @@ impl<D: DocumentStore> Documents<D> {
         }
     }
 
-    /// The store below.
+    /// The underlying store.
     pub fn store(&self) -> &D {
         &self.store
     }
@@ -128,8 +128,8 @@ impl<D: DocumentStore> Documents<D> {
         self.store.clock().now()
     }
 
-    /// Lets others go first after the first few rounds without success, for an ever longer and
-    /// always different time: two that run in step could be in each other's way for ever.
+    /// Lets others go first after the first few rounds without success. The wait grows and is
+    /// random, because two callers that run in step could block each other for ever.
     async fn give_way(round: u32) {
         if let Some(grown) = round.checked_sub(2) {
             let most = f64::from(1 << grown.min(6));

@@ -1,4 +1,4 @@
-//! T9, T10 and the operator's half of T12.
+//! T9 (cancel), T10 (requeue, reschedule, edit) and the operator's half of T12 (delete).
 
 use super::{Documents, change::Read, guard::Taken};
 use crate::{
@@ -26,7 +26,7 @@ impl<D: DocumentStore> Documents<D> {
             {
                 match self.take_key(key, id, now).await? {
                     Taken::Ours => {}
-                    // An answer only if the job was still there when the holder was seen.
+                    // This is an answer only if the job was still there when the holder was seen.
                     Taken::By(holder) if self.is_at(id, &version).await? => {
                         return Ok(Operated::KeyTaken(holder.id));
                     }
@@ -57,7 +57,7 @@ impl<D: DocumentStore> Documents<D> {
 }
 
 impl<D: DocumentStore> Documents<D> {
-    /// The same of many: together where a plain write will do, else one by one.
+    /// The same for many: in one batch where plain writes will do, otherwise one by one.
     pub(super) async fn operate_batch(
         &self,
         operations: &[(JobId, Operation)],
@@ -81,7 +81,7 @@ impl<D: DocumentStore> Documents<D> {
             .collect())
     }
 
-    /// Whether one of them deletes a job or has it take its unique key.
+    /// Whether one of them deletes a job or makes it take its unique key.
     async fn is_more_than_a_write(&self, operations: &[(JobId, Operation)]) -> Result<bool> {
         let mut requeued = Vec::new();
         for (id, operation) in operations {

@@ -1,15 +1,16 @@
-//! How large documents are, as far as is known.
+//! The likely size of documents.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use crate::{job::limits, store::Document};
 
-/// What the last documents had, in bytes. A store below can't say how large a document is before it
-/// is read; so no more are read at a time than are likely to be as much as a batch.
+/// A running estimate of document sizes, in bytes. The underlying store can't say how large a
+/// document is before it is read. So no more documents are read at a time than are likely to fill a
+/// batch.
 #[derive(Debug)]
 pub(super) struct Sizes(AtomicUsize);
 
-/// So many are read at a time however large they are.
+/// At least this many are read at a time, however large they are.
 const FEW: usize = 4;
 
 impl Default for Sizes {
@@ -25,7 +26,7 @@ impl Sizes {
         (limits::BATCH_BYTES / typical).clamp(FEW, limits::BATCH)
     }
 
-    /// Learns from what was read. What grows is believed at once, what shrinks bit by bit.
+    /// Learns from documents that were read. The estimate grows at once and shrinks slowly.
     pub(super) fn learn<'a>(&self, documents: impl IntoIterator<Item = &'a Document>) {
         let (mut count, mut bytes) = (0, 0);
         for document in documents {
@@ -35,7 +36,7 @@ impl Sizes {
         if let Some(average) = bytes.checked_div(count) {
             let typical = self.0.load(Relaxed);
             let slowly = typical - typical / 2 + average / 2;
-            // A race loses one sample: no harm.
+            // A race loses one sample, which does no harm.
             self.0.store(average.max(slowly), Relaxed);
         }
     }

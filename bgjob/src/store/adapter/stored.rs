@@ -1,4 +1,4 @@
-//! A job as a document has it: with the token that its own form leaves out.
+//! A job as a document holds it: with the token that its `Serialize` leaves out.
 
 use serde::{Serialize, Serializer};
 use uuid::Uuid;
@@ -77,7 +77,7 @@ impl From<&Hold> for StoredHold {
     }
 }
 
-/// Writes a job whole. A field that is new is missed here by the compiler.
+/// Writes a whole job. The compiler reports a new field that is missing here.
 pub(super) fn job<S: Serializer>(job: &Job, to: S) -> Result<S::Ok, S::Error> {
     let Job {
         id,

@@ -1,4 +1,4 @@
-//! What time does to jobs: leases and limits that run out, touches, and the purge.
+//! T7 (revoke), T8 (touch), T11 (expire), T12 (purge): what happens to jobs as time passes.
 
 use super::{Documents, body::Body, change::Read, keys};
 use crate::{
@@ -26,7 +26,7 @@ impl<D: DocumentStore> Documents<D> {
                 })
             })
         };
-        // Kept apart, as those that can't be read are there again the next time and may be many.
+        // Kept apart: unreadable jobs come again with each sweep and may be many.
         let (mut swept, mut unreadable) = (Vec::new(), Vec::new());
         self.sweep_kind(keys::LEASE, now, limit, &mut swept, &mut unreadable, revoke)
             .await?;
@@ -48,7 +48,7 @@ impl<D: DocumentStore> Documents<D> {
         Ok(swept)
     }
 
-    /// Applies a transition to what is filed by a time that has come.
+    /// Applies a transition to the documents filed by a time that has come.
     async fn sweep_kind(
         &self,
         kind: char,
@@ -111,7 +111,7 @@ impl<D: DocumentStore> Documents<D> {
         Ok(purged)
     }
 
-    /// Purges one page. Answers how many jobs it was, and where the next page begins.
+    /// Purges one page. Returns how many jobs were purged, and where the next page begins.
     async fn purge_page(
         &self,
         range: &KeyRange,
@@ -125,13 +125,15 @@ impl<D: DocumentStore> Documents<D> {
         }
         let mut ids: Vec<_> = page.iter().map(|(_, id)| *id).collect();
         let mut purged = 0;
-        // Whoever takes a key rewrites its last job as it is: that is no reason to keep it.
+        // A caller that takes a unique key rewrites the job that had it as it is; that conflict is
+        // no reason to keep the job.
         let mut round = 0;
         while !ids.is_empty() && round < Self::ROUNDS {
             Self::give_way(round).await;
             let (before, was) = (ids.len(), purged);
             ids = self.purge_ids(&ids, now, &mut purged).await?;
-            // Large ones go in several portions, which is no reason to give up.
+            // Large documents go in several portions: as long as one makes progress, it does not
+            // give up.
             round = if ids.len() < before || purged > was {
                 0
             } else {
@@ -142,7 +144,8 @@ impl<D: DocumentStore> Documents<D> {
         Ok((purged, page.into_iter().last().filter(|_| whole)))
     }
 
-    /// Purges what may go of these. Answers those that somebody else changed meanwhile.
+    /// Purges those of these that may be purged. Returns those that another writer changed
+    /// meanwhile.
     async fn purge_ids(
         &self,
         ids: &[JobId],

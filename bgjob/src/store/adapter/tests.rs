@@ -1,4 +1,4 @@
-//! What no suite sees from outside: writers that cross each other at every step.
+//! What no suite sees from outside: writers that interleave at every step.
 
 use std::{sync::Arc, time::Duration};
 
@@ -53,7 +53,7 @@ fn serves() -> Serves {
     }
 }
 
-/// S9, at this very moment: a list of one page is one look.
+/// S9, at this moment: a list of one page is one look.
 async fn check(store: &Store) {
     let page = store
         .store()
@@ -67,7 +67,7 @@ async fn check(store: &Store) {
     assert!(live.count() <= 1, "one live job to a key");
 }
 
-/// One step of somebody who works with jobs of one key.
+/// One step of a caller that works with jobs of one key.
 async fn act(
     store: &Store,
     clock: &ManualClock,
@@ -133,14 +133,14 @@ async fn one_key_has_one_live_job_however_writers_cross() {
 
 type Held = Documents<Faulty<MemoryDocuments>>;
 
-/// Two adapters of one store, whose calls can be held up.
+/// Two adapters over one store, whose calls can be delayed.
 fn adapters(clock: &ManualClock) -> (Held, Held) {
     let documents = Arc::new(MemoryDocuments::new(Arc::new(clock.clone())));
     let one = Documents::new(Faulty::shared(Arc::clone(&documents)));
     (one, Documents::new(Faulty::shared(documents)))
 }
 
-/// Two of them with a job that has ended, and may be purged.
+/// Two of them with a job that has ended and may be purged.
 async fn two() -> (Held, Held) {
     let clock = ManualClock::new();
     let (one, other) = adapters(&clock);
@@ -168,8 +168,8 @@ fn plain(name: &str) -> NewJob {
     }
 }
 
-/// Somebody takes what was found and adds another: that one is there, so it is no answer that
-/// nothing is.
+/// Another claimer takes the job that was found, and a new job is added: the answer must not be
+/// that there is nothing.
 #[tokio::test(start_paused = true)]
 async fn a_claim_that_comes_too_late_looks_again() {
     let (one, other) = adapters(&ManualClock::new());
@@ -207,7 +207,7 @@ async fn a_claim_that_comes_too_late_looks_again() {
 async fn what_is_gone_is_missing_though_another_has_its_key() {
     let (one, other) = two().await;
     let [old, new] = ["old", "new"].map(JobId::from_key);
-    // It has seen the job, and is about to look at the key.
+    // This caller has seen the job, and is about to look at the key.
     let faults = one.store().faults();
     let seen = faults.count(Call::GetDocuments) + 1;
     faults.plan(move |call, nth| match call {
@@ -226,11 +226,11 @@ async fn what_is_gone_is_missing_though_another_has_its_key() {
     assert_eq!(requeued.expect("memory answers"), Operated::Missing);
 }
 
-/// Who takes a key rewrites the job that had it; that job may go all the same.
+/// A caller that takes a key rewrites the job that had it. That job may be purged all the same.
 #[tokio::test(start_paused = true)]
 async fn a_purge_is_not_stopped_by_who_takes_the_key() {
     let (one, other) = two().await;
-    // It knows whose the key was, and looks at that job a second later,
+    // This caller knows which job had the key, and looks at that job a second later,
     other.store().faults().plan(|call, nth| match call {
         Call::GetDocuments if nth == 4 => slow(1),
         _ => Fault::None,

@@ -1,4 +1,4 @@
-//! Who waits for work or for a job's end, in this process.
+//! Waiters of this process, for work or for a job's end.
 
 use std::{
     future::{Future, poll_fn},
@@ -12,7 +12,8 @@ use tokio::sync::Notify;
 
 use crate::JobId;
 
-/// Waiters, spread so that few are woken for nothing. They may be: waits may end early.
+/// Waiters, spread over slots so that few are notified for nothing. Some may be, because waits may
+/// end early.
 #[derive(Debug, Default)]
 pub(super) struct Waits {
     ready: [Notify; 16],
@@ -21,7 +22,7 @@ pub(super) struct Waits {
 }
 
 impl Waits {
-    /// How long a wait sleeps at most where others write to the store too.
+    /// How long a wait lasts at most where others write to the store too.
     const READY: Duration = Duration::from_secs(1);
     const ENDED: Duration = Duration::from_millis(500);
 

@@ -1,4 +1,4 @@
-//! T1 create, T2 claim, T2′ the same claim again, T3 renew.
+//! T1 (create), T2 (claim), T2′ (the same claim again), T3 (renew).
 
 use super::*;
 
@@ -107,7 +107,7 @@ fn claims_are_refused_with_a_reason() {
         T0,
         Refusal::NotServed,
     );
-    // Both limits end with the moment they name.
+    // Both limits include the moment they name.
     check(
         &ready(|s| s.expires = Some(secs(1))),
         &all,
@@ -158,7 +158,7 @@ fn a_renewal_moves_the_lease_and_never_back() {
     check(LEASE, T0 + secs(10), T0 + secs(40));
     check(secs(1), T0 + secs(10), T0 + secs(40));
     check(LEASE, T0, T0 + secs(40));
-    // Nobody revoked it, so it lives.
+    // Nobody revoked it, so it is still held.
     check(LEASE, T0 + secs(500), T0 + secs(530));
 }
 

@@ -1,4 +1,4 @@
-//! T4 success, T5 error, T6 release and snooze.
+//! T4 (succeed), T5 (fail), T6 (release or snooze).
 
 use super::*;
 
@@ -75,7 +75,7 @@ fn a_retry_that_could_not_start_in_time_is_not_made() {
         let job = check(limited(limit), &retry(secs(5)), State::Dead, T0);
         assert_eq!(dead(&job), Some(DeadReason::Deadline));
     }
-    // The budget is looked at first.
+    // The budget is checked first.
     let spent = running(|s| (s.deadline, s.max_attempts) = (Some(secs(3)), 1));
     let job = check(spent, &retry(secs(5)), State::Dead, T0);
     assert_eq!(dead(&job), Some(DeadReason::Errors));

@@ -1,4 +1,4 @@
-//! T9 cancel, T10 requeue, reschedule and edit, T12 delete.
+//! T9 (cancel), T10 (requeue, reschedule, edit), T12 (delete).
 
 use super::*;
 
@@ -107,7 +107,7 @@ fn metadata_is_edited_by_whoever_read_the_latest() {
         Operated::Stale(1)
     );
     done(&mut job, &edit(1), State::Ready);
-    // Other writes of operators count as well.
+    // Other writes by operators count as well.
     done(&mut job, &Operation::Reschedule(Due::Now), State::Ready);
     assert_eq!(
         unchanged(&job, |job| operate(job, &edit(2), T0)),

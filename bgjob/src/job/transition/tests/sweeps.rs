@@ -1,4 +1,4 @@
-//! T7 revoke, T8 touch, T11 expire, T12 purge.
+//! T7 (revoke), T8 (touch), T11 (expire), T12 (purge).
 
 use super::*;
 
@@ -34,7 +34,7 @@ fn a_lapsed_lease_is_revoked_after_the_margin() {
         progress: Some(Progress::of(1, 2)),
     };
     assert_eq!((job.history.len(), &job.history[0].end), (1, &crashed));
-    // The holder has lost it.
+    // The holder has lost the job.
     assert_eq!(
         unchanged(&job, |job| renew(job, token(1), None, LEASE, LAPSED)),
         None
