@@ -233,7 +233,7 @@ async fn doubled_hints_are_dropped() {
         .await
         .unwrap();
     world.log.started(job.id(), 1).await;
-    let hint = bgjob::queue::Hint::new(job.id(), "default".into(), bgjob::Priority::Normal);
+    let hint = bgjob::queue::Hint::new(job.id(), "default", bgjob::Priority::Normal);
     queue.push(&[hint.clone(), hint.clone()]).await.unwrap();
     world.log.wait(|what| *what == What::HintsDropped(2)).await;
     probe.open(1);

@@ -205,5 +205,5 @@ async fn there_is_one_suspect_at_a_time_with_a_queue_too() {
 }
 
 fn hint(id: JobId) -> Hint {
-    Hint::new(id, "default".into(), bgjob::Priority::Normal)
+    Hint::new(id, "default", bgjob::Priority::Normal)
 }

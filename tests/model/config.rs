@@ -51,10 +51,7 @@ impl Model {
             batches: false,
             liveness: true,
             mutant: Mutant::None,
-            policy: SweepPolicy {
-                touch: Some(SweepPolicy::TOUCH),
-                ..SweepPolicy::default()
-            },
+            policy: SweepPolicy::default().touch(Some(SweepPolicy::TOUCH)),
             specs: [Json::null(), projection::edited()].map(|metadata| {
                 let mut spec = JobSpec::new(Arc::clone(&name), metadata);
                 (spec.max_attempts, spec.max_crashes) = (2, 2);
@@ -127,16 +124,11 @@ impl Model {
 
     pub fn serves(&self, suspect: bool) -> Serves {
         let jobs = Arc::clone(&self.served);
-        Serves { jobs, suspect }
+        Serves::new(jobs).suspect(suspect)
     }
 
     pub fn grant(&self, token: Token) -> Grant {
-        Grant {
-            token,
-            owner: projection::owner(),
-            lease: Self::LEASE,
-            repeat: false,
-        }
+        Grant::new(token, projection::owner(), Self::LEASE)
     }
 
     pub fn end(&self, outcome: Outcome) -> End {

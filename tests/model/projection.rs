@@ -75,22 +75,16 @@ impl Doc {
             Place::Dead => over(How::Dead(DeadReason::Errors)),
             Place::Cancelled => over(How::Cancelled),
         };
-        Some(Job {
-            id: id(job),
-            spec: Arc::clone(&specs[usize::from(self.edited)]),
-            phase,
-            ver: self.edited.into(),
-            fence: self.fence.into(),
-            epoch: 0,
-            errors: self.errors.into(),
-            crashes: self.crashes.into(),
-            created_at: at(Time::Passed),
-            due_at: at(self.due),
-            expires_at: limit(self.expires),
-            deadline_at: limit(self.deadline),
-            progress: None,
-            history: Vec::new(),
-        })
+        let spec = Arc::clone(&specs[usize::from(self.edited)]);
+        let mut stored = Job::new(id(job), spec, at(Time::Passed), at(self.due));
+        stored.phase = phase;
+        stored.ver = self.edited.into();
+        stored.fence = self.fence.into();
+        stored.errors = self.errors.into();
+        stored.crashes = self.crashes.into();
+        stored.expires_at = limit(self.expires);
+        stored.deadline_at = limit(self.deadline);
+        Some(stored)
     }
 
     /// The projection of a job that `nonce` holds if it runs. What no transition can look at in

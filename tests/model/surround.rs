@@ -56,20 +56,11 @@ impl Model {
         spec.metadata = Json::trusted("[\"grown\"]");
         spec.version += 1;
         spec.name = "renamed".into();
-        NewJob {
-            spec: spec.into(),
-            aliases: &["job"],
-            ..new.clone()
-        }
+        NewJob::new(new.id, spec, new.due).aliases(&["job"])
     }
 
     fn create(&self, world: &mut World, j: usize, lost: bool, notes: &mut Notes) {
-        let new = NewJob {
-            id: projection::id(j),
-            spec: self.specs[0].clone(),
-            due: self.due,
-            aliases: &[],
-        };
+        let new = NewJob::new(projection::id(j), self.specs[0].clone(), self.due);
         let place = world.jobs[j].doc.place;
         let mut stored = true;
         if matches!(place, Place::Absent | Place::Gone) || self.mutant == Mutant::CreateOverwrites {
@@ -84,10 +75,7 @@ impl Model {
                 transition::is_repeat(&job, &self.said_anew(&new)),
                 "the same create, repeated"
             );
-            let other = NewJob {
-                aliases: &[],
-                ..self.said_anew(&new)
-            };
+            let other = self.said_anew(&new).aliases(&[]);
             assert!(!transition::is_repeat(&job, &other), "another function's");
             notes.saw(Event::CreateRepeated);
         } else {

@@ -55,6 +55,32 @@ pub struct Job {
 }
 
 impl Job {
+    /// A waiting job without a past, for a store that builds jobs from its rows: the store sets the
+    /// other fields. A new job comes from [`transition::create`](super::transition::create).
+    pub const fn new(
+        id: JobId,
+        spec: Arc<JobSpec>,
+        created_at: Timestamp,
+        due_at: Timestamp,
+    ) -> Self {
+        Self {
+            id,
+            spec,
+            phase: Phase::Ready { touch_at: due_at },
+            ver: 0,
+            fence: 0,
+            epoch: 0,
+            errors: 0,
+            crashes: 0,
+            created_at,
+            due_at,
+            expires_at: None,
+            deadline_at: None,
+            progress: None,
+            history: Vec::new(),
+        }
+    }
+
     /// Its size in bytes, as counted against the limit of a batch.
     pub(crate) fn bytes(&self) -> usize {
         let failures = self.history.iter().map(|attempt| attempt.end.bytes());
@@ -283,6 +309,24 @@ pub struct ClaimedJob {
 }
 
 impl ClaimedJob {
+    /// A job that was claimed for the first time, for a store that builds claimed jobs from its
+    /// rows: the store sets the other fields.
+    pub const fn new(id: JobId, spec: Arc<JobSpec>, token: Token, claimed_at: Timestamp) -> Self {
+        Self {
+            id,
+            spec,
+            token,
+            fence: 1,
+            epoch: 0,
+            errors: 0,
+            crashes: 0,
+            created_at: claimed_at,
+            due_at: claimed_at,
+            deadline_at: None,
+            claimed_at,
+        }
+    }
+
     /// See [`Job::is_suspect`].
     pub fn is_suspect(&self) -> bool {
         is_last_chance(self.crashes, &self.spec)

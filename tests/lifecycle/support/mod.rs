@@ -92,7 +92,7 @@ impl World {
     /// Forgets every hint; answers how many there were.
     pub(crate) async fn wipe(&self, queue: &str) -> usize {
         let hints = self.queue.as_ref().expect("there is a queue").inner();
-        let (queue, max) = (queue.into(), 1000);
+        let max = 1000;
         let all = hints
             .receive(&[Want::new(queue, max)], Duration::ZERO)
             .await;
