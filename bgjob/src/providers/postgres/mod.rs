@@ -36,8 +36,7 @@ mod within;
 mod workers;
 
 use std::{
-    future::Future,
-    pin::{Pin, pin},
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -372,38 +371,19 @@ impl JobStore for PostgresStore {
         self.db.cancelled().await.map(Some)
     }
 
-    // Written out, as the wait has to begin with the call, not when its future is first polled.
-    fn wait_ready<'life0, 'life1, 'async_trait>(
-        &'life0 self,
-        queues: &'life1 [Arc<str>],
-    ) -> Pin<Box<dyn Future<Output = Result<()>> + Send + 'async_trait>>
-    where
-        'life0: 'async_trait,
-        'life1: 'async_trait,
-        Self: 'async_trait,
-    {
+    async fn wait_ready(&self, queues: &[Arc<str>]) -> Result<()> {
         self.signals.listen();
         let wait = self.wake.wait_ready(queues);
-        Box::pin(async move {
-            self.wait_ready(wait).await;
-            Ok(())
-        })
+        self.wait_ready(wait).await;
+        Ok(())
     }
 
-    fn wait_ended<'life0, 'async_trait>(
-        &'life0 self,
-        id: JobId,
-    ) -> Pin<Box<dyn Future<Output = Result<()>> + Send + 'async_trait>>
-    where
-        'life0: 'async_trait,
-        Self: 'async_trait,
-    {
-        let wait = self.wake.wait_ended(id);
-        Box::pin(async move {
-            // Late is late enough: whoever waits looks, and calls again.
-            timeout(LOOK_ENDED, wait.woken()).await.ok();
-            Ok(())
-        })
+    async fn wait_ended(&self, id: JobId) -> Result<()> {
+        // The limit bounds the delay of a lost notification: the caller looks, and calls again.
+        timeout(LOOK_ENDED, self.wake.wait_ended(id).woken())
+            .await
+            .ok();
+        Ok(())
     }
 }
 

@@ -36,7 +36,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-use std::{future::Future, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
@@ -128,12 +128,10 @@ impl SqliteStore {
     }
 
     /// The writer sleeps as long as nobody waits, and has to be told of the first one.
-    fn wait(&self, wait: Wait) -> impl Future<Output = Result<()>> + Send + use<> {
+    async fn wait(&self, wait: Wait) -> Result<()> {
         self.writer.waiting();
-        async move {
-            wait.woken().await;
-            Ok(())
-        }
+        wait.woken().await;
+        Ok(())
     }
 }
 
@@ -265,28 +263,12 @@ impl JobStore for SqliteStore {
         self.reader.call(|db| db.cancelled()).await.map(Some)
     }
 
-    // Written out, as the wait has to begin with the call, not when its future is first polled.
-    fn wait_ready<'life0, 'life1, 'async_trait>(
-        &'life0 self,
-        queues: &'life1 [Arc<str>],
-    ) -> Pin<Box<dyn Future<Output = Result<()>> + Send + 'async_trait>>
-    where
-        'life0: 'async_trait,
-        'life1: 'async_trait,
-        Self: 'async_trait,
-    {
-        Box::pin(self.wait(self.wake.wait_ready(queues)))
+    async fn wait_ready(&self, queues: &[Arc<str>]) -> Result<()> {
+        self.wait(self.wake.wait_ready(queues)).await
     }
 
-    fn wait_ended<'life0, 'async_trait>(
-        &'life0 self,
-        id: JobId,
-    ) -> Pin<Box<dyn Future<Output = Result<()>> + Send + 'async_trait>>
-    where
-        'life0: 'async_trait,
-        Self: 'async_trait,
-    {
-        Box::pin(self.wait(self.wake.wait_ended(id)))
+    async fn wait_ended(&self, id: JobId) -> Result<()> {
+        self.wait(self.wake.wait_ended(id)).await
     }
 }
 
