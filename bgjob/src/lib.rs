@@ -35,7 +35,7 @@
 //! * On PostgreSQL: URL, tables, rights, what to watch (`guide::postgres`).
 //! * To test your jobs: the feature `testing` (`guide::testing`).
 //! * From Sidekiq, Oban, Celery, Hangfire or apalis: what is called what here (`guide::coming_from`).
-//! * To bring a store or queue: [`store`], [`queue`], [`providers`], and the feature `testing`.
+//! * To bring a store or queue: [`store`], [`queue`], [`providers`], and the feature `conformance`.
 
 pub mod extract;
 pub mod job;

@@ -3,6 +3,7 @@
 //! that every store and queue must pass.
 
 mod clock;
+#[cfg(feature = "conformance")]
 pub mod conformance;
 mod context;
 mod diff;

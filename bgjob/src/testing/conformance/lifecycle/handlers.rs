@@ -1,7 +1,7 @@
 //! What the cases enqueue, and [`Place`]: what its dispatcher lets it see and be seen.
 //!
 //! Written out instead of with the attribute, which would link them into every program that has the
-//! feature `testing`.
+//! feature `conformance`.
 
 use std::{sync::Arc, time::Duration};
 
