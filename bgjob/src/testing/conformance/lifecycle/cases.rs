@@ -10,6 +10,7 @@ macro_rules! __lifecycle_cases {
                 each_job_ends_once_with_its_result,
                 a_delayed_job_starts_at_its_time,
                 a_delay_of_another_process_ends_within_its_promise,
+                a_short_delay_of_another_process_is_heard_of_soon,
                 an_error_is_tried_again,
                 too_many_errors_end_it,
             }
