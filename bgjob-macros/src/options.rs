@@ -35,7 +35,7 @@ pub(crate) struct Options {
     pub(crate) upgrade: Option<Path>,
     /// The span of `blocking`.
     pub(crate) blocking: Option<Span>,
-    /// The span of `signature`, which says that another program has the body.
+    /// The span of `extern`, which says that another program has the body.
     pub(crate) signature: Option<Span>,
     pub(crate) krate: Option<Path>,
 }

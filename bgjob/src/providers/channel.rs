@@ -5,7 +5,7 @@
 //! | durability | none: hints are gone with the process, and the sweeper finds their jobs |
 //! | order | most urgent first, then first in, first out |
 //! | delivery | at least once: again after 30 s without an acknowledgement |
-//! | limits | a million hints a queue; those of a thousand queues that nobody receives from |
+//! | limits | a million hints per queue; a thousand queues that nobody receives from |
 
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},

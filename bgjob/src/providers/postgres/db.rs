@@ -256,7 +256,7 @@ impl Db {
         self.floors.forget();
     }
 
-    /// Whether the database is known to have such a note, for some time to come.
+    /// Whether this process made such a note that stays valid for at least half of [`ASLEEP`].
     pub(super) fn is_known_to_sleep(&self) -> bool {
         let asleep = self.asleep.lock().unwrap_or_else(PoisonError::into_inner);
         asleep.is_some_and(|since| since.elapsed() < ASLEEP / 2)

@@ -24,8 +24,8 @@ struct Successes<'a> {
     let_go: CachedStatement<'a>,
     delete: CachedStatement<'a>,
     remember: CachedStatement<'a>,
-    /// A statement of its own, not `keep` with RETURNING: SQLite first copies what an update
-    /// returns to a table.
+    /// A statement of its own, not `keep` with RETURNING: SQLite first copies the rows that an
+    /// update returns into a temporary table.
     lane: CachedStatement<'a>,
     keep: CachedStatement<'a>,
 }

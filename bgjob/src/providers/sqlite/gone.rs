@@ -61,7 +61,7 @@ impl Gone {
         db.prepare_cached(INSERT[table(now)])
     }
 
-    /// Empties the table whose turn is next: its ids are from two periods ago or older, and were to
+    /// Empties the table whose turn is next: its ids are from two periods ago or older, and had to
     /// stay for one period. Emptying the table as a whole costs one page for a hundred ids;
     /// deleting row by row (by an index of times) costs a hundred times as much.
     pub(super) fn clear(db: &Connection, now: Timestamp) -> Result<()> {

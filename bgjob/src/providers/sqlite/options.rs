@@ -12,7 +12,8 @@ pub enum Sync {
     /// At each commit: acknowledged commits survive a power failure.
     #[default]
     Full,
-    /// From time to time: the last commits survive a crash of the process, but not a power failure.
+    /// From time to time: a power failure may lose the last commits, a crash of the process does
+    /// not.
     Normal,
 }
 

@@ -28,8 +28,7 @@ use super::{
 };
 
 /// How often the thread looks for commits of other processes while someone waits. Each look costs
-/// about 80 µs, most of it for the thread's wake-up: 0.2 % of a core. Twice as often would be 0.4
-/// %.
+/// about 80 µs, most of it for the thread's wake-up: 0.2 % of a core, or 0.4 % at twice the rate.
 const POLL: Duration = Duration::from_millis(40);
 
 /// The most jobs that are gathered for one transaction. More would delay the first calls further,
