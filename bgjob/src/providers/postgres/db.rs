@@ -256,14 +256,14 @@ impl Db {
         self.floors.forget();
     }
 
-    /// Whether this process made such a note that stays valid for at least half of [`ASLEEP`].
+    /// Whether this process has noted that somebody waits, for at least half of [`ASLEEP`] to come.
     pub(super) fn is_known_to_sleep(&self) -> bool {
         let asleep = self.asleep.lock().unwrap_or_else(PoisonError::into_inner);
         asleep.is_some_and(|since| since.elapsed() < ASLEEP / 2)
     }
 
-    /// Notes in the database that somebody waits for work, so that commits of other processes send a
-    /// notification. Returns whether that worked.
+    /// Notes in the database that somebody waits for work, so that commits of other processes
+    /// notify. Returns whether that worked.
     pub(super) async fn fall_asleep(&self) -> bool {
         let note = call(&self.sql.asleep)
             .bind(self.clock())
