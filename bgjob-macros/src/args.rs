@@ -1,6 +1,6 @@
-//! `#[job(…)]` → [`Args`]: which arguments there are, each with its value and where it stands.
+//! `#[job(…)]` → [`Args`]: the given arguments, each with its value and its span.
 //!
-//! What the values mean is for [`options`](crate::options) to say.
+//! [`options`](crate::options) interprets the values.
 
 use proc_macro2::{Ident, TokenStream, TokenTree};
 use syn::{
@@ -11,7 +11,7 @@ use syn::{
 
 use crate::{elsewhere::elsewhere, errors::Errors, nearest::did_you_mean};
 
-/// Every argument, each as it is written.
+/// Every argument, each with an example.
 pub(crate) const ARGUMENTS: [(&str, &str); 16] = [
     ("name", "name = \"send_mail\""),
     ("aliases", "aliases = [\"old_name\"]"),
@@ -42,7 +42,7 @@ pub(crate) struct Arg {
 }
 
 impl Args {
-    /// Reads what stands in the parentheses. A mistake costs the argument it is in, no other.
+    /// Reads the arguments in the parentheses. A mistake costs only the argument it is in.
     pub(crate) fn parse(tokens: TokenStream, errors: &mut Errors) -> Self {
         let mut args = Self::default();
         let read = |input: ParseStream<'_>| {
@@ -93,7 +93,7 @@ pub(crate) fn example(key: &str) -> &'static str {
 
 fn parse_arg(input: ParseStream<'_>) -> syn::Result<Arg> {
     if let Ok(text) = input.fork().parse::<LitStr>() {
-        // Said of the literal itself: the commonest slip is to leave out its key.
+        // The error is on the literal itself: the most common slip is to leave out its key.
         input.parse::<LitStr>()?;
         let message = "an argument has a key: for the job's name write `name = \"…\"`";
         return Err(syn::Error::new(text.span(), message));
@@ -123,7 +123,7 @@ fn parse_arg(input: ParseStream<'_>) -> syn::Result<Arg> {
     Err(input.error("expected `,` before the next argument"))
 }
 
-/// Goes on behind the next comma, whatever stands before it.
+/// Skips to after the next comma, whatever stands before it.
 fn skip_to_next(input: ParseStream<'_>) -> syn::Result<()> {
     while !input.is_empty() && !input.peek(Token![,]) {
         input.parse::<TokenTree>()?;

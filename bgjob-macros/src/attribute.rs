@@ -1,15 +1,15 @@
-//! The attribute as a whole: tokens in, tokens out, without the compiler.
+//! The whole attribute: tokens in, tokens out, without the compiler.
 
 use proc_macro2::TokenStream;
 
 use crate::{args::Args, errors::Errors, expand, input::JobFn, model::Job, options::Options};
 
-/// The function as it was, what is wrong with it, and what is made of it.
+/// The original function, the mistakes found, and the generated items.
 pub(crate) fn expand_job(args: TokenStream, item: TokenStream) -> TokenStream {
     let mut errors = Errors::default();
     let options = Options::new(Args::parse(args, &mut errors), &mut errors);
     let function = JobFn::parse(&item, &mut errors);
-    // It is no item by itself; all else is left to the compiler.
+    // A function without a body is not a valid item; everything else is left to the compiler.
     let is_signature = |function: &JobFn| options.signature.is_some() && !function.has_body;
     let kept = if function.as_ref().is_some_and(is_signature) {
         TokenStream::new()

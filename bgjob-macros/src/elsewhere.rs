@@ -1,15 +1,15 @@
-//! What arguments are called in other systems, and what to write here.
+//! The names of arguments in other systems, and what to write here.
 
 use syn::{Expr, Lit};
 
 /// What to write in place of an argument of another system.
 pub(crate) enum Ours {
-    /// Attempts count the first run, retries do not.
+    /// A number of retries: attempts count the first run, retries do not.
     Retries,
     Advice(&'static str),
 }
 
-/// Words of other systems, and what to write in place of each.
+/// Words of other systems, with what to write in place of each.
 const WORDS: &[(&[&str], Ours)] = &[
     (
         &[
@@ -208,14 +208,14 @@ const WORDS: &[(&[&str], Ours)] = &[
     ),
 ];
 
-/// What to write in place of this argument, if it is one of another system.
+/// What to write in place of this argument, if it is one of another system's.
 pub(crate) fn elsewhere(key: &str) -> Option<&'static Ours> {
     let found = WORDS.iter().find(|(words, _)| words.contains(&key));
     found.map(|(_, ours)| ours)
 }
 
 impl Ours {
-    /// In a sentence; the value is what the argument was given.
+    /// The advice as a sentence. `value` is what the argument was given.
     pub(crate) fn advice(&self, value: Option<&Expr>) -> String {
         match self {
             Self::Advice(advice) => (*advice).to_owned(),

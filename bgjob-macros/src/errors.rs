@@ -1,11 +1,11 @@
-//! [`Errors`]: all mistakes of one `#[job]`, told in one go.
+//! [`Errors`]: all mistakes of one `#[job]`, reported together.
 
 use std::fmt::Display;
 
 use proc_macro2::{Span, TokenStream};
 use quote::ToTokens;
 
-/// All mistakes found so far. One sentence each, on the narrowest span, saying what to do.
+/// All mistakes found so far. Each is one sentence, on the narrowest span, that says what to do.
 #[derive(Default)]
 pub(crate) struct Errors(Option<syn::Error>);
 
@@ -20,7 +20,7 @@ impl Errors {
         self.add(syn::Error::new(span, message));
     }
 
-    /// Notes a mistake the parser found.
+    /// Notes a mistake that the parser found.
     pub(crate) fn add(&mut self, error: syn::Error) {
         match &mut self.0 {
             Some(all) => all.combine(error),
@@ -38,7 +38,7 @@ impl Errors {
         self.0.is_none()
     }
 
-    /// One `compile_error!` a mistake.
+    /// One `compile_error!` for each mistake.
     pub(crate) fn into_tokens(self) -> TokenStream {
         self.0
             .map_or_else(TokenStream::new, |e| e.to_compile_error())

@@ -68,7 +68,7 @@ pub(crate) fn whole(job: &Job) -> TokenStream {
     }
 }
 
-/// What a body would ask of the types of a signature.
+/// The requirements that a body would make on the types of a signature.
 fn bounds(job: &Job) -> TokenStream {
     let Job {
         krate,
@@ -85,7 +85,8 @@ fn bounds(job: &Job) -> TokenStream {
     quote!(#metadata #returns)
 }
 
-/// The handle alone, for a job whose attribute is wrong: what uses it gets no errors of its own.
+/// Only the handle, for a job whose attribute is wrong: code that uses the handle gets no errors of
+/// its own.
 pub(crate) fn stub(job: &Job) -> TokenStream {
     let Job { cfgs, .. } = job;
     let handle = handle(job);
@@ -99,8 +100,8 @@ pub(crate) fn stub(job: &Job) -> TokenStream {
     }
 }
 
-/// `pub struct send_mail { _private: () }`: with braces it lives in the type namespace alone, so
-/// the function keeps its own.
+/// `pub struct send_mail { _private: () }`: with braces the handle is only in the type namespace,
+/// so the function keeps its own name there.
 fn handle(job: &Job) -> TokenStream {
     let Job {
         vis,
@@ -135,7 +136,8 @@ fn handle(job: &Job) -> TokenStream {
     }
 }
 
-/// What users call. The names carry the function's span: "go to definition" leads there.
+/// The methods that users call. Their names carry the function's span: "go to definition" leads
+/// there.
 fn methods(job: &Job, descriptor: &TokenStream) -> TokenStream {
     let Job {
         krate,
@@ -182,8 +184,8 @@ fn methods(job: &Job, descriptor: &TokenStream) -> TokenStream {
 
 /// The handler: decode → extract → run → outcome.
 ///
-/// Bounds on the user's types are required in tokens that stand where the type does, so that a
-/// mistake is one error, in its place. Names that two such pieces share are the macro's own.
+/// Bounds on the user's types are required by tokens with the span of the type, so that a mistake
+/// is one error, in its place. Names that two such pieces share are the macro's own.
 fn run(job: &Job) -> TokenStream {
     let Job {
         krate,
@@ -236,9 +238,9 @@ fn run(job: &Job) -> TokenStream {
     }
 }
 
-/// `<T as FromContext>::from_context(&ctx).await`, whose last token stands where the type's last
-/// one does: so the compiler, which says several times that `T` is no extractor, says the same of
-/// the same place and prints it once.
+/// `<T as FromContext>::from_context(&ctx).await`. Its last token has the span of the type's last
+/// one. The compiler says several times that `T` is no extractor: with this span all messages are
+/// the same, in the same place, and the compiler prints them once.
 fn extracted(krate: &Path, ty: &Type, ctx: &Ident) -> TokenStream {
     let last = ty.to_token_stream().into_iter().last();
     let end = match last.expect("a type has tokens") {
@@ -250,7 +252,7 @@ fn extracted(krate: &Path, ty: &Type, ctx: &Ident) -> TokenStream {
     quote!(#function #called)
 }
 
-/// What the arguments need, for the check at a dispatcher's start.
+/// What the arguments need, for the check when a dispatcher starts.
 fn needs(job: &Job) -> TokenStream {
     let Job {
         krate, arguments, ..
@@ -271,12 +273,12 @@ fn needs(job: &Job) -> TokenStream {
     }
 }
 
-/// A name as the macro sees it, wherever it is written.
+/// A name with the macro's own hygiene, wherever it is written.
 fn own(name: &str) -> Ident {
     Ident::new(name, Span::call_site())
 }
 
-/// `static __JOB`: what was given, and nothing else; the defaults are the runtime's.
+/// `static __JOB`: only what was given; the runtime has the defaults.
 fn descriptor(job: &Job) -> TokenStream {
     let Job {
         krate,

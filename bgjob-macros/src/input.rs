@@ -1,4 +1,4 @@
-//! The annotated item → [`JobFn`]: attributes, visibility and signature. The body stays unread.
+//! The annotated item → [`JobFn`]: attributes, visibility and signature. The body is not parsed.
 
 use proc_macro2::TokenStream;
 use syn::{
@@ -8,22 +8,22 @@ use syn::{
 
 use crate::errors::Errors;
 
-/// The annotated function, without its body: a body that is still being typed does no harm.
+/// The annotated function without its body: a half-typed body does no harm.
 pub(crate) struct JobFn {
     pub(crate) attrs: Vec<Attribute>,
     pub(crate) vis: Visibility,
     pub(crate) sig: Signature,
-    /// Whether there is one; it stays unread.
+    /// Whether there is a body; it is not parsed.
     pub(crate) has_body: bool,
 }
 
 impl JobFn {
-    /// Reads the item; what is no function is noted.
+    /// Reads the item. An item that is not a function is noted as a mistake.
     pub(crate) fn parse(tokens: &TokenStream, errors: &mut Errors) -> Option<Self> {
         let read = |input: ParseStream<'_>| {
             let function = input.parse::<Self>();
             let has_body = input.peek(syn::token::Brace);
-            // The body, or what is left of something that is no function.
+            // The body, or the rest of an item that is not a function.
             input.parse::<TokenStream>()?;
             function.map(|function| Self {
                 has_body,
@@ -52,7 +52,7 @@ impl Parse for JobFn {
     }
 }
 
-/// The first word of an item, behind its attributes.
+/// The first word of an item, after its attributes.
 fn without_attrs(tokens: &TokenStream) -> TokenStream {
     let first = |input: ParseStream<'_>| {
         input.call(Attribute::parse_outer)?;

@@ -1,8 +1,8 @@
 //! The `#[job]` attribute of [bgjob](https://docs.rs/bgjob), where it is documented.
 //!
-//! Three phases: `args` and `input` read, `options` and `model` check, `expand` writes.
-//! All mistakes are told in one go, and the function itself is passed on as it was, whatever is
-//! wrong with its attribute.
+//! Three phases: `args` and `input` read, `options` and `model` check, `expand` writes. All
+//! mistakes are reported together. The function itself is passed on unchanged, whatever is wrong
+//! with its attribute.
 
 mod args;
 mod attribute;

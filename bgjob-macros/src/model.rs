@@ -1,4 +1,4 @@
-//! [`Options`] and [`JobFn`] → [`Job`]: the only place that rejects a function.
+//! [`Options`] and [`JobFn`] → [`Job`]: the only step that rejects a function.
 
 use proc_macro2::{Ident, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
@@ -14,11 +14,11 @@ pub(crate) struct Job {
     pub(crate) krate: Path,
     pub(crate) vis: Visibility,
     pub(crate) ident: Ident,
-    /// What stored jobs carry.
+    /// The name that stored jobs carry.
     pub(crate) name: String,
-    /// `#[cfg]`s: for all that is generated.
+    /// The `#[cfg]`s of the function, for all generated items.
     pub(crate) cfgs: Vec<TokenStream>,
-    /// `#[deprecated]` and `#[doc(hidden)]`: for the handle alone.
+    /// `#[deprecated]` and `#[doc(hidden)]`, for the handle only.
     pub(crate) handle_attrs: Vec<TokenStream>,
     /// The first paragraph of the function's docs.
     pub(crate) summary: Vec<String>,
@@ -29,7 +29,7 @@ pub(crate) struct Job {
 }
 
 impl Job {
-    /// Checks the function. `None` where no handle can be made of it.
+    /// Checks the function. `None` if no handle can be made of it.
     pub(crate) fn new(options: Options, function: JobFn, errors: &mut Errors) -> Option<Self> {
         let JobFn {
             attrs,
@@ -74,7 +74,7 @@ impl Job {
     }
 }
 
-/// The name given, or the function's own; no alias may equal it.
+/// The given name, or the function's own. No alias may equal it.
 fn job_name(options: &Options, ident: &Ident, errors: &mut Errors) -> String {
     let own = ident.unraw().to_string();
     let name = match &options.name {
@@ -97,11 +97,11 @@ fn job_name(options: &Options, ident: &Ident, errors: &mut Errors) -> String {
     name
 }
 
-/// A plain function, async unless it blocks, with nothing left open.
+/// The function must be plain, async unless it blocks, and without generics.
 fn check_kind(sig: &Signature, options: &Options, errors: &mut Errors) {
     const PLAIN: &str = "a job must be a plain `async fn`: remove this";
     match (&sig.asyncness, options.blocking) {
-        // How it runs is for its body to say.
+        // The other program's body decides how the job runs.
         _ if options.signature.is_some() => {}
         (None, None) => errors.on(
             sig.fn_token,
@@ -137,7 +137,8 @@ fn check_kind(sig: &Signature, options: &Options, errors: &mut Errors) {
     }
 }
 
-/// A body, or `extern` in its place: then what concerns the body alone is not said here.
+/// Checks for a body, or `extern` in its place. With `extern`, extractors and `upgrade` are
+/// mistakes, as they concern only the body.
 fn check_body(
     has_body: bool,
     sig: &Signature,
@@ -224,7 +225,7 @@ fn says_impl(tokens: TokenStream) -> bool {
     })
 }
 
-/// Whether there is a `&`, or a lifetime that is not `'static`.
+/// Whether the tokens contain a `&`, or a lifetime other than `'static`.
 fn borrows(tokens: TokenStream) -> bool {
     let mut tokens = tokens.into_iter();
     while let Some(token) = tokens.next() {
@@ -247,7 +248,7 @@ fn is_cfg(attr: &Attribute) -> bool {
     attr.path().is_ident("cfg") || attr.path().is_ident("cfg_attr")
 }
 
-/// Attributes of these names, also those behind a `cfg_attr`:
+/// The attributes with these names, including those inside a `cfg_attr`:
 /// `#[cfg_attr(unix, cfg(foo), inline)]` → `#[cfg_attr(unix, cfg(foo))]`
 fn kept(attrs: &[Attribute], names: &[&str]) -> Vec<TokenStream> {
     let keep = |attr: &Attribute| kept_meta(attr.meta.to_token_stream(), names);
@@ -283,7 +284,7 @@ fn split_at_commas(tokens: TokenStream) -> Vec<TokenStream> {
         .collect()
 }
 
-/// `#[doc(hidden)]`, where the function has it.
+/// `#[doc(hidden)]`, if the function has it.
 fn hidden(attrs: &[Attribute]) -> Option<TokenStream> {
     let is_hidden = |attr: &&Attribute| {
         attr.path().is_ident("doc")

@@ -1,8 +1,8 @@
 //! "Did you mean": the known word nearest to an unknown one.
 
-/// `"; did you mean `name`?"`, or nothing where no known word is near.
+/// `"; did you mean `name`?"`, or nothing if no known word is near.
 pub(crate) fn did_you_mean(word: &str, known: &[&str]) -> String {
-    // A third of the letters may be wrong: more, and the advice is a guess.
+    // A third of the letters may be wrong. With more, the advice would be a guess.
     let limit = word.chars().count().div_ceil(3);
     let nearest = known
         .iter()

@@ -1,4 +1,5 @@
-//! [`Args`] → [`Options`]: what the arguments mean. All that can be wrong with one is found here.
+//! [`Args`] → [`Options`]: what the arguments mean. All mistakes in a single argument are found
+//! here.
 
 use std::{fmt::Display, time::Duration};
 
@@ -12,16 +13,16 @@ use crate::{
     nearest::did_you_mean,
 };
 
-/// Most errors or crashes a job may allow itself.
+/// The most errors or crashes that a job may allow itself.
 const COUNT_MAX: u32 = 1000;
 
-/// The arguments of `#[job]`, understood. `None` where one was not given (or is wrong).
+/// The parsed arguments of `#[job]`. `None` if an argument was not given (or is wrong).
 #[derive(Default)]
 pub(crate) struct Options {
     pub(crate) name: Option<LitStr>,
     pub(crate) aliases: Vec<LitStr>,
     pub(crate) queue: Option<LitStr>,
-    /// As the variant is called.
+    /// The name of the variant.
     pub(crate) priority: Option<&'static str>,
     pub(crate) max_attempts: Option<u32>,
     pub(crate) max_crashes: Option<u32>,
@@ -32,9 +33,9 @@ pub(crate) struct Options {
     pub(crate) retain: Option<Duration>,
     pub(crate) version: Option<u32>,
     pub(crate) upgrade: Option<Path>,
-    /// Where it says so.
+    /// The span of `blocking`.
     pub(crate) blocking: Option<Span>,
-    /// Where it says that the body is another program's.
+    /// The span of `extern`, which says that another program has the body.
     pub(crate) signature: Option<Span>,
     pub(crate) krate: Option<Path>,
 }
@@ -46,7 +47,7 @@ pub(crate) enum Wait {
 }
 
 impl Options {
-    /// Understands the arguments; what can't be understood is noted and left out.
+    /// Parses the arguments. A wrong one is noted and left out.
     pub(crate) fn new(mut args: Args, errors: &mut Errors) -> Self {
         let mut reader = Reader(errors);
         let mut get = |key| args.take(key);
@@ -77,11 +78,11 @@ impl Options {
     }
 }
 
-/// Reads values, noting what is wrong with them.
+/// Reads values and notes what is wrong with them.
 struct Reader<'a>(&'a mut Errors);
 
 impl Reader<'_> {
-    /// The value has another type, or is missing: says how it is written.
+    /// Notes that the value is missing or has another type, and how to write it.
     fn mistyped<T>(&mut self, arg: &Arg, takes: impl Display) -> Option<T> {
         let (key, example) = (&arg.key, example(&arg.key.to_string()));
         match &arg.value {
@@ -209,7 +210,7 @@ impl Reader<'_> {
         }
     }
 
-    /// An `upgrade` is for older versions, so there must be a version after 0.
+    /// `upgrade` is for jobs of older versions, so the version must be greater than 0.
     fn version(
         &mut self,
         version: Option<Arg>,
@@ -218,7 +219,7 @@ impl Reader<'_> {
         let given = version.is_some();
         let number = version.and_then(|arg| self.number(&arg, 0, u32::MAX));
         let path = upgrade.as_ref().and_then(|arg| self.path(arg));
-        // A version that is wrong has its own mistake noted.
+        // A wrong version has its own mistake noted.
         let none_older = if given { number == Some(0) } else { true };
         if let (Some(upgrade), true) = (upgrade, none_older) {
             let message = "`upgrade` turns older metadata into the current version: say which, \

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Mistake, duration::duration_in};
 use crate::nearest::did_you_mean;
 
-/// What `max` is where a backoff gives none.
+/// The default of `max`.
 const BACKOFF_MAX: Duration = Duration::from_secs(60 * 60);
 
 /// How a job waits for its next attempt.
@@ -23,7 +23,7 @@ pub(crate) enum Shape {
     Steps(Vec<Duration>),
 }
 
-/// `"exponential(5s, max 1h)"` → the backoff it means.
+/// `"exponential(5s, max 1h)"` → the backoff.
 pub(crate) fn backoff(text: &str) -> Result<Backoff, Mistake> {
     const SHAPES: [&str; 4] = ["exponential", "linear", "constant", "steps"];
     let trimmed = text.trim();
@@ -59,7 +59,7 @@ pub(crate) fn backoff(text: &str) -> Result<Backoff, Mistake> {
     }
 }
 
-/// What stands in the parentheses of a backoff.
+/// The arguments in the parentheses of a backoff.
 #[derive(Default)]
 struct List<'a> {
     inner: &'a str,

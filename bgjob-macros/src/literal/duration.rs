@@ -8,12 +8,12 @@ use super::Mistake;
 const SPAN_MAX: Duration = Duration::from_secs(10 * 365 * DAY);
 const DAY: u64 = 24 * 60 * 60;
 
-/// `"30s"`, `"100ms"`, `"1h 30m"` → the time it means.
+/// `"30s"`, `"100ms"`, `"1h 30m"` → the span.
 pub(crate) fn duration(text: &str) -> Result<Duration, Mistake> {
     duration_in(text, text.trim())
 }
 
-/// `part` is the piece of `text` that is read.
+/// Parses `part`, which must be a piece of `text`.
 pub(super) fn duration_in(text: &str, part: &str) -> Result<Duration, Mistake> {
     if part.is_empty() {
         return Err(Mistake::new(
@@ -55,7 +55,7 @@ fn total(text: &str, part: &str) -> Result<Duration, Mistake> {
     Ok(total)
 }
 
-/// `"5 minutes"`, `"1.5h"`, `"1 hour and 30 min"` → as it is written here, if that can be said.
+/// `"5 minutes"`, `"1.5h"`, `"1 hour and 30 min"` → the right spelling. `None` if there is none.
 fn in_words(part: &str) -> Option<String> {
     let mut millis = 0.0;
     let mut rest = part;

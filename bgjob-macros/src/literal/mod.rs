@@ -1,6 +1,6 @@
 //! The small languages inside string literals: spans of time, backoffs, names.
 //!
-//! Sub-spans of a literal are not to be had on stable, so each mistake draws its own caret.
+//! Stable Rust has no spans for parts of a literal, so each mistake draws its own caret.
 
 mod backoff;
 mod duration;
@@ -29,11 +29,11 @@ impl Mistake {
         }
     }
 
-    /// The message, on one line, and under the text a caret; for the whole of a text the message
-    /// alone.
+    /// The message, on one line, and a caret under the text. If the whole text is wrong, the
+    /// message only.
     pub(crate) fn draw(&self, text: &str) -> String {
         let Self { message, at, len } = self;
-        // It may quote some of the text.
+        // The message may quote some of the text.
         let message = message.replace(char::is_control, " ");
         if text.trim().is_empty() || *len >= text.chars().count() || text.contains(char::is_control)
         {

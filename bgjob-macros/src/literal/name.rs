@@ -1,4 +1,4 @@
-//! Names of jobs and queues: the same rules as the runtime's, which checks what is not from here.
+//! Names of jobs and queues. The rules are those of the runtime, which checks names from elsewhere.
 
 use super::Mistake;
 

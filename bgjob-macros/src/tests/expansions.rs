@@ -1,10 +1,10 @@
-//! What is generated, as a person would write it.
+//! Generated code, formatted as a person would write it.
 
 use expect_test::{ExpectFile, expect_file};
 
 use crate::expand_job;
 
-/// The expansion, as a person would write it.
+/// Checks the expansion, formatted as a person would write it.
 fn expand(args: &str, item: &str, expected: &ExpectFile) {
     let tokens = expand_job(args.parse().expect("tokens"), item.parse().expect("tokens"));
     let file = syn::parse2(tokens).expect("what is generated is Rust");

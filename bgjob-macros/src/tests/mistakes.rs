@@ -1,10 +1,10 @@
-//! What is said of each mistake, and of which text.
+//! The message of each mistake, and the text it is about.
 
 use expect_test::{Expect, expect};
 
 use crate::{args::Args, errors::Errors, input::JobFn, model::Job, options::Options};
 
-/// Each mistake with the text it is about.
+/// Checks each mistake and the text it is about.
 fn check(args: &str, item: &str, expected: &Expect) {
     let mut errors = Errors::default();
     let args = Args::parse(args.parse().expect("tokens"), &mut errors);

@@ -5,7 +5,7 @@
 //! | durability | none: hints are gone with the process, and the sweeper finds their jobs |
 //! | order | most urgent first, then first in, first out |
 //! | delivery | at least once: again after 30 s without an acknowledgement |
-//! | limits | a million hints a queue; those of a thousand queues that nobody receives from |
+//! | limits | a million hints per queue; a thousand queues that nobody receives from |
 
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
@@ -45,44 +45,44 @@ use crate::{
 pub struct ChannelQueue {
     max_depth: usize,
     redelivery: Duration,
-    /// Told after each push and nack; every waiting receiver looks again.
+    /// Notified after each push and nack; every waiting receiver looks again.
     arrived: Notify,
-    /// Never held across an await.
+    /// The lock is never held across an await.
     hints: Mutex<Hints>,
 }
 
 #[derive(Debug, Default)]
 struct Hints {
-    /// By queue.
+    /// The waiting hints, by queue.
     waiting: HashMap<Arc<str>, Line>,
-    /// The queues that nobody has received from when they were new, the oldest first.
+    /// The queues that nobody had received from when they were added, the oldest first.
     strange: VecDeque<Arc<str>>,
-    /// Deliveries that nobody acknowledged yet, by the number that is their receipt, each with the
-    /// time it waits again.
+    /// Deliveries that are not acknowledged yet, by number (their receipt), each with the time at
+    /// which the hint waits again.
     out: HashMap<u64, (Instant, Hint)>,
-    /// The same by time.
+    /// The same deliveries, by time.
     back: BTreeSet<(Instant, u64)>,
     receipts: u64,
 }
 
-/// Hints of one queue that wait.
+/// The waiting hints of one queue.
 #[derive(Debug, Default)]
 struct Line {
     /// By [`Priority::rank`].
     levels: [VecDeque<JobId>; Priority::ALL.len()],
-    /// Somebody receives them.
+    /// Someone has received from the queue.
     is_served: bool,
 }
 
-/// Queues that nobody receives from: beyond so many the oldest loses its hints. Names may come from
-/// outside, and the sweeper hints again.
+/// The most queues that nobody receives from. Beyond that the oldest loses its hints: names of
+/// queues may come from outside, and the sweeper hints again.
 const STRANGE: usize = 1000;
 
 impl ChannelQueue {
-    /// Hints a queue holds unless told otherwise.
+    /// The most hints of one queue, by default.
     const MAX_DEPTH: usize = 1_000_000;
-    /// After so long a delivery that was not acknowledged is made again. Dispatchers acknowledge
-    /// within a round trip to the store; what takes longer was dropped on the way.
+    /// A delivery that was not acknowledged after this long is made again. Dispatchers acknowledge
+    /// within a round trip to the store; a delivery that takes longer was lost on the way.
     const REDELIVERY: Duration = Duration::from_secs(30);
 
     /// An empty queue.
@@ -90,11 +90,11 @@ impl ChannelQueue {
         Self::with_limits(Self::MAX_DEPTH, Self::REDELIVERY)
     }
 
-    /// A queue that holds at most `max_depth` hints a queue name and makes a delivery again after
-    /// `redelivery` without an acknowledgement.
+    /// A queue that holds at most `max_depth` hints for each queue name, and makes a delivery again
+    /// after `redelivery` without an acknowledgement.
     ///
-    /// Hints beyond the depth are dropped, the newest ones: those that wait longest matter most,
-    /// and the sweeper hints at the others again.
+    /// Hints beyond the depth are dropped, the newest ones: the ones that wait longest matter most,
+    /// and the sweeper hints at the other jobs again.
     pub fn with_limits(max_depth: usize, redelivery: Duration) -> Self {
         Self {
             max_depth,
@@ -155,7 +155,8 @@ impl JobQueue for ChannelQueue {
                 return Ok(deliveries);
             }
             let until = back.map_or(deadline, |back| back.min(deadline));
-            // Pushed, due back or at the end of the wait: the next look tells.
+            // A push, a delivery that is due back, or the end of the wait: the next look finds out
+            // which.
             timeout_at(until, arrived).await.ok();
         }
     }
@@ -192,7 +193,7 @@ impl Hints {
         line.map_or(0, |line| line.levels.iter().map(VecDeque::len).sum())
     }
 
-    /// The line of a queue that somebody receives from.
+    /// The line of a queue that someone receives from.
     fn serve(&mut self, queue: &Arc<str>) -> &mut Line {
         let line = self.waiting.entry(Arc::clone(queue)).or_default();
         line.is_served = true;
@@ -200,7 +201,7 @@ impl Hints {
     }
 
     fn wait(&mut self, hint: &Hint) {
-        // Looked up first: the name is cloned only where it is new.
+        // Looked up first, as the name is cloned only if it is new.
         if !self.waiting.contains_key(&hint.queue) {
             self.begin(&hint.queue);
         }
@@ -224,7 +225,7 @@ impl Hints {
         }
     }
 
-    /// Takes what waits, and says when the next delivery is due back.
+    /// Takes waiting hints, and returns when the next delivery is due back.
     fn take(
         &mut self,
         want: &[Want],

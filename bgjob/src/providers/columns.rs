@@ -1,5 +1,5 @@
-//! What stores with columns have in common: values of our own types as the text or the number of a
-//! column, and back.
+//! What stores with columns share: values of our own types as the text or the number of a column,
+//! and back.
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
@@ -7,16 +7,17 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::job::{DeadReason, JobSpec, StoredBackoff};
 
-/// What few jobs have: one column, a JSON object. Spans are whole nanoseconds, as in the columns:
+/// The options that few jobs have: one column, a JSON object. Spans are whole nanoseconds, as in
+/// the columns:
 ///
 /// ```json
 /// {"headers":{"tenant":"7"}, "tags":["blue"], "timeout":30000000000,
 ///  "backoff":{"exponential":[5000000000,3600000000000],"jitter":false}}
 /// ```
 ///
-/// A backoff is `exponential` or `linear` with its first wait and its longest, or `steps` with any
-/// number of waits; without `jitter` it is jittered. A program that does not know a field leaves
-/// the job alone: it would lose the field when it writes the job back.
+/// A backoff is `exponential` or `linear` with its first and its longest wait, or `steps` with any
+/// number of waits. Jitter is on unless `jitter` is false. A program that finds a field it does not
+/// know leaves the job unchanged: writing the job back would lose the field.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Extra {
@@ -57,8 +58,8 @@ pub(super) fn encode(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("our own types have JSON forms")
 }
 
-/// A column says what this program does not know: a newer one wrote it. Its job is left alone, as
-/// what would be read for nothing (attempts, crashes) would be written back as nothing.
+/// A column has a value that this program does not know, as a newer one wrote it. The job is left
+/// unchanged: values that are read as missing (attempts, crashes) would be written back as missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Unknown;
 
@@ -72,24 +73,24 @@ impl fmt::Display for Unknown {
 
 impl std::error::Error for Unknown {}
 
-/// The other way.
+/// The value of a column that [`encode`] has written.
 pub(super) fn decode<T: DeserializeOwned>(text: Option<&str>) -> Result<Option<T>, Unknown> {
     let text = text.map(serde_json::from_str).transpose();
     text.map_err(|_| Unknown)
 }
 
-/// A span in nanoseconds: it is given back as it was given.
+/// A span in nanoseconds, so that it is read back exactly.
 pub(super) fn nanos(span: Duration) -> i64 {
-    // 292 years; no job may ask for more than ten.
+    // The maximum is 292 years; no job may ask for more than ten.
     i64::try_from(span.as_nanos()).unwrap_or(i64::MAX)
 }
 
-/// The other way.
+/// The span of a column that [`nanos`] has written.
 pub(super) fn span(nanos: i64) -> Duration {
     Duration::from_nanos(nanos.try_into().unwrap_or(0))
 }
 
-/// Stored by name.
+/// The reason with this stored name.
 pub(super) fn reason(name: Option<&str>) -> Result<DeadReason, Unknown> {
     serde_json::from_value(name.into()).map_err(|_| Unknown)
 }

@@ -1,4 +1,4 @@
-//! Stores and queues, one a file or folder. Nothing outside names one of them, but for
+//! Stores and queues, one per file or folder. Code outside does not name any of them, except for
 //! [`JobManager::connect`](crate::JobManager::connect), which opens them by URL.
 //!
 //! | URL | feature | what it is |
@@ -33,8 +33,8 @@ mod wake;
 #[cfg(any(feature = "file", feature = "sqlite"))]
 mod worker;
 
-/// A path that leads to the same place also when the program changes its folder later. Links in it
-/// stay: they may be moved on purpose.
+/// Makes a path absolute, so that it leads to the same place after the program changes its folder.
+/// Links in the path stay: they may be moved on purpose.
 #[cfg(any(feature = "file", feature = "sqlite"))]
 fn absolute(path: &std::path::Path) -> Result<std::path::PathBuf> {
     std::path::absolute(path).map_err(|error| {
@@ -129,7 +129,7 @@ fn scheme<'a>(url: &'a str, what: &str, like: &str) -> Result<&'a str> {
     }
 }
 
-/// Refuses what stands behind the scheme of a provider without options.
+/// Refuses text after the scheme, for a provider without options.
 #[cfg(feature = "memory")]
 fn plain(url: &str, all: &str) -> Result<()> {
     if url == all {
@@ -157,7 +157,7 @@ fn missing(feature: &str) -> Error {
     )
 }
 
-/// The one scheme of this name that another crate has registered.
+/// The scheme of this name that another crate has registered, if there is exactly one.
 fn other(name: &str, others: &[&Scheme]) -> Result<Option<Opens>> {
     let mut of_name = others.iter().filter(|scheme| scheme.name == name);
     let first = of_name.next().map(|scheme| scheme.opens);

@@ -1,4 +1,4 @@
-//! Who waits for what, and waking them.
+//! Waits, by what is waited for, and their wake-ups.
 
 #[cfg(feature = "sqlite")]
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -15,21 +15,21 @@ use crate::JobId;
 #[derive(Debug, Default)]
 pub(super) struct Wake {
     waits: Mutex<Waits>,
-    /// Whether anyone was woken for work since this was last asked.
+    /// Whether anyone was woken for work since the last `has_called`.
     #[cfg(feature = "sqlite")]
     called: AtomicBool,
 }
 
 #[derive(Debug, Default)]
 struct Waits {
-    /// Numbers are never used twice.
+    /// The next number of a wait. Numbers are never used twice.
     next: u64,
     ready: BTreeMap<u64, (Vec<Arc<str>>, Arc<Notify>)>,
     ended: HashMap<JobId, BTreeMap<u64, Arc<Notify>>>,
     cancelled: BTreeMap<u64, Arc<Notify>>,
 }
 
-/// What is waited for.
+/// What a wait is for.
 #[derive(Debug, Clone, Copy)]
 enum On {
     Ready,
@@ -68,7 +68,7 @@ impl Wake {
         wait
     }
 
-    /// Waits for running jobs that are asked to end.
+    /// Waits for running jobs to be asked to end.
     pub(super) fn wait_cancelled(self: &Arc<Self>) -> Wait {
         let wait = self.wait(On::Cancelled);
         let notify = Arc::clone(&wait.notify);
@@ -76,7 +76,7 @@ impl Wake {
         wait
     }
 
-    /// Wakes those that hold jobs: one of them may have been asked to end.
+    /// Wakes those that hold jobs: one of the jobs may have been asked to end.
     pub(super) fn cancelled(&self) {
         let waits = self.lock();
         waits.cancelled.values().for_each(|n| n.notify_one());
@@ -89,7 +89,7 @@ impl Wake {
         !(waits.ready.is_empty() && waits.ended.is_empty() && waits.cancelled.is_empty())
     }
 
-    /// Wakes those that wait for work in one of these queues, and answers whether there are any.
+    /// Wakes those that wait for work in one of these queues. Returns whether there are any.
     pub(super) fn ready(&self, ready: &[Arc<str>]) -> bool {
         let mut any = false;
         if ready.is_empty() {
@@ -106,7 +106,7 @@ impl Wake {
         any
     }
 
-    /// Whether anyone was woken for work since this was last asked.
+    /// Whether anyone was woken for work since the last call.
     #[cfg(feature = "sqlite")]
     pub(super) fn has_called(&self) -> bool {
         self.called.swap(false, Relaxed)
@@ -124,7 +124,7 @@ impl Wake {
         }
     }
 
-    /// Wakes everyone: something happened, nobody here knows what.
+    /// Wakes everyone: something happened, but it is not known what.
     pub(super) fn all(&self) {
         let waits = self.lock();
         waits
@@ -151,13 +151,13 @@ impl Wake {
     }
 
     fn lock(&self) -> MutexGuard<'_, Waits> {
-        // Nothing panics while it is held.
+        // Nothing panics while the lock is held.
         self.waits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Wait {
-    /// Returns once it was woken, be that before the call.
+    /// Returns once the wait was woken, even if that was before the call.
     pub(super) async fn woken(&self) {
         self.notify.notified().await;
     }

@@ -8,16 +8,16 @@ use std::{
 
 use crate::{Error, ErrorKind, Result};
 
-/// The way to a thread. Dropping it ends the thread and waits for that, so that a database is
-/// closed, and its file free, once its store is gone.
+/// The handle of a thread. Dropping the handle ends the thread and waits for that, so that a
+/// database is closed, and its file free, once its store is gone.
 pub(super) struct Worker<M> {
-    /// `None` only while it is dropped: it is how the thread learns that it is to end.
+    /// `None` only during the drop: closing the inbox tells the thread to end.
     inbox: Option<Sender<M>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl<M: Send + 'static> Worker<M> {
-    /// Starts a thread that works until its inbox is closed.
+    /// Starts a thread that runs until its inbox is closed.
     pub(super) fn start(
         name: &str,
         work: impl FnOnce(Receiver<M>) + Send + 'static,
@@ -35,7 +35,7 @@ impl<M: Send + 'static> Worker<M> {
         })
     }
 
-    /// Sends it something.
+    /// Sends the thread a message.
     pub(super) fn send(&self, message: M) -> Result<()> {
         let closed = || Error::new(ErrorKind::Closed, "a thread of the store has ended");
         self.inbox
@@ -59,7 +59,7 @@ impl<M> Drop for Worker<M> {
     fn drop(&mut self) {
         self.inbox = None;
         if let Some(thread) = self.thread.take() {
-            // It has told its callers if it panicked.
+            // If the thread panicked, its callers know already.
             let _ = thread.join();
         }
     }

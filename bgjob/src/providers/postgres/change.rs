@@ -1,5 +1,5 @@
-//! All transitions that are rare: a job is read, changed by the protocol's own function, and
-//! written back where it still stands as it was read.
+//! The rare transitions: a job is read, changed by the protocol's own function, and written back if
+//! it is still as it was read.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -25,10 +25,10 @@ use super::{
     rows::{self, Past, Place, Stored},
 };
 
-/// What a call changed that someone may wait for.
+/// The changes of a call that someone may wait for.
 #[derive(Debug, Default)]
 pub(super) struct News {
-    /// Queues that have work they did not have.
+    /// Queues with new work.
     pub(super) ready: Vec<Arc<str>>,
     /// Jobs that are over.
     pub(super) ended: Vec<JobId>,
@@ -50,10 +50,10 @@ impl News {
     }
 }
 
-/// How often a change is tried again that somebody else's was in the way of.
+/// The most tries of a change that conflicts with the changes of other callers.
 pub(super) const TRIES: usize = 20;
 
-/// A change as `save` takes it; see there.
+/// A change as the SQL function `save` takes it; see there.
 #[derive(Serialize)]
 pub(super) struct Change {
     id: JobId,
@@ -93,7 +93,7 @@ pub(super) struct Change {
     past: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     extra: Option<String>,
-    /// Where it has changed.
+    /// Present if it has changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     metadata: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -215,13 +215,14 @@ fn end(job: &Job) -> Option<EndColumns> {
     })
 }
 
-/// Keys may hold NUL, which JSON on the server can't.
+/// In hexadecimal: keys may hold NUL, which JSON on the server can't.
 fn hex(text: &str) -> String {
     text.bytes().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl Db {
-    /// Applies a transition to these jobs, and answers the state of those that it changed.
+    /// Applies a transition to these jobs. Returns the transition's answer for each job that was
+    /// changed.
     pub(super) async fn change<T>(
         &self,
         ids: &[JobId],
@@ -238,8 +239,8 @@ impl Db {
         ))
     }
 
-    /// The same for a sweep: a job that does not stand where it says it does is left alone, and
-    /// the others are answered all the same.
+    /// As `change`, for a sweep: a job that can't be changed, as its row and its entry disagree, is
+    /// left alone and noted as unreadable. The answers for the others are returned all the same.
     async fn change_each<T>(
         &self,
         ids: &[JobId],
@@ -251,7 +252,8 @@ impl Db {
         Ok(answers.into_values())
     }
 
-    /// Answers those that it changed, and those that it could not change in a number of tries.
+    /// Returns the answers for the jobs that were changed, and the jobs that could not be changed
+    /// in [`TRIES`] tries.
     async fn change_some<T>(
         &self,
         ids: &[JobId],
@@ -296,7 +298,7 @@ impl Db {
         Ok((answers, open))
     }
 
-    /// Deletes jobs that are over, and answers those that still stood as they were read.
+    /// Deletes jobs that are over. Returns those that were still as they had been read.
     pub(super) async fn delete(&self, jobs: &[&Stored]) -> Result<Vec<JobId>> {
         if jobs.is_empty() {
             return Ok(Vec::new());
@@ -309,7 +311,7 @@ impl Db {
         self.write(&changes, Vec::new()).await
     }
 
-    /// T7, T11, T8.
+    /// T7 (revoke), T11 (expire), T8 (touch).
     pub(super) async fn sweep(
         &self,
         limit: usize,
@@ -333,7 +335,7 @@ impl Db {
                 |job: &mut Job, now| transition::expire(job, now).then(|| Swept::expired(job));
             swept.extend(self.change_each(ids, expire, news).await?);
             if full && policy.touch.is_some() && swept.len() < limit {
-                // What was too late stood among those to be hinted at, in the others' place.
+                // Jobs that were too late took the places of jobs to hint at: read again.
                 found = self.due(limit - swept.len(), policy).await?;
             }
         }
@@ -345,7 +347,7 @@ impl Db {
                     priority: job.spec.priority,
                 })
             };
-            // The hint is the news.
+            // The hint notifies; a touch wakes nobody.
             let mut hinted = News::default();
             let touched = self.change_each(ids, touch, &mut hinted).await?;
             swept.extend(touched.map(Swept::Touched));
@@ -356,7 +358,7 @@ impl Db {
         Ok(swept)
     }
 
-    /// What time has come for, by what is to be done about it.
+    /// The jobs whose time has come, by the step they need: `lease`, `late` or `touch`.
     async fn due(&self, limit: usize, policy: &SweepPolicy) -> Result<HashMap<String, Vec<JobId>>> {
         let due = call(&self.sql.due)
             .bind(self.clock())

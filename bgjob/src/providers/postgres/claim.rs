@@ -1,4 +1,4 @@
-//! T2: claims.
+//! T2 (claim).
 
 use std::{collections::HashMap, time::Duration};
 
@@ -27,20 +27,20 @@ use super::{
     rows::{self, Stored},
 };
 
-/// What a claim is to look into: lanes, which of the wants each is for, and how many of each want.
+/// Where a claim looks: the lanes, which of the wants each is for, and how many each want may get.
 #[derive(Default)]
 struct Look {
     lanes: Vec<i32>,
     stamps: Vec<i64>,
     of: Vec<i32>,
     max: Vec<i32>,
-    /// The lanes by number, for what is found in them.
+    /// The lanes by number, for the jobs found in them.
     kinds: HashMap<i32, Lane>,
     room: Room,
 }
 
 impl Db {
-    /// Claims what is ready, after these jobs have succeeded.
+    /// Claims ready jobs, after these jobs have succeeded.
     pub(super) async fn claim_ready(
         &self,
         succeeded: Option<&Succeeded>,
@@ -61,7 +61,8 @@ impl Db {
             let look = self.look(want, &all.jobs, &serves);
             let claim = self.claim_call(succeeded, &look, want, grant, &serves);
             let rows = match self.rows(claim).await {
-                // Its numbers stand for other kinds of jobs by now, and nothing was done.
+                // The numbers of the claim stand for other kinds of jobs by now, and nothing was
+                // done.
                 Err(error) if is_stale(&error) && tries.next().is_some() => {
                     self.forget_numbers();
                     self.learn(want, &serves).await?;
@@ -91,8 +92,8 @@ impl Db {
                 all.jobs.sort_by_cached_key(|job| in_line(want, job));
             }
             if head.lanes > look.kinds.len() && !head.full && tries.next().is_some() {
-                // Jobs of a kind that this process has not heard of may be among those that wait:
-                // this claim is to see them, or when they are due.
+                // Jobs of a kind that this process does not know yet may be among those that wait.
+                // This claim must find them, or the time they are due.
                 self.learn(want, &serves).await?;
                 succeeded = None;
                 continue;
@@ -106,7 +107,7 @@ impl Db {
         }
     }
 
-    /// The jobs of a claim's answer. What can't be read is given back untouched.
+    /// The jobs of a claim's answer. A job that can't be read is given back untouched.
     async fn found(
         &self,
         rows: &[PgRow],
@@ -220,9 +221,9 @@ impl Db {
         held_as(first, grant)
     }
 
-    /// Claims of nothing, after no success and after that of no job.
+    /// Claims of nothing: one without successes, and one with an empty list of them.
     pub(super) fn no_claims(&self) -> [Call; 2] {
-        // No lane has this number, nor any stamp.
+        // No lane has this number, and no stamp goes with it.
         let look = Look {
             lanes: vec![-1],
             of: vec![1],
@@ -240,7 +241,7 @@ impl Db {
         [None, Some(&none)].map(|succeeded| self.claim_call(succeeded, &look, &[], &grant, &serves))
     }
 
-    /// What a token holds, in the order of claims.
+    /// The jobs that a token holds, in the order of claims.
     async fn held_by(&self, token: Token, all: &mut Claimed) -> Result<()> {
         let held = call(&self.sql.held_by).bind(Uuid::from_bytes(*token.as_bytes()));
         let mut unreadable = Vec::new();
@@ -300,7 +301,7 @@ impl Db {
             let taken = self.take(&entries, &loaded, grant).await?;
             let taken = taken.into_iter();
             answers.extend(taken.map(|(id, job)| (id, Claim::Claimed(job))));
-            // Who was Ready and is not among those taken has changed meanwhile: look again.
+            // A job that was Ready and was not taken has changed meanwhile: look again.
             entries.retain(|id| !answers.contains_key(id));
             tries += usize::from(!entries.is_empty());
             open = entries;
@@ -314,7 +315,7 @@ impl Db {
         Ok(ids.iter().map(answer).collect())
     }
 
-    /// Takes entries out of `ready` and into a grant.
+    /// Moves entries out of `ready` into a grant.
     async fn take(
         &self,
         entries: &[JobId],
@@ -354,7 +355,7 @@ impl Db {
             );
         for row in self.rows(held_as(take, grant)).await? {
             let id = rows::id(&row).map_err(translate)?;
-            // It is of the kind that it was of when it was read.
+            // The job is of the same kind as when it was read.
             let lane = Lane::of(&loaded.jobs[&id].job.spec);
             let job = rows::claimed(&row, &lane, grant.token).map_err(translate)?;
             taken.insert(id, job);
@@ -368,13 +369,13 @@ impl Db {
     }
 }
 
-/// Where a job stands among those that were claimed with it.
+/// The place of a job among those that were claimed with it.
 fn in_line(want: &[Want], job: &ClaimedJob) -> (Option<usize>, u8, Timestamp, JobId) {
     let nth = want.iter().position(|want| want.queue == job.spec.queue);
     (nth, job.spec.priority.rank(), job.due_at, job.id)
 }
 
-/// What a claim of this job is answered, or `None` if its entry is to be taken.
+/// The answer to a claim of this job. `None`: take its entry.
 fn decide(
     stored: &mut Stored,
     grant: &Grant,
@@ -405,9 +406,9 @@ fn held_as(call: Call, grant: &Grant) -> Call {
 struct Head {
     now: Timestamp,
     next: Option<Timestamp>,
-    /// How many lanes there are of what is served.
+    /// How many lanes there are that are served.
     lanes: usize,
-    /// There was no room for all.
+    /// There was not room for all jobs.
     full: bool,
     /// How many entries were walked over.
     walked: u64,

@@ -1,4 +1,4 @@
-//! Connections of a pool, and what one is worth after a call.
+//! The connections of a pool, and whether one can be used again after a call.
 
 use std::{
     sync::{
@@ -27,42 +27,43 @@ use super::{
     options::{IDLE, is_alive, runtime},
 };
 
-/// So long a new one takes at most, where the server is there and has one left.
+/// The longest that a new connection takes, if the server is there and has one left.
 const CONNECTS: Duration = Duration::from_millis(250);
 
-/// How long one stays with us before the pool sees it again, which replaces those that are old.
+/// How long a connection stays here before it goes back to the pool, which replaces old ones.
 const TURN: Duration = Duration::from_secs(300);
 
-/// Connections of a pool, some of them at hand. A pool asks each connection that it is given back
-/// whether it still is one, which costs the server as much as a small call: so one that was just
-/// used stays here for the next call.
+/// The connections of a pool, some of them at hand. A pool checks each connection that is given
+/// back, which costs the server as much as a small call. So a connection that was just used stays
+/// here for the next call.
 ///
-/// The first call of a kind on a connection takes some ten times as long as the next, as the server
-/// plans all that it does. So one connection more than is in use lies ready that has had its
-/// rehearsal.
+/// The first call of a kind takes about ten times as long as the next on the same connection, as
+/// the server plans all its statements. So one connection more than is in use is kept ready: its
+/// rehearsal (one empty call of each frequent kind) is done.
 #[derive(Debug)]
 pub(super) struct Connections {
     pool: PgPool,
-    /// One for each connection. Who waits for one is in line here: the pool never sees those that
-    /// are at hand again, so who waited there would wait for ever.
+    /// One for each connection. A caller that waits for a connection queues here. The pool never
+    /// sees the connections that come back to hand, so a caller that queued at the pool would wait
+    /// for ever.
     permits: Arc<Semaphore>,
-    /// The last one used is the first to be used again, so that the others get idle.
+    /// The last one used is the first to be used again, so that the others become idle.
     spare: Mutex<Vec<Spare>>,
-    /// How many may stay at hand.
+    /// How many connections may stay at hand.
     keep: usize,
     /// The most frequent calls, with nothing to do.
     rehearsal: OnceLock<Vec<Call>>,
     adding: AtomicBool,
-    /// One was given back.
+    /// Notified when a connection was given back.
     back: Notify,
-    /// The server would not have the rehearsal.
+    /// The server has refused the rehearsal.
     refused: AtomicBool,
 }
 
 #[derive(Debug)]
 struct Spare {
     connection: PoolConnection<Postgres>,
-    /// The one that it was made in, and dies with.
+    /// The runtime that made the connection, and that it dies with.
     runtime: Id,
     taken_at: Instant,
     used_at: Instant,
@@ -83,7 +84,7 @@ impl Connections {
         }
     }
 
-    /// Has connections go through these calls before they are needed.
+    /// Makes connections run these calls before they are needed.
     pub(super) fn rehearse(&self, calls: Vec<Call>) {
         let _ = self.rehearsal.set(calls);
     }
@@ -92,7 +93,7 @@ impl Connections {
         self.rehearsal.get().is_some() && !self.refused.load(Relaxed)
     }
 
-    /// Sees to it that the next call finds one too.
+    /// Prepares a connection in the background, so that the next call finds one too.
     fn add_soon(self: &Arc<Self>) {
         let open = self.pool.size() as usize;
         if !self.rehearses() || open >= self.keep || self.adding.swap(true, Relaxed) {
@@ -111,7 +112,7 @@ impl Connections {
         });
     }
 
-    /// A connection, of those at hand if there are any. Cancel-safe.
+    /// Gives a connection, one of those at hand if there are any. Cancel-safe.
     pub(super) async fn acquire(self: &Arc<Self>) -> Result<Busy> {
         let runtime = runtime()?;
         let permit = Arc::clone(&self.permits).acquire_owned();
@@ -125,7 +126,8 @@ impl Connections {
                 }
                 spare.let_go();
             }
-            // The server may allow fewer than there are permits: then one that comes back will do.
+            // The server may allow fewer connections than there are permits. Then one that is given
+            // back is used.
             let back = async {
                 sleep(CONNECTS).await;
                 self.back.notified().await;
@@ -161,9 +163,10 @@ impl Connections {
         self.spare.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The last one used that this runtime has made. A connection dies with the runtime that it was
-    /// made in, in the middle of a call of another one's too; so where there is room for no other,
-    /// one of theirs makes it.
+    /// Takes the connection at hand that this runtime made and used last. A connection dies with
+    /// the runtime that made it, even in the middle of a call from another runtime. So a runtime
+    /// uses only its own connections; if the pool has no room for a new one, one of another runtime
+    /// is closed to make room.
     fn take(self: &Arc<Self>, runtime: Id) -> Option<Spare> {
         let mut spare = self.spare();
         let is_own = |spare: &Spare| spare.runtime == runtime;
@@ -186,7 +189,8 @@ impl Connections {
     }
 }
 
-/// Only one connection is added at a time, also where the runtime ends in the middle of it.
+/// Only one connection is added at a time. The drop allows the next, even if the runtime ends in
+/// the middle.
 struct Adding(Arc<Connections>);
 
 impl Drop for Adding {
@@ -196,7 +200,7 @@ impl Drop for Adding {
 }
 
 impl Spare {
-    /// Closes it without a word: nobody may be there who answers.
+    /// Closes the connection without a farewell, as the server may be gone.
     fn let_go(self) {
         drop(self.connection.detach());
     }
@@ -204,19 +208,20 @@ impl Spare {
 
 impl Drop for Connections {
     fn drop(&mut self) {
-        // The pool would want a runtime for those that it gets back.
+        // The pool would need a runtime to take connections back.
         self.spare().drain(..).for_each(Spare::let_go);
     }
 }
 
-/// A connection in use. If its call is given up it is closed: back in the pool it would first be
-/// waited for, and where nobody answers that takes until the system gives up, many minutes later.
+/// A connection in use. If its call is given up, the connection is closed. A pool that got it back
+/// would first wait for the answer; if the server does not answer, that takes until the system
+/// gives up, many minutes later.
 pub(super) struct Busy {
     of: Arc<Connections>,
-    /// Until it is done.
+    /// `Some` until the connection is done.
     connection: Option<PoolConnection<Postgres>>,
     taken_at: Instant,
-    /// It has had its rehearsal, if there is one.
+    /// The rehearsal is done, or there is none.
     ready: bool,
     _permit: OwnedSemaphorePermit,
 }
@@ -226,7 +231,7 @@ impl Busy {
         self.connection.as_mut().expect("it is not done yet")
     }
 
-    /// It is at hand for others, once it has had its rehearsal.
+    /// Puts the connection at hand for others, after its rehearsal.
     pub(super) fn done(mut self) {
         if !self.ready {
             tokio::spawn(self.get_ready());
@@ -242,19 +247,20 @@ impl Busy {
         }
     }
 
-    /// Has it go through its rehearsal.
+    /// Runs the rehearsal on this connection.
     pub(super) async fn get_ready(mut self) {
         let of = Arc::clone(&self.of);
         for call in of.rehearsal.get().into_iter().flatten() {
             let query = call.clone().query();
             match query.fetch_all(self.connection()).await {
                 Ok(_) => {}
-                // Not everybody may make all calls: who may not should not try it again and again.
+                // A user that may not make one of the calls should not try the rehearsal again and
+                // again.
                 Err(error) if leaves_connection(&error) => {
                     of.refused.store(true, Relaxed);
                     break;
                 }
-                // Calls are slower without it, and no more.
+                // Without the rehearsal calls are slower, nothing else.
                 Err(_) => return,
             }
         }
@@ -265,12 +271,12 @@ impl Busy {
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        // Without a word, and so that its place is free at once.
+        // Closed without a farewell, so that its place is free at once.
         drop(self.connection.take().map(PoolConnection::detach));
     }
 }
 
-/// Whether the connection is as good as before: the server has refused the call, and no more.
+/// Whether the connection is as good as before: the server has only refused the call.
 pub(super) fn leaves_connection(error: &sqlx::Error) -> bool {
     let refusal = error.as_database_error();
     let refusal = refusal.and_then(|refusal| refusal.try_downcast_ref::<PgDatabaseError>());

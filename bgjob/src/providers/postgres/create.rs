@@ -1,4 +1,4 @@
-//! T1: storing new jobs.
+//! T1 (create): storing new jobs.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -27,13 +27,13 @@ use super::{
     lanes::{Number, distinct},
 };
 
-/// From so many jobs on, two connections share a batch: while the server stores the one half, the
-/// other is made ready, and a server with more than one core stores both at a time.
+/// From this many jobs on, two connections share a batch: while the server stores the one half, the
+/// other is prepared, and a server with more than one core stores both at once.
 const SHARED: usize = 256;
 
 impl Db {
     pub(super) async fn create(&self, jobs: &[NewJob]) -> Result<Vec<Created>> {
-        // Of those with one key the first is to win.
+        // Among jobs with the same key, the first one wins, so their order counts.
         if jobs.len() < SHARED || jobs.iter().any(|job| job.spec.unique_key.is_some()) {
             return self.create_batch(jobs).await;
         }
@@ -46,7 +46,7 @@ impl Db {
 
     async fn create_batch(&self, jobs: &[NewJob]) -> Result<Vec<Created>> {
         let mut answers: Vec<Option<Created>> = jobs.iter().map(too_large).collect();
-        // A key or an id may get free while it is looked at who has it.
+        // An id or a key may become free while `explain` looks up its holder.
         for _ in 0..8 {
             let open: Vec<usize> = (0..jobs.len()).filter(|n| answers[*n].is_none()).collect();
             if open.is_empty() {
@@ -67,7 +67,7 @@ impl Db {
         })
     }
 
-    /// Stores those of the jobs that nothing stands in the way of.
+    /// Stores the jobs that nothing prevents.
     async fn insert(
         &self,
         jobs: &[NewJob],
@@ -85,7 +85,7 @@ impl Db {
         Ok(())
     }
 
-    /// Stores jobs by what the numbers of their lanes are now.
+    /// Stores jobs under the current numbers of their lanes.
     async fn store(&self, jobs: &[&NewJob]) -> Result<PgRow> {
         let mut tries = 1..TRIES;
         loop {
@@ -97,8 +97,9 @@ impl Db {
         }
     }
 
-    /// Stores jobs as if nothing stood in the way of any, which is true of nearly all batches.
-    /// Where it is not, nothing is stored, and each is stored for itself.
+    /// Stores a batch without unique keys on the assumption that no id is taken, which is true of
+    /// nearly all batches. If one is taken, nothing is stored. Then, as with unique keys, each job
+    /// is stored by itself.
     async fn store_in(&self, jobs: &[&NewJob], lanes: Vec<Number>) -> Result<PgRow> {
         if jobs.iter().all(|job| job.spec.unique_key.is_none()) {
             let fresh = self.creation(jobs, &lanes, true);
@@ -146,7 +147,7 @@ impl Db {
             .bind(stamps)
     }
 
-    /// Says why these could not be stored, where the reason is still there.
+    /// Says why these jobs could not be stored, if the reason still holds.
     async fn explain(
         &self,
         jobs: &[NewJob],
@@ -169,13 +170,13 @@ impl Db {
                 .unwrap_or_default()
                 .as_bytes();
             answers[*n] = match there.jobs.get(&job.id) {
-                // What it is nobody knows.
+                // The stored job can't be read, and so not be compared.
                 None if unreadable.contains(&job.id) => Some(Created::IdTaken("unreadable".into())),
                 Some(stored) if transition::is_repeat(&stored.job, job) => Some(Created::Exists),
                 Some(stored) => Some(Created::IdTaken(Arc::clone(&stored.job.spec.name))),
-                // Its content is gone, so the id has to do as proof of a repeat.
+                // The stored job is gone, so the id alone has to prove the repeat.
                 None if remembered.contains(&job.id) => Some(Created::Exists),
-                // Its own holder it is where it was stored since it was looked for.
+                // The job holds its key itself if it was stored after it was looked up.
                 None => holders
                     .get(key)
                     .filter(|holder| **holder != job.id)
@@ -219,7 +220,7 @@ impl Db {
     }
 }
 
-/// Milliseconds from now, or a time.
+/// The delay in milliseconds, or the time.
 pub(super) fn due(job: &NewJob) -> i64 {
     match job.due {
         Due::Now => 0,
@@ -241,7 +242,7 @@ fn each<T>(jobs: &[&NewJob], value: impl Fn(&NewJob) -> T) -> Vec<T> {
     jobs.iter().map(|job| value(job)).collect()
 }
 
-/// What most jobs have none of is not sent at all where none has it.
+/// A column that few jobs use. `None`: no job of the batch does, and nothing is sent.
 fn some<T>(jobs: &[&NewJob], value: impl Fn(&NewJob) -> Option<T>) -> Option<Vec<Option<T>>> {
     let values = each(jobs, value);
     values.iter().any(Option::is_some).then_some(values)
@@ -251,7 +252,7 @@ pub(super) fn int(count: u32) -> i32 {
     i32::try_from(count).unwrap_or(i32::MAX)
 }
 
-/// Rounded up, so that nothing is ever early.
+/// In milliseconds, rounded up so that nothing is ever early.
 pub(super) fn millis(span: Duration) -> i64 {
     i64::try_from(span.as_nanos().div_ceil(1_000_000)).unwrap_or(i64::MAX >> 1)
 }

@@ -54,11 +54,11 @@ impl Call {
     }
 }
 
-/// How often a call is made, where another transaction was in its way: the server has taken back
+/// The most tries of a call that another transaction got in the way of. The server has rolled back
 /// all that the call did.
 const TRIES: usize = 4;
 
-/// The server, and what is known of it.
+/// The server, and what this process knows of it.
 #[derive(Debug)]
 pub(super) struct Db {
     pub(super) sql: Sql,
@@ -66,18 +66,18 @@ pub(super) struct Db {
     pub(super) floors: Floors,
     pub(super) skipped: Skipped,
     calls: Arc<Connections>,
-    /// Renewals come from a runtime of their own, so that they need connections of their own.
+    /// Renewals come from a runtime of their own, so they need connections of their own.
     renewals: Arc<Connections>,
     pooled: bool,
-    /// A test's own; else the server's goes.
+    /// A test's clock. `None`: the server's clock.
     clock: Option<Arc<dyn Clock>>,
     /// Whether the index for touches is known to be there.
     touches: AtomicBool,
-    /// When it was last noted in the database that somebody sleeps.
+    /// When this process last noted in the database that somebody waits for work.
     asleep: Mutex<Option<Instant>>,
 }
 
-/// How long a note that somebody sleeps is good for.
+/// How long a note that somebody waits for work is valid.
 const ASLEEP: Duration = Duration::from_secs(20);
 
 /// Prepares a statement of [`Sql`].
@@ -104,8 +104,8 @@ impl Db {
         }
     }
 
-    /// Has connections go through the most frequent calls before they are needed, this one first.
-    /// Once there are tables.
+    /// Makes connections run the most frequent calls before they are needed, this one first. The
+    /// tables must exist.
     pub(super) async fn rehearse(&self, first: Busy, options: &PostgresOptions) {
         if options.at_hand() > 0 && !options.pooled {
             let nothing = [self.creation(&[], &[], true)];
@@ -115,12 +115,12 @@ impl Db {
         first.get_ready().await;
     }
 
-    /// A connection for what is no [`Call`].
+    /// A connection for uses other than a [`Call`].
     pub(super) async fn connection(&self) -> Result<Busy> {
         self.calls.acquire().await
     }
 
-    /// Whether a commit is on the disk when it is answered.
+    /// Whether a commit is on the disk when the server acknowledges it.
     pub(super) async fn is_durable(&self) -> Result<bool> {
         let ask = "SELECT current_setting('fsync') = 'on' \
                    AND current_setting('synchronous_commit') <> 'off' AS durable";
@@ -128,7 +128,7 @@ impl Db {
         row.try_get("durable").map_err(translate)
     }
 
-    /// The time to go by, if it is not the server's.
+    /// The current time of a test's clock. `None`: the server's time applies.
     pub(super) fn clock(&self) -> Option<i64> {
         self.clock.as_ref().map(|clock| clock.now().as_millis())
     }
@@ -138,7 +138,7 @@ impl Db {
         self.run(&self.calls, call).await
     }
 
-    /// Runs a statement that answers one row.
+    /// Runs a statement that returns one row.
     pub(super) async fn row(&self, call: Call) -> Result<PgRow> {
         let mut rows = self.rows(call).await?;
         rows.pop()
@@ -170,7 +170,7 @@ impl Db {
         if !self.pooled {
             return call.query().fetch_all(connection).await;
         }
-        // Behind a pooler nothing outlives a transaction: no setting, no prepared statement.
+        // Behind a pooler nothing outlives a transaction, neither settings nor prepared statements.
         let mut tx = connection.begin().await?;
         let set = format!(
             "SET LOCAL statement_timeout = {}; SET LOCAL jit = off; SET LOCAL row_security = off",
@@ -181,8 +181,9 @@ impl Db {
         tx.commit().await.map(|()| rows)
     }
 
-    /// The numbers of these jobs' lanes, which are added where they are new. In a transaction of
-    /// its own: whoever enqueues in theirs must not hold up others who use the same lane first.
+    /// The numbers of these jobs' lanes. New lanes are added, in a transaction of their own: a
+    /// caller that enqueues in its own transaction must not hold up others that use the same lane
+    /// first.
     pub(super) async fn intern<'a>(
         &self,
         specs: impl Iterator<Item = &'a Arc<JobSpec>> + Clone,
@@ -190,7 +191,7 @@ impl Db {
         let mut last: Option<(Lane, Number)> = None;
         let mut numbers = Vec::new();
         for spec in specs.clone() {
-            // Batches mostly have one lane.
+            // Most batches have one lane.
             if let Some((lane, number)) = &last
                 && (lane.version, &lane.name, &lane.queue)
                     == (spec.version, &spec.name, &spec.queue)
@@ -231,7 +232,7 @@ impl Db {
         wanted.map(|(number, _)| number).ok_or_else(no_number)
     }
 
-    /// Reads anew which kinds of jobs there are of what is served.
+    /// Reads anew which lanes there are for the served jobs.
     pub(super) async fn learn(&self, want: &[Want], serves: &Serves) -> Result<()> {
         let (names, versions) = versions(serves);
         let served = call(&self.sql.served_lanes)
@@ -249,20 +250,20 @@ impl Db {
         lanes.collect::<sqlx::Result<_>>().map_err(translate)
     }
 
-    /// What is noted of numbers is not so any more: all of it is read anew.
+    /// Forgets all that depends on the numbers of lanes, as they have changed.
     pub(super) fn forget_numbers(&self) {
         self.lanes.forget();
         self.floors.forget();
     }
 
-    /// Whether the database knows that somebody sleeps.
+    /// Whether this process has noted that somebody waits, for at least half of [`ASLEEP`] to come.
     pub(super) fn is_known_to_sleep(&self) -> bool {
         let asleep = self.asleep.lock().unwrap_or_else(PoisonError::into_inner);
         asleep.is_some_and(|since| since.elapsed() < ASLEEP / 2)
     }
 
-    /// Notes in the database that somebody sleeps, so that a commit of others is to wake them, and
-    /// answers whether it could be told.
+    /// Notes in the database that somebody waits for work, so that commits of other processes
+    /// notify. Returns whether that worked.
     pub(super) async fn fall_asleep(&self) -> bool {
         let note = call(&self.sql.asleep)
             .bind(self.clock())
@@ -275,12 +276,13 @@ impl Db {
         noted
     }
 
-    /// Sees to it that there is an index for touches: a database without a queue beside it should
-    /// not pay for one with each job.
+    /// Makes sure that there is an index for touches. It is not made earlier, as a database without
+    /// a queue beside it should not pay for the index with each job.
     pub(super) async fn index_touches(&self) -> Result<()> {
         if !self.touches.load(Relaxed) {
             match self.rows(call(&self.sql.index_touches)).await {
-                // Only the owner of the table may make it. Without it a sweep reads all entries.
+                // Only the owner of the table may create the index. Without it a sweep reads all
+                // entries.
                 Err(error) if !is_forbidden(&error) => return Err(error),
                 _ => self.touches.store(true, Relaxed),
             }
@@ -301,7 +303,7 @@ pub(super) fn queues(want: &[Want]) -> Vec<&str> {
     want.iter().map(|want| &*want.queue).collect()
 }
 
-/// What is served: names, and the highest version of each.
+/// The served names, and the highest version of each.
 pub(super) fn versions(serves: &Serves) -> (Vec<&str>, Vec<i64>) {
     let pairs = serves.jobs.iter();
     pairs
@@ -309,7 +311,7 @@ pub(super) fn versions(serves: &Serves) -> (Vec<&str>, Vec<i64>) {
         .unzip()
 }
 
-/// Ids as the server takes them.
+/// Ids in the form that the server takes.
 pub(super) fn uuids<'a>(ids: impl IntoIterator<Item = &'a JobId>) -> Vec<Uuid> {
     ids.into_iter().map(|id| Uuid::from(*id)).collect()
 }

@@ -1,4 +1,4 @@
-//! T4, T5, T6: how attempts end, and T3: renewals until then.
+//! The ends of attempts: T4 (succeed), T5 (fail), T6 (release, snooze). Until then T3 (renew).
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -22,12 +22,12 @@ use super::{
     error::translate,
 };
 
-/// Successes, as the server takes them.
+/// Successes, in the form that the server takes.
 pub(super) struct Succeeded {
     ids: Vec<Uuid>,
     tokens: Vec<Uuid>,
     results: Vec<String>,
-    /// Those of the ids that bgjob has not made.
+    /// Those of the ids that bgjob did not make.
     own: Vec<Uuid>,
 }
 
@@ -64,7 +64,8 @@ impl Succeeded {
 }
 
 impl Db {
-    /// Ends attempts and claims the next, in one commit where only successes are left.
+    /// Ends attempts and claims the next jobs. The successes and the claim are one commit, unless a
+    /// job is named twice.
     pub(super) async fn finish_and_claim(
         &self,
         ends: &[Ending],
@@ -88,7 +89,7 @@ impl Db {
 
     pub(super) async fn finish(&self, ends: &[Ending], news: &mut News) -> Result<Vec<Finished>> {
         if !are_apart(ends) {
-            // One after the other, as the second means what the first has left.
+            // One after the other: the second end of a job applies to what the first has left.
             let mut all = Vec::with_capacity(ends.len());
             for ending in ends {
                 let one = Box::pin(self.finish(std::slice::from_ref(ending), news)).await?;
@@ -110,7 +111,7 @@ impl Db {
         ids(&self.row(finish).await?)
     }
 
-    /// The ends that are no success.
+    /// Records the ends that are not successes.
     async fn fail(&self, ends: &[Ending], news: &mut News) -> Result<HashMap<JobId, State>> {
         let others: HashMap<JobId, &Ending> = ends
             .iter()
@@ -128,9 +129,9 @@ impl Db {
         self.change(&ids, finish, news).await
     }
 
-    /// T3.
+    /// T3 (renew).
     pub(super) async fn renew(&self, held: &[Held], lease: Duration) -> Result<Vec<Renewed>> {
-        // Of several renewals of one job the last news stand.
+        // If one job is renewed several times in a batch, its last progress counts.
         let mut news: BTreeMap<(Uuid, Uuid), Option<String>> = BTreeMap::new();
         for held in held {
             let latest = news.entry(pair(held)).or_default();

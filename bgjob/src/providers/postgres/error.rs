@@ -4,7 +4,7 @@ use std::{borrow::Cow, error::Error as StdError, fmt, io};
 
 use crate::{Error, ErrorKind, error::BoxError};
 
-/// What the server said, as the cause of an error.
+/// The server's message, as the cause of an error.
 #[derive(Debug)]
 struct Refusal {
     /// Its SQLSTATE.
@@ -20,24 +20,24 @@ impl fmt::Display for Refusal {
 
 impl StdError for Refusal {}
 
-/// The SQLSTATE of the server's refusal, where that is what went wrong.
+/// The SQLSTATE of the server's refusal. `None` for other errors.
 fn sqlstate(error: &Error) -> Option<&str> {
     let refusal: &Refusal = error.source()?.downcast_ref()?;
     refusal.code.as_deref()
 }
 
-/// Whether the server refused a row as another one has its key.
+/// Whether the server refused a row because another row has its key.
 pub(super) fn is_taken(error: &Error) -> bool {
     sqlstate(error) == Some("23505")
 }
 
-/// Whether the server refused a statement for the user's rights.
+/// Whether the server refused a statement because the user lacks a right.
 pub(super) fn is_forbidden(error: &Error) -> bool {
     sqlstate(error) == Some("42501")
 }
 
-/// Whether a schema has something of a name that bgjob is about to make, or makes something else of
-/// its own table.
+/// Whether the schema holds something by a name that bgjob is about to create, or something other
+/// than bgjob's table under the name of that table.
 pub(super) fn is_others(error: &Error) -> bool {
     matches!(
         sqlstate(error),
@@ -45,14 +45,14 @@ pub(super) fn is_others(error: &Error) -> bool {
     )
 }
 
-/// Whether the server refused numbers of lanes that stand for other kinds of jobs by now.
+/// Whether the server refused numbers of lanes that now stand for other kinds of jobs.
 pub(super) fn is_stale(error: &Error) -> bool {
     let refusal = error.source().and_then(<dyn StdError>::downcast_ref);
     refusal.is_some_and(|refusal: &Refusal| refusal.code.as_deref() == Some("BJ001"))
 }
 
-/// Whether it may be one row that the server refused: data that it can't take or read, a limit, a
-/// trigger of the user's. Others of the same batch may do.
+/// Whether the server may have refused a single row: data that it can't take or read, a limit, a
+/// trigger of the user's. Other rows of the same batch may succeed.
 pub(super) fn blames_row(error: &Error) -> bool {
     let class = sqlstate(error).and_then(|code| code.get(..2));
     matches!(
@@ -61,7 +61,7 @@ pub(super) fn blames_row(error: &Error) -> bool {
     )
 }
 
-/// sqlx's error as one of ours: what can pass is `Unavailable`, so that callers try again.
+/// sqlx's error as one of ours. A temporary failure is `Unavailable`, so that callers try again.
 ///
 /// Messages of the server are kept as the cause; its `DETAIL`, which may quote a row, is not.
 pub(super) fn translate(error: sqlx::Error) -> Error {
@@ -122,7 +122,7 @@ pub(super) fn translate(error: sqlx::Error) -> Error {
     }
 }
 
-/// A refusal of the server's that another driver tells of.
+/// A server's refusal that another driver reports.
 #[cfg(any(
     feature = "diesel-async",
     feature = "sea-orm",
@@ -135,7 +135,7 @@ pub(super) fn refusal(code: &str, message: &str) -> Error {
         .with("sqlstate", code)
 }
 
-/// A failure of another driver's that has no code.
+/// A failure without a code that another driver reports.
 #[cfg(any(
     feature = "diesel-async",
     feature = "sea-orm",
@@ -149,8 +149,8 @@ pub(super) fn lost(cause: impl Into<crate::BoxError>) -> Error {
     .because(cause)
 }
 
-/// Whether the server has taken back a call because of another transaction: a deadlock, or a
-/// serialization failure where that is how transactions are isolated by default.
+/// Whether the server has rolled back a call because of another transaction: a deadlock, or a
+/// serialization failure if transactions are serializable by default.
 pub(super) fn is_in_the_way(error: &sqlx::Error) -> bool {
     let refusal = error.as_database_error();
     let code = refusal.and_then(|refusal| refusal.code());
@@ -211,8 +211,8 @@ fn refused(code: &str, message: &str) -> (ErrorKind, &'static str) {
 pub(super) const ROWS_HIDDEN: &str = "row security hides jobs from this user: let it own the \
      tables, give it BYPASSRLS, or switch row security off for the tables of bgjob";
 
-/// What to do about a right that is missing. The server says in English which, or in the language
-/// that it is set to.
+/// What to do about a missing right. The server names the right in English, or in the language that
+/// it is set to.
 fn forbidden(message: &str) -> &'static str {
     let says = |words: &str| message.contains(words);
     if says("row-level security") {

@@ -1,16 +1,18 @@
-//! Where claims begin to look, while the dead can't be removed.
+//! Where claims begin to search, while dead entries can't be removed.
 //!
 //! A claimed entry is dead, and vacuum removes it. As long as some transaction is held open,
 //! however little it does, vacuum can't, and each claim would walk over all entries that were
-//! claimed since: a million in ten minutes at two thousand jobs a second. So a process notes up
-//! to where its last claims found nothing left, and begins there. It does that only while there
-//! are many dead ones. What comes late below that (a job that is given back, a transaction that
-//! was slow to commit) is found by a look beside the claims, which may take its time.
+//! claimed since: a million in ten minutes at two thousand jobs a second. So a process notes the
+//! time up to which its last claims found nothing left (the floor), and begins its claims there. It
+//! does so only while there are many dead entries. An entry that appears late below the floor (of a
+//! job that is given back, or of a transaction that was slow to commit) is found by a look beside
+//! the claims, which may take its time.
 //!
-//! Mostly it begins a second before that, so that what comes a little late needs no look. A fast
-//! drain leaves too many dead in a second. Then it begins behind them, but not behind what a
-//! transaction may bring that was in progress at the claim: one has its id before it says what is
-//! "now", so that what it brings is due after each claim that had its own id earlier has begun.
+//! Usually claims begin a second before that time, so that an entry that is a little late needs no
+//! look. A fast drain leaves too many dead entries in a second. Then claims begin right behind the
+//! dead ones, but not beyond what a transaction that was in progress at the claim may still bring.
+//! A transaction has its id before it says what is "now". So what it brings is due after each claim
+//! with a lower id has begun.
 
 use std::{
     collections::HashMap,
@@ -25,20 +27,21 @@ use crate::{
     store::Want,
 };
 
-/// A search that walked over more entries than it found, and these, met too many dead ones: that
-/// takes about a millisecond. Pages count too, as `v1_functions.sql` says.
+/// A search that walks over this many more entries than it finds, and sees those twice, has met too
+/// many dead ones: it takes about a millisecond. Pages count too, as `v1_functions.sql` explains.
 const MANY: u64 = 2_000;
 
-/// Entries come into sight a little after the time they are due: their transaction has to commit.
-/// One that takes longer is not waited for.
+/// In milliseconds. An entry comes into sight a little after the time it is due: its transaction
+/// has to commit first. A transaction that takes longer than this is not waited for.
 const LATE: i64 = 1000;
 
-/// The look at all that is below costs at most one part in so many of the time: a server with few
-/// cores has one less for the others while it lasts.
+/// The look at everything below the floors takes at most one part in this many of the time: a
+/// server with few cores has one core less for other work while the look lasts.
 const SHARE: u32 = 200;
 
-/// The look at what is just below, where most that is late lies, is made each time, so it takes
-/// about so long. How far down that is, in milliseconds, it finds out: from, and at most.
+/// The look just below the floors, where most late entries lie, is made each time, so it should
+/// take about this long. The look adapts how far down it goes, in milliseconds: `NEAR_SPAN` at
+/// first, `NEAR_MOST` at most.
 const NEAR: Duration = Duration::from_millis(5);
 const NEAR_SPAN: i64 = 10_000;
 const NEAR_MOST: i64 = 24 * 60 * 60 * 1000;
@@ -51,26 +54,26 @@ pub(super) struct Floors(Mutex<Known>);
 
 #[derive(Debug, Default)]
 struct Known {
-    /// The time from which on entries of a lane and rank were last found, in milliseconds.
+    /// For a lane and rank, the time from which on entries were last found, in milliseconds.
     floors: HashMap<(i32, usize), i64>,
-    /// There are many dead ones: claims begin at the floors.
+    /// There are many dead entries: claims begin at the floors.
     in_use: bool,
-    /// When to look at all that is below, and until then how far down.
+    /// When to look at everything below the floors, and how far down to look until then.
     look_at: Option<Instant>,
     near: i64,
-    /// Transactions of the last claims, and times before they had their ids, in milliseconds.
+    /// The transactions of the last claims, each with a time before it had its id, in milliseconds.
     claims: Vec<(i64, i64)>,
 }
 
 /// Which transactions were in progress at a claim.
 #[derive(Debug, PartialEq)]
 pub(super) struct Picture {
-    /// The claim's own, and a time before it had its id.
+    /// The claim's own transaction, and a time before it had its id.
     own: i64,
     begun: i64,
-    /// Those that were in progress.
+    /// The transactions that were in progress.
     open: Vec<i64>,
-    /// From this one on, all were in progress or still to come.
+    /// All transactions from this one on were in progress or had not begun.
     end: i64,
 }
 
@@ -89,17 +92,17 @@ impl Picture {
     }
 }
 
-/// Where to look for what claims pass over.
+/// Where to look for entries that claims pass over.
 #[derive(Debug, PartialEq)]
 pub(super) struct Below {
     pub(super) lanes: Vec<i32>,
-    /// Each lane's, for each rank.
+    /// One floor for each rank of each lane.
     pub(super) floors: Vec<i64>,
-    /// How far down; `None` is all the way.
+    /// How far below the floors; `None` is all the way.
     pub(super) span: Option<i64>,
 }
 
-/// What a claim has found out.
+/// The result of a claim's search.
 pub(super) struct Search<'a> {
     pub(super) want: &'a [Want],
     /// The lanes that were searched, and the want each is for, from 1 on.
@@ -108,13 +111,13 @@ pub(super) struct Search<'a> {
     /// How many of each want were asked for.
     pub(super) max: &'a [i32],
     pub(super) found: &'a [ClaimedJob],
-    /// There was room for all of them, and all could be read.
+    /// There was room for all jobs, and all could be read.
     pub(super) all: bool,
-    /// How many entries were walked over, dead ones too.
+    /// How many entries were walked over, including dead ones.
     pub(super) walked: u64,
-    /// When, by the store's clock.
+    /// The time of the search, by the store's clock.
     pub(super) now: i64,
-    /// What was in progress before it, where floors were in use and times are the server's.
+    /// What was in progress before the search, if floors were in use and times are the server's.
     pub(super) picture: Option<&'a Picture>,
 }
 
@@ -123,12 +126,12 @@ impl Floors {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The numbers of lanes stand for others now.
+    /// Forgets everything: the numbers of lanes stand for other lanes now.
     pub(super) fn forget(&self) {
         *self.known() = Known::default();
     }
 
-    /// A floor for each rank of these lanes, where floors are in use.
+    /// A floor for each rank of these lanes, if floors are in use.
     pub(super) fn of(&self, lanes: &[i32]) -> Option<Vec<i64>> {
         let known = self.known();
         known.in_use.then(|| known.of(lanes))
@@ -137,7 +140,7 @@ impl Floors {
     /// Learns from a search.
     pub(super) fn learn(&self, search: &Search<'_>) {
         let mut known = self.known();
-        // Each that is found is seen once for the claim and once for what is next.
+        // Each entry found is seen twice: for the claim, and for what is next.
         let many = search.walked > MANY + 2 * search.found.len() as u64;
         if many && !known.in_use {
             known.in_use = true;
@@ -148,7 +151,7 @@ impl Floors {
             return;
         }
         let coming = search.picture.map(|open| known.coming(open, search.now));
-        // There are many even where nothing is left but for what comes late.
+        // Exact floors are used only if the search met too many dead entries all the same.
         let coming = coming.filter(|_| many);
         if !search.all {
             return;
@@ -175,7 +178,8 @@ impl Floors {
         })
     }
 
-    /// Takes in what lay below. Once a look at all of it has met few, the dead are gone.
+    /// Lowers the floors to what was found below. A look at everything that met few entries shows
+    /// that the dead ones are gone.
     pub(super) fn looked(
         &self,
         span: Option<i64>,
@@ -209,12 +213,12 @@ impl Known {
         lanes.iter().flat_map(ranks).collect()
     }
 
-    /// Nothing is due before this that transactions in progress may still bring, but for what comes
-    /// of those that have been open for long.
+    /// Nothing that transactions in progress may still bring is due before this time, except what
+    /// comes from transactions that have been open for long.
     fn coming(&mut self, picture: &Picture, now: i64) -> i64 {
         let long_ago = now - LATE;
         let ids = self.claims.iter().filter(|(_, begun)| *begun <= long_ago);
-        // Who has a lower id than this has had it for long.
+        // A transaction with a lower id than this has been open for long.
         let long = ids.map(|(id, _)| *id).max();
         self.claims
             .retain(|(id, begun)| Some(*id) == long || (long_ago..=now).contains(begun));
@@ -225,7 +229,8 @@ impl Known {
         before.map(|(_, begun)| *begun).fold(long_ago, i64::max)
     }
 
-    /// What was searched to its end has nothing left; else nothing is left before what was found.
+    /// A rank that was searched to its end has nothing left until now; the rank of the last job
+    /// found has nothing left before that job.
     fn raise(
         &mut self,
         search: &Search<'_>,
@@ -305,12 +310,12 @@ mod tests {
         });
     }
 
-    /// One at 100,000 ms that does not know what was in progress.
+    /// A search at 100,000 ms that does not know what was in progress.
     fn search(floors: &Floors, max: [i32; 2], found: &[ClaimedJob], walked: u64) {
         search_at(floors, (100_000, None), max, found, walked);
     }
 
-    /// One in transaction `own` that finds nothing among many; the floor of lane 7 after it.
+    /// A search in transaction `own` that finds nothing among many; returns the floor of lane 7.
     fn claim(floors: &Floors, now: i64, own: i64, snapshot: &str) -> i64 {
         let picture = Picture::new(own, now - 5, snapshot).expect("it is one");
         search_at(floors, (now, Some(&picture)), [1, 1], &[], u64::MAX);
@@ -338,11 +343,11 @@ mod tests {
             job("x", Priority::High, 5_000),
             job("x", Priority::Normal, 9_000),
         ];
-        // As many as were asked for of lane 7, nothing of lane 8, which was not asked.
+        // Lane 7 gave as many as were asked for. Lane 8 was not asked and gave nothing.
         search(&floors, [2, 0], &two, u64::MAX);
         assert_eq!(floors.of(&[7]), Some(vec![99_000, 99_000, 8_000, 0]));
         assert_eq!(floors.of(&[8]), Some(vec![0; 4]));
-        // Fewer: there is nothing else.
+        // Fewer than were asked for: nothing else is there.
         search(&floors, [0, 2], &[job("y", Priority::Normal, 9_000)], 0);
         assert_eq!(floors.of(&[8]), Some(vec![99_000; 4]));
     }
@@ -353,7 +358,8 @@ mod tests {
         search(&floors, [1, 1], &[], u64::MAX);
         floors.looked(None, &[(7, 2, 500)], MANY, Duration::from_secs(60));
         assert_eq!(floors.of(&[7]), Some(vec![99_000, 99_000, 500, 99_000]));
-        // The next look at all is hours away; until then it is at as much as takes no time.
+        // The next look at everything is hours away. Until then each look spans as much as takes
+        // little time.
         let span = || floors.to_look().expect("they are in use").span;
         assert_eq!(span(), Some(NEAR_SPAN));
         floors.looked(span(), &[(8, 0, 600)], 0, NEAR);
@@ -382,7 +388,7 @@ mod tests {
         assert_eq!(floors.of(&[7]), Some(vec![99_000; 4]));
         let found = [job("x", Priority::High, 99_500)];
         search_at(&floors, at, [1, 0], &found, u64::MAX);
-        // Of 15 it is not known when it began.
+        // It is not known when transaction 15 began.
         assert_eq!(floors.of(&[7]), Some(vec![99_000; 4]));
         let picture = Picture::new(22, 100_001, "10:21:").expect("it is one");
         search_at(&floors, (100_002, Some(&picture)), [1, 0], &found, u64::MAX);
@@ -396,11 +402,11 @@ mod tests {
         // 5 may have begun at any time: it counts as one of the last second.
         assert_eq!(claim(&floors, 100_100, 10, "5:11:5"), 99_100);
         assert_eq!(claim(&floors, 100_200, 20, "5:21:5"), 99_200);
-        // What has its id after 10 is due after 10 had begun.
+        // What a transaction with an id above 10 brings is due after 10 had begun.
         assert_eq!(claim(&floors, 100_300, 30, "15:31:15"), 100_095);
-        // A second later 20 is one of long ago, and with it 15, but not before.
+        // A second later, and not before, 20 counts as open for long, and so does 15.
         assert_eq!(claim(&floors, 101_100, 40, "15:40:15"), 100_100);
-        // The snapshot ends at 40, which is in progress itself: known are those before.
+        // The snapshot ends at 40, which is in progress itself: only those before 40 are known.
         assert_eq!(claim(&floors, 101_200, 50, "5:40:5,15"), 100_295);
         assert_eq!(claim(&floors, 101_300, 60, "5:61:5,15,55"), 101_195);
         // Nothing that was learned is forgotten.

@@ -1,10 +1,10 @@
 //! Lanes: queue, name and version of jobs, interned.
 //!
-//! A number may come to stand for another kind of job than the one this process has heard of: a
-//! backup is put back, tables are emptied, a kind that nobody uses is forgotten. So whoever hands
-//! the server a number hands it the stamp of its row too, and the server takes back what was done
-//! where the two don't belong together. Then all that was noted is forgotten and read anew. What
-//! the server answers has the names in it, or is of the lanes that were handed to it.
+//! A number may come to stand for another kind of job than the one this process knows: a backup is
+//! restored, tables are emptied, an unused kind is forgotten. So a call that sends the server a
+//! number also sends the stamp of its row. If the two don't match, the server rolls the call back.
+//! Then this process forgets all numbers and reads them anew. An answer of the server has the names
+//! of the lanes in it, or is about lanes that the call has sent.
 
 use std::{
     collections::HashMap,
@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use crate::job::{JobSpec, Serves};
 
-/// All that decides who may claim a job.
+/// The parts of a job that decide who may claim it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Lane {
     pub(super) queue: Arc<str>,
@@ -34,7 +34,7 @@ impl Lane {
         }
     }
 
-    /// From the columns of a row of lanes, if there was one.
+    /// Reads the columns of a row of lanes, if there was one.
     pub(super) fn read(row: &PgRow) -> Result<Option<Self>> {
         let Some(queue) = row.try_get::<Option<&str>, _>("queue")? else {
             return Ok(None);
@@ -47,32 +47,32 @@ impl Lane {
     }
 }
 
-/// What the database calls a lane.
+/// The database's key of a lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Number {
     pub(super) id: i32,
-    /// No other row ever has it.
+    /// No other row ever has this stamp.
     pub(super) stamp: i64,
 }
 
-/// What this process has heard of.
+/// The lanes that this process knows.
 #[derive(Debug, Default)]
 pub(super) struct Lanes(Mutex<Known>);
 
 #[derive(Debug, Default)]
 struct Known {
-    /// Of what it has created.
+    /// The lanes of the jobs that this process has created.
     numbers: HashMap<Lane, Number>,
-    /// Of what it serves, by queue.
+    /// The lanes that this process serves, by queue.
     served: HashMap<Arc<str>, Vec<(Number, Lane)>>,
-    /// When it last had those forgotten that nobody uses.
+    /// When this process last had unused lanes forgotten.
     purged_at: Option<Instant>,
 }
 
-/// How often a process looks for lanes that nobody uses.
+/// How often a process looks for unused lanes.
 const PURGE: Duration = Duration::from_secs(60);
 
-/// A process that creates jobs of more kinds than this reads them again from time to time.
+/// A process that creates jobs of more kinds than this reads the numbers again from time to time.
 const MOST: usize = 4096;
 
 impl Lanes {
@@ -80,7 +80,7 @@ impl Lanes {
         self.known().numbers.get(lane).copied()
     }
 
-    /// Learns of lanes that jobs are created in.
+    /// Notes lanes that jobs are created in.
     pub(super) fn keep(&self, lanes: &[(Number, Lane)]) {
         let mut known = self.known();
         if known.numbers.len() + lanes.len() > MOST {
@@ -90,7 +90,7 @@ impl Lanes {
         known.numbers.extend(lanes);
     }
 
-    /// The lanes of a queue that can be run, as far as they are known.
+    /// The known lanes of a queue that can be run.
     pub(super) fn served(&self, queue: &str, serves: &Serves) -> Vec<(Number, Lane)> {
         let known = self.known();
         let lanes = known.served.get(queue).into_iter().flatten();
@@ -98,7 +98,7 @@ impl Lanes {
         served.cloned().collect()
     }
 
-    /// Learns of lanes that are served.
+    /// Notes lanes that are served.
     pub(super) fn serve(&self, lanes: Vec<(Number, Lane)>) {
         let mut known = self.known();
         for (number, lane) in lanes {
@@ -108,7 +108,7 @@ impl Lanes {
         }
     }
 
-    /// What was noted is not so any more.
+    /// Forgets all numbers, as they may be wrong.
     pub(super) fn forget(&self) {
         let mut known = self.known();
         *known = Known {
@@ -117,7 +117,7 @@ impl Lanes {
         };
     }
 
-    /// Whether it is time to look for lanes that nobody uses. If so, it is done.
+    /// Whether to look for unused lanes now. After `true` the next look is [`PURGE`] away.
     pub(super) fn may_be_purged(&self) -> bool {
         let mut known = self.known();
         let may = known.purged_at.is_none_or(|at| at.elapsed() >= PURGE);
@@ -132,11 +132,11 @@ impl Lanes {
     }
 }
 
-/// The lanes of these numbers, each once, as the server checks them.
+/// The lanes of these numbers, each once, in the form that the server checks.
 pub(super) fn distinct(numbers: impl IntoIterator<Item = Number>) -> (Vec<i32>, Vec<i64>) {
     let (mut ids, mut stamps) = (Vec::new(), Vec::new());
     for number in numbers {
-        // Batches mostly have one lane.
+        // Most batches have one lane.
         if ids.last() != Some(&number.id) && !ids.contains(&number.id) {
             ids.push(number.id);
             stamps.push(number.stamp);
@@ -145,7 +145,7 @@ pub(super) fn distinct(numbers: impl IntoIterator<Item = Number>) -> (Vec<i32>, 
     (ids, stamps)
 }
 
-/// A row of lanes.
+/// Reads a row of lanes.
 pub(super) fn lane(row: &PgRow) -> Result<Option<(Number, Lane)>> {
     let number = Number {
         id: row.try_get("id")?,

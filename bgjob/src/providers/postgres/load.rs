@@ -1,4 +1,4 @@
-//! Jobs as they are, as many as one answer holds.
+//! Reading jobs as they are, as many at a time as fit one answer.
 
 use std::collections::HashMap;
 
@@ -12,14 +12,14 @@ use super::{
     rows::{self, Stored},
 };
 
-/// What was read of jobs.
+/// The result of reading jobs.
 pub(super) struct Loaded {
     /// The server's time.
     pub(super) now: Timestamp,
     pub(super) jobs: HashMap<JobId, Stored>,
-    /// Those that can't be read, each with where it is.
+    /// Jobs that can't be read, each with an error that says where it is.
     pub(super) unreadable: Vec<(JobId, Error)>,
-    /// Those there was no room for: they are to be asked for again.
+    /// Jobs that did not fit: ask for them again.
     pub(super) later: Vec<JobId>,
 }
 
@@ -33,7 +33,7 @@ impl Loaded {
         }
     }
 
-    /// This job, which has a key, if it is still there.
+    /// This job, as the holder of a unique key, if it is still there.
     pub(super) fn holder(&self, id: JobId) -> Option<Holder> {
         let unreadable = || self.unreadable.iter().any(|(other, _)| *other == id);
         match self.jobs.get(&id) {
@@ -44,7 +44,7 @@ impl Loaded {
 }
 
 impl Db {
-    /// These jobs as they are, as many as one answer holds.
+    /// Reads these jobs, as many as fit one answer.
     pub(super) async fn load(&self, ids: &[JobId]) -> Result<Loaded> {
         let load = call(&self.sql.load)
             .bind(self.clock())
@@ -70,7 +70,7 @@ impl Db {
         Ok(loaded)
     }
 
-    /// As many of the first of these jobs as one answer holds.
+    /// Reads as many of the first of these jobs as fit one answer.
     pub(super) async fn load_first<'a>(
         &self,
         ids: &'a [JobId],
@@ -81,13 +81,13 @@ impl Db {
             if loaded.later.is_empty() {
                 return Ok((first, loaded.jobs));
             }
-            // Those that were read are not the first ones, but about as large.
+            // The jobs that were read are not the first ones, but about as large.
             let fitting = first.len() - loaded.later.len();
             first = &first[..fitting.max(1)];
         }
     }
 
-    /// All of these jobs as they are, however much that is.
+    /// Reads all of these jobs, in as many answers as needed.
     pub(super) async fn load_all(&self, ids: &[JobId]) -> Result<Loaded> {
         if ids.is_empty() {
             return Ok(Loaded::none());
@@ -102,7 +102,7 @@ impl Db {
         Ok(all)
     }
 
-    /// Says where somebody has to look.
+    /// The error for an unreadable job: it says where to look.
     fn unreadable(&self, id: JobId, error: &sqlx::Error) -> Error {
         let message = "what is stored there can't be read: mend it, or remove it";
         Error::new(ErrorKind::Internal, message)

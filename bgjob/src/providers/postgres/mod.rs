@@ -2,14 +2,14 @@
 //!
 //! | | |
 //! |---|---|
-//! | durability | a crash of the machine; of the process where `synchronous_commit` is off |
+//! | durability | a crash of the machine; with `synchronous_commit` off, of the process only |
 //! | order | the most urgent first, then the longest due, across all processes |
-//! | wake-up | by NOTIFY, at once; without it within two seconds |
+//! | wake-up | by NOTIFY, at once; by polling within two seconds if a notification is lost |
 //! | clock | the server's |
 //! | limits | 1 MiB of metadata a job |
 //!
-//! Everything is in a schema of its own, `bgjob` unless told otherwise, which is made and brought
-//! up to date at the start.
+//! Everything is in a schema of its own, by default `bgjob`, which is created and brought up to
+//! date when the store is opened.
 
 mod change;
 mod claim;
@@ -81,30 +81,30 @@ pub struct PostgresStore {
     db: Arc<Db>,
     wake: Arc<Wake>,
     signals: Signals,
-    /// When a wait for work last ended with news.
+    /// When a wait for work last ended with a notification.
     roused_at: Mutex<Option<Instant>>,
     schema: String,
     capabilities: StoreCapabilities,
 }
 
-/// What it can do at its best.
+/// What the store can do at its best.
 const CAPABILITIES: StoreCapabilities = StoreCapabilities::new("postgres", Durability::OsCrash);
 
-/// How long somebody sleeps without a look at what a notification may have told, as one may be lost
-/// with its process. For work; the same where nothing is heard; and for the end of a job.
+/// Poll intervals, in case a notification is lost with the process that should send it: for work,
+/// for work where no notifications are received, and for the end of a job (`LOOK_ENDED`).
 const LOOK_READY: Duration = Duration::from_secs(2);
 const LOOK_UNHEARD: Duration = Duration::from_secs(1);
-/// The same, once, after somebody was woken: jobs often come together, and a program that ends
-/// right after the last of several leaves that untold.
+/// The interval for work, once, after a waiter was woken: jobs often come together, and a program
+/// that ends right after the last of several leaves that notification unsent.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 const LOOK_ENDED: Duration = Duration::from_millis(500);
 
-/// From so many ends on it is faster to claim at the same time on a connection of its own than to
-/// share one commit: a server with more than one core does both at once.
+/// From this many ends on, claiming at the same time on a second connection is faster than sharing
+/// one commit: a server with more than one core does both at once.
 const BESIDE: usize = 64;
 
-/// Who waits for work has dozed for so long before the database is told that somebody sleeps. Under
-/// load nobody ever has.
+/// A waiter registers itself as idle in the database only after waiting this long; under load none
+/// does.
 const DOZE: Duration = Duration::from_millis(20);
 
 impl PostgresStore {
@@ -119,7 +119,7 @@ impl PostgresStore {
     async fn start(options: PostgresOptions) -> Result<Self> {
         let mut first = options.first().await?;
         schema::prepare(&mut first, &options).await?;
-        // The server may allow just as many as there are for calls.
+        // The server may allow no more connections than those for calls.
         first.close().await.ok();
         let db = Arc::new(Db::new(&options));
         let first = db.connection().await?;
@@ -142,9 +142,9 @@ impl PostgresStore {
         })
     }
 
-    /// Makes the tables or brings them up to date, and does no more: for deployments whose programs
-    /// may not do that themselves (`bgjob.migrate=off`). All missing steps are one transaction, and
-    /// one process at a time is at it.
+    /// Creates the tables or brings them up to date, and does nothing else: for deployments whose
+    /// programs may not do that themselves (`bgjob.migrate=off`). All missing steps run in one
+    /// transaction, in one process at a time.
     ///
     /// ```no_run
     /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
@@ -163,8 +163,8 @@ impl PostgresStore {
         schema::prepare(&mut connection, &options.clone().migrate(true)).await
     }
 
-    /// The steps that make the tables and bring them up to date, as SQL to be run by hand, and
-    /// which of them the database has had. Each is to be run in a transaction of its own.
+    /// The steps that create the tables and bring them up to date, as SQL to run by hand, and which
+    /// of them the database has had. Run each step in a transaction of its own.
     ///
     /// ```no_run
     /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
@@ -180,13 +180,13 @@ impl PostgresStore {
     /// # Errors
     /// As [`PostgresOptions::open`].
     pub async fn migrations(options: &PostgresOptions) -> Result<Vec<Migration>> {
-        // Whoever runs them trusts the name that is in them.
+        // A caller that runs the steps trusts the name in them.
         options.check()?;
         let mut connection = options.first().await?;
         schema::migrations(&mut connection, &options.schema).await
     }
 
-    /// The schema that its tables are in.
+    /// The schema of the store's tables.
     pub fn schema(&self) -> &str {
         &self.schema
     }
@@ -205,8 +205,9 @@ impl PostgresStore {
             self.rouse();
             return;
         }
-        // Others commit without a word as long as they don't know that anybody sleeps. What they
-        // have committed till then is found by who looks once more.
+        // Other processes don't notify as long as they don't know of a waiter. Once this waiter is
+        // registered, the wait ends: the caller looks again and finds what was committed until
+        // then.
         let listens = self.signals.listens();
         if listens && !self.db.is_known_to_sleep() {
             tokio::select! {
@@ -229,9 +230,9 @@ impl PostgresStore {
         }
     }
 
-    /// As [`Db::fall_asleep`], on a task of its own: who sleeps is not polled while there is
-    /// something to do, and would keep a connection from those who do it. The task ends as any call
-    /// does, whether it is waited for or not.
+    /// As [`Db::fall_asleep`], on a task of its own: a wait is not polled while its dispatcher has
+    /// other work, and would keep a connection from that work. The task finishes as any call does,
+    /// whether its result is awaited or not.
     async fn fall_asleep(&self) -> bool {
         let db = Arc::clone(&self.db);
         let noted = tokio::spawn(async move { db.fall_asleep().await });

@@ -1,4 +1,5 @@
-//! T9, T10, and the operator's half of T12: of one job, and of many.
+//! An operator's transitions, on one job and on many: T9 (cancel), T10 (requeue, reschedule, edit),
+//! T12 (delete).
 
 use std::collections::{HashMap, HashSet};
 
@@ -17,7 +18,7 @@ use super::{
     rows::Stored,
 };
 
-/// An operation, and what it is about.
+/// An operation and its job.
 type Asked = (JobId, Operation);
 
 impl Db {
@@ -39,7 +40,7 @@ impl Db {
             let requeued = is_requeued(&before.job, operation);
             if requeued && let Some(holder) = self.holder(&before.job).await? {
                 if holder == id {
-                    // It was requeued since it was read.
+                    // The job was requeued after it was read.
                     continue;
                 }
                 return Ok(Operated::KeyTaken(holder));
@@ -60,7 +61,7 @@ impl Db {
                     note(news, &after);
                     return Ok(operated);
                 }
-                // Somebody took its key or its id since it was read.
+                // The key or the id was taken after the job was read.
                 Err(error) if requeued && is_taken(&error) => {}
                 Err(error) => return Err(error),
             }
@@ -71,7 +72,7 @@ impl Db {
         ))
     }
 
-    /// The same of many, in the order of the input.
+    /// As `operate`, for many jobs, in the order of the input.
     pub(super) async fn operate_many(
         &self,
         asked: &[Asked],
@@ -93,7 +94,7 @@ impl Db {
         Ok(all)
     }
 
-    /// Those that can be done together, which are mostly all of them.
+    /// Does the operations that can be done together, usually all of them.
     async fn together(
         &self,
         batch: &[Asked],
@@ -112,8 +113,8 @@ impl Db {
         Ok(())
     }
 
-    /// Reads, changes and writes once. Answers `false` where the order counts, as some are about
-    /// the same unique key.
+    /// Reads, changes and writes once. Returns `false` if the operations have to be done one by
+    /// one: several concern the same unique key, or the server refuses one of them.
     async fn round(
         &self,
         open: &[&Asked],
@@ -123,7 +124,8 @@ impl Db {
         let ids: Vec<_> = open.iter().map(|(id, _)| *id).collect();
         let loaded = self.load(&ids).await?;
         let (now, mut stored) = (loaded.now, loaded.jobs);
-        // Those there was no room for. What can't be read hurts no other and counts as missing.
+        // Jobs that did not fit the answer. One that can't be read does not disturb the others and
+        // counts as missing.
         let later: HashSet<_> = loaded.later.into_iter().collect();
         let Some(keys) = requeued_keys(open, &stored) else {
             return Ok(false);
@@ -141,7 +143,7 @@ impl Db {
             if is_requeued(&before.job, operation)
                 && let Some(holder) = key.and_then(|key| holders.get(key))
             {
-                // Its own holder it is where it was requeued since it was read.
+                // The job holds its key itself if it was requeued after it was read.
                 if holder != id {
                     answers.insert(*id, Operated::KeyTaken(*holder));
                 }
@@ -164,7 +166,8 @@ impl Db {
             .map(|(before, after, _)| (before, after))
             .collect();
         let saved = match self.save(&pairs).await {
-            // One by one, then, so that what the server refuses of one job is in no other's way.
+            // Do them one by one, so that a job that the server refuses does not hold up the
+            // others.
             Err(error) if blames_row(&error) => return Ok(false),
             saved => saved?,
         };
@@ -189,7 +192,7 @@ impl Db {
 
 fn note(news: &mut News, after: &Job) {
     news.note(after);
-    // Nothing else is done to a job that runs.
+    // Cancelling is the only operation on a running job.
     news.cancelled |= matches!(after.phase, Phase::Running(_));
 }
 
@@ -203,8 +206,8 @@ fn are_apart(asked: &[Asked]) -> bool {
     asked.iter().all(|(id, _)| seen.insert(id))
 }
 
-/// The unique keys of those that are to be requeued; `None` where another of these jobs has one of
-/// them too.
+/// The unique keys of the jobs that are requeued. `None` if another of these jobs has one of these
+/// keys too.
 fn requeued_keys(open: &[&Asked], stored: &HashMap<JobId, Stored>) -> Option<Vec<Vec<u8>>> {
     let mut times: HashMap<&str, usize> = HashMap::new();
     for stored in stored.values() {

@@ -32,19 +32,19 @@ pub struct PostgresOptions {
     pub(super) migrate: bool,
     pub(super) pooled: bool,
     pub(super) clock: Option<Arc<dyn Clock>>,
-    /// The version of the schema that is known.
+    /// The latest version of the schema that this program knows.
     pub(super) known: usize,
 }
 
-/// How long one statement may take. A dispatcher waits 10 s for a call, and is to hear from the
-/// server that it was cancelled.
+/// The time limit of a statement. A dispatcher waits 10 s for a call; this is less, so that the
+/// dispatcher receives the server's answer that the statement was cancelled.
 pub(super) const STATEMENT: Duration = Duration::from_secs(8);
 
-/// A connection that was idle for this long is asked whether it still is one.
+/// A connection that was idle for this long is checked before use.
 pub(super) const IDLE: Duration = Duration::from_secs(1);
 
 impl PostgresOptions {
-    /// The schema that the tables are in, unless told otherwise.
+    /// The schema of the tables by default.
     pub const SCHEMA: &'static str = "bgjob";
 
     /// From a URL, `postgres://user:password@host:port/database?sslmode=…`, as
@@ -59,8 +59,8 @@ impl PostgresOptions {
     /// | `bgjob.pooler` | `off` | `transaction`: see [`behind_pooler`](Self::behind_pooler) |
     ///
     /// # Errors
-    /// `InvalidInput` for what is no such URL, for an option of bgjob's that there is not, and for
-    /// one that is bgjob's without its `bgjob.` (`?schema=…`).
+    /// `InvalidInput` for text that is not such a URL, for an unknown option of bgjob, and for an
+    /// option of bgjob without its `bgjob.` (`?schema=…`).
     pub fn from_url(url: &str) -> Result<Self> {
         super::url::parse(url)
     }
@@ -78,9 +78,8 @@ impl PostgresOptions {
         }
     }
 
-    /// Through connections of a pool that is there. Statements then take as long as the pool's own
-    /// `statement_timeout` lets them; listening for work and renewing leases have connections of
-    /// their own.
+    /// Uses the connections of an existing pool. The pool's own `statement_timeout` then limits
+    /// statements. Listening for work and renewing leases use connections of their own.
     ///
     /// ```no_run
     /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
@@ -100,9 +99,9 @@ impl PostgresOptions {
         }
     }
 
-    /// The schema that the tables are in: lower-case letters, digits and `_`, not starting with a
-    /// digit, at most 40 bytes, and none of PostgreSQL's own. Several may stand side by side in one
-    /// database.
+    /// The schema of the tables: lower-case letters, digits and `_`, not starting with a digit, at
+    /// most 40 bytes, and none of PostgreSQL's own names. One database can hold several schemas of
+    /// bgjob.
     ///
     /// ```
     /// use bgjob::providers::postgres::PostgresOptions;
@@ -116,8 +115,8 @@ impl PostgresOptions {
         self
     }
 
-    /// How many connections may be open at once, 1 to 1000, for calls; up to four more are for
-    /// renewing leases and for waking and being woken. Default 8.
+    /// The most connections for calls, 1 to 1000. Default 8. Up to four more renew leases and send
+    /// and receive notifications.
     ///
     /// ```
     /// use bgjob::providers::postgres::PostgresOptions;
@@ -131,9 +130,9 @@ impl PostgresOptions {
         self
     }
 
-    /// Whether to make or bring up to date the tables at the start. Default true. With false, a
-    /// database that is older is refused; see [`PostgresStore::migrate`] and
-    /// [`PostgresStore::migrations`].
+    /// Whether opening the store creates the tables or brings them up to date. Default true. With
+    /// false, a database whose tables are missing or older is refused; see
+    /// [`PostgresStore::migrate`] and [`PostgresStore::migrations`].
     ///
     /// ```
     /// use bgjob::providers::postgres::PostgresOptions;
@@ -147,10 +146,10 @@ impl PostgresOptions {
         self
     }
 
-    /// The server is reached through a pooler that gives a connection for one transaction only
-    /// (PgBouncer with `pool_mode = transaction`). Nothing is prepared and nobody listens then:
-    /// work of other processes is found by a look each second, and each call is a transaction of
-    /// five round trips.
+    /// For a server behind a pooler that gives a connection for one transaction only (PgBouncer
+    /// with `pool_mode = transaction`). Statements are then not prepared, and notifications are not
+    /// used: a waiter finds the work of other processes by polling each second, and each call is a
+    /// transaction of five round trips.
     ///
     /// ```
     /// use bgjob::providers::postgres::PostgresOptions;
@@ -164,12 +163,12 @@ impl PostgresOptions {
         self.connect = self
             .connect
             .statement_cache_capacity(0)
-            // PgBouncer refuses a connection that sets what it does not know.
+            // PgBouncer refuses a connection that sets a parameter it does not know.
             .extra_float_digits(None);
         self
     }
 
-    /// Where the time comes from, in a test that makes its own: else it is the server's.
+    /// The clock, for tests with a clock of their own. By default the server's.
     #[cfg(feature = "testing")]
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
@@ -177,8 +176,8 @@ impl PostgresOptions {
         self
     }
 
-    /// As a program would that knows the schema up to this version, so that a test can have an
-    /// older one at work.
+    /// Acts as a program that knows the schema up to this version, so that a test can run an older
+    /// one.
     #[cfg(feature = "testing")]
     #[must_use]
     pub fn as_of(mut self, version: usize) -> Self {
@@ -186,11 +185,11 @@ impl PostgresOptions {
         self
     }
 
-    /// Opens it.
+    /// Opens the store.
     ///
     /// # Errors
-    /// `InvalidInput` where the database, the user or the password is wrong, `Unavailable` where
-    /// the server can't be reached, `Unsupported` where a newer bgjob made the tables.
+    /// `InvalidInput` if the database, the user or the password is wrong, `Unavailable` if the
+    /// server can't be reached, `Unsupported` if a newer bgjob made the tables.
     pub async fn open(self) -> Result<PostgresStore> {
         self.check()?;
         PostgresStore::start(self).await
@@ -220,12 +219,13 @@ impl PostgresOptions {
         Ok(())
     }
 
-    /// A connection before there is any other. A pool would ask a host on which nobody listens
-    /// again and again, until its time is up.
+    /// Opens the first connection, without a pool of our own: a pool would try a host on which
+    /// nothing listens again and again, until its time is up.
     pub(super) async fn first(&self) -> Result<PgConnection> {
         runtime()?;
         let connecting = match &self.pool {
-            // One of theirs may have had more done to it than its options say.
+            // The program may set up the connections of its pool further than the pool's options
+            // say.
             Some(pool) if pool.num_idle() > 0 => return Self::first_of(pool).await,
             Some(pool) => pool.connect_options().as_ref().clone(),
             None => self.connecting(),
@@ -245,7 +245,7 @@ impl PostgresOptions {
         Ok(first.detach())
     }
 
-    /// Connections for calls.
+    /// The pool of connections for calls.
     pub(super) fn calls(&self) -> PgPool {
         match &self.pool {
             Some(pool) => pool.clone(),
@@ -253,24 +253,25 @@ impl PostgresOptions {
         }
     }
 
-    /// How many of those for calls may stay at hand between calls: none of a pool that others use.
+    /// How many connections for calls may stay at hand between calls: none of a pool that others
+    /// use too.
     pub(super) fn at_hand(&self) -> usize {
         let ours = self.pool.is_none().then_some(self.connections);
         usize::try_from(ours.unwrap_or(0)).unwrap_or(0)
     }
 
-    /// So many connections of our own, made when they are needed.
+    /// A pool of at most this many connections of our own, made when they are needed.
     pub(super) fn own_pool(&self, connections: u32) -> PgPool {
-        // A server that went away leaves connections that are none any more, and so does a runtime.
-        // Those in use say so; those that lie idle are asked, so that not each costs a call its
-        // answer.
+        // A server that went away, or a runtime that ended, leaves dead connections in the pool.
+        // One in use reports that by an error. One that was idle is checked first, so that not each
+        // dead connection costs a call.
         self.pool_of(connections)
             .before_acquire(|connection, _| Box::pin(async { Ok(is_alive(connection).await) }))
             .connect_lazy_with(self.connecting())
     }
 
-    /// Connections for renewing leases. They die with the runtime of the thread that they were made
-    /// in, so the next dispatcher of the process has to ask each.
+    /// The pool of connections for renewing leases. They die with the runtime of the thread that
+    /// made them, so the next dispatcher of the process has to check each.
     pub(super) fn renewals(&self) -> PgPool {
         self.pool_of(2)
             .test_before_acquire(true)
@@ -295,11 +296,11 @@ impl PostgresOptions {
                 ("statement_timeout", statement.as_str()),
                 ("idle_in_transaction_session_timeout", "30000"),
                 ("jit", "off"),
-                // Each statement of a function is to see what was committed before it.
+                // Each statement of a function must see what was committed before it.
                 ("default_transaction_isolation", "read committed"),
-                // What may be set to less for a user or a database must not be for jobs.
+                // A setting of the user or the database must not apply to the statements of bgjob.
                 ("search_path", "pg_catalog"),
-                // Where rows are hidden from us, the server is to say so.
+                // If row security would hide rows from us, the server must report an error.
                 ("row_security", "off"),
             ]);
         }
@@ -308,7 +309,7 @@ impl PostgresOptions {
 }
 
 impl fmt::Debug for PostgresOptions {
-    /// Without the password, wherever that came from.
+    /// Leaves out the password, wherever it came from.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PostgresOptions")
             .field("host", &self.connect.get_host())
@@ -323,10 +324,10 @@ impl fmt::Debug for PostgresOptions {
     }
 }
 
-/// The runtime that this is called in.
+/// The runtime of the caller.
 ///
 /// # Errors
-/// `Unsupported` where it is none.
+/// `Unsupported` outside a tokio runtime.
 pub(super) fn runtime() -> Result<runtime::Id> {
     Handle::try_current()
         .map(|runtime| runtime.id())
@@ -339,14 +340,14 @@ pub(super) fn runtime() -> Result<runtime::Id> {
         })
 }
 
-/// Whether a connection leads anywhere. Where nobody answers, not even with a refusal, this must
-/// leave enough of the call's [`STATEMENT`] to connect anew.
+/// Whether a connection still works. If the server does not answer, not even with a refusal, this
+/// check must leave enough of the call's [`STATEMENT`] time to connect anew.
 pub(super) async fn is_alive(connection: &mut PgConnection) -> bool {
     let answer = tokio::time::timeout(STATEMENT / 4, connection.ping()).await;
     answer.is_ok_and(|answer| answer.is_ok())
 }
 
-/// What opening a database answers where the server is not there yet.
+/// The error of opening a database: a server that is not ready yet is `Unavailable`.
 pub(super) fn unreachable(error: sqlx::Error) -> Error {
     let error = translate(error);
     if error.kind() == ErrorKind::Internal {

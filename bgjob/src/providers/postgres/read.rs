@@ -14,11 +14,11 @@ use super::{
     error::translate,
 };
 
-/// Jobs read at a time where a filter passes over most of them.
+/// The number of jobs read at a time where the filter may pass over most of them.
 const PAGE: usize = 1000;
 
 impl Db {
-    /// The running jobs that were asked to end: each has a lease of its own.
+    /// The running jobs that were asked to end. Each has a lease of its own.
     pub(super) async fn cancelled(&self) -> Result<Vec<JobId>> {
         let rows = self.rows(call(&self.sql.cancelled)).await?;
         rows.iter()
@@ -35,8 +35,8 @@ impl Db {
         Ok(ids.iter().map(job).collect())
     }
 
-    /// Jobs that fit the filter, by id. The server looks for kind, state and end; the rest of the
-    /// filter is looked at here.
+    /// Lists the jobs that fit the filter, by id. The server checks kind, state and end; the rest
+    /// of the filter is checked here.
     pub(super) async fn list(&self, filter: &Filter, slice: &Slice) -> Result<Listed> {
         let mut listed = Listed::default();
         let mut rest = *slice;
@@ -53,7 +53,7 @@ impl Db {
             let (some, mut jobs) = self.load_first(&ids).await?;
             for id in some {
                 listed.next = Some(*id);
-                // What can't be read is not listed, here as elsewhere.
+                // A job that can't be read is not listed, here as elsewhere.
                 let job = jobs.remove(id).map(|stored| stored.job);
                 bytes += job.as_ref().map_or(0, Job::bytes);
                 listed.jobs.extend(job.filter(|job| filter.fits(job)));
@@ -119,15 +119,15 @@ impl Db {
         let row = self
             .row(call(&self.sql.purge).bind(self.clock()).bind(limit))
             .await?;
-        // The answer is the purge's. Lanes that could not be forgotten now are forgotten later, and
-        // what could not be folded is counted all the same.
+        // Errors here don't count, as the purge is done. Lanes that could not be forgotten now are
+        // forgotten later, and tallies that could not be folded are counted all the same.
         self.forget_lanes().await.ok();
         self.rows(call(&self.sql.fold_tallies)).await.ok();
         let jobs: i64 = row.try_get("jobs").map_err(translate)?;
         Ok(usize::try_from(jobs).unwrap_or(0))
     }
 
-    /// Has kinds of jobs forgotten that nobody uses, now and then.
+    /// From time to time, makes the database forget kinds of jobs that are no longer used.
     async fn forget_lanes(&self) -> Result<()> {
         if self.lanes.may_be_purged() {
             self.rows(call(&self.sql.forget_lanes).bind(self.clock()))
@@ -144,7 +144,7 @@ impl Db {
     }
 }
 
-/// Adds a row to the counts, which come sorted.
+/// Adds a row to the counts. The rows come sorted.
 fn count(row: &PgRow, all: &mut Vec<QueueCounts>) -> sqlx::Result<()> {
     let (queue, name): (&str, &str) = (row.try_get("queue")?, row.try_get("name")?);
     if all

@@ -1,7 +1,7 @@
 //! Rows as typed jobs.
 //!
 //! A row that can't be read (a newer program wrote it, or its row of `lanes` is gone) is an error
-//! of its own, and its job is left alone.
+//! of its own, and its job is left unchanged.
 
 use std::{
     collections::BTreeSet,
@@ -24,7 +24,7 @@ use crate::{
 
 use super::lanes::Lane;
 
-/// What has happened to a job, of which most jobs have nothing: one column.
+/// What has happened to a job, in one column. For most jobs it is empty.
 #[derive(Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Past {
@@ -50,27 +50,28 @@ impl Past {
     }
 }
 
-/// Where a row's job stands in the tables, beyond what its phase says.
+/// Where the tables hold a job, beyond what its phase says.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Place {
     Ready,
     /// A member of this grant.
     Grant(i64),
-    /// It has a lease of its own.
+    /// The job has a lease of its own.
     Held,
     Over,
 }
 
-/// A job as it was read, and what a change of it has to find unchanged.
+/// A job as it was read, with the values that must be unchanged when a change is written.
 pub(super) struct Stored {
     pub(super) job: Job,
     pub(super) lane: i32,
     pub(super) rev: i32,
     pub(super) place: Place,
-    /// As they are stored: what others have written may be no times that a job can have.
+    /// The stored numbers: another program may have written one that is out of range for a
+    /// [`Timestamp`].
     pub(super) due_at: i64,
     pub(super) lease_until: Option<i64>,
-    /// Whether it is filed as a suspect: an older program files all that have crashed so.
+    /// Whether the entry is marked as a suspect: older programs mark all jobs that have crashed.
     pub(super) suspect: bool,
 }
 
@@ -97,7 +98,7 @@ fn uuid(row: &PgRow, column: &str) -> Result<[u8; 16]> {
     row.try_get::<Uuid, _>(column).map(Uuid::into_bytes)
 }
 
-/// What a column says in a form of our own.
+/// Decodes a column that holds one of our own types.
 fn decode<T: DeserializeOwned>(row: &PgRow, column: &str) -> Result<Option<T>> {
     columns::decode(row.try_get(column)?).map_err(unknown)
 }
@@ -106,7 +107,7 @@ fn unknown(error: columns::Unknown) -> sqlx::Error {
     sqlx::Error::Decode(error.into())
 }
 
-/// The lane of a row, whose names are in it.
+/// The lane of a row that has the lane's names in it.
 fn lane(row: &PgRow) -> Result<Lane> {
     Lane::read(row)?.ok_or_else(|| {
         sqlx::Error::Decode("its row of `lanes`, which says of what kind it is, is gone".into())
@@ -135,12 +136,12 @@ fn spec(row: &PgRow, lane: &Lane) -> Result<JobSpec> {
     })
 }
 
-/// A row of what a token holds, with the names of its lane in it.
+/// Reads a row of a token's jobs, with the names of the lane in it.
 pub(super) fn held(row: &PgRow, token: Token) -> Result<ClaimedJob> {
     claimed(row, &lane(row)?, token)
 }
 
-/// A row that a claim handed out.
+/// Reads a row that a claim handed out.
 pub(super) fn claimed(row: &PgRow, lane: &Lane, token: Token) -> Result<ClaimedJob> {
     let past: Past = decode(row, "past")?.unwrap_or_default();
     Ok(ClaimedJob {
@@ -168,11 +169,11 @@ pub(super) fn id(row: &PgRow) -> Result<JobId> {
     uuid(row, "id").map(JobId::from_bytes)
 }
 
-/// A row of a query over all tables.
+/// Reads a row of a query over all tables.
 pub(super) fn stored(row: &PgRow) -> Result<Stored> {
     let (phase, place) = phase(row)?;
     let past: Past = decode(row, "past")?.unwrap_or_default();
-    // While it is held, the stored fence is that of the grant before.
+    // While the job is held, the stored fence is that of the grant before.
     let held = u64::from(matches!(phase, Phase::Running(_)));
     let job = Job {
         id: id(row)?,
@@ -233,8 +234,8 @@ fn phase(row: &PgRow) -> Result<(Phase, Place)> {
     Ok((Phase::Running(hold), place))
 }
 
-/// Jobs that this process has claimed and could not read: claims pass them over. Each is tried
-/// again once there are more than can be kept.
+/// Jobs that this process has claimed and could not read: claims pass over them. When there are
+/// more than fit, all are forgotten and so tried again.
 #[derive(Debug, Default)]
 pub(super) struct Skipped(Mutex<BTreeSet<JobId>>);
 

@@ -1,4 +1,4 @@
-//! Writing changed jobs back, so that one that the server refuses is in nobody's way.
+//! Writing changed jobs back, so that a job that the server refuses does not hold up the others.
 
 use std::sync::Arc;
 
@@ -13,8 +13,8 @@ use super::{
 };
 
 impl Db {
-    /// Writes changed jobs back; where the server refuses them, each by itself. Answers those that
-    /// were written, and those that were refused.
+    /// Writes changed jobs back; if the server refuses the batch, each job by itself. Returns the
+    /// jobs that were written and those that were refused.
     pub(super) async fn save_each(
         &self,
         changed: &[(&Stored, &Job)],
@@ -34,7 +34,7 @@ impl Db {
         Ok((saved, refused))
     }
 
-    /// Writes changed jobs back, and answers those that still stood as they were read.
+    /// Writes changed jobs back. Returns those that were still as they had been read.
     pub(super) async fn save(&self, changed: &[(&Stored, &Job)]) -> Result<Vec<JobId>> {
         if changed.is_empty() {
             return Ok(Vec::new());
@@ -52,7 +52,7 @@ impl Db {
         let mut changes = Vec::with_capacity(changed.len());
         let mut numbers = Vec::new();
         for (before, after) in changed {
-            // An edit may have changed its version.
+            // An edit may have changed the version.
             let lane = if Arc::ptr_eq(&before.job.spec, &after.spec) {
                 before.lane
             } else {
@@ -65,7 +65,7 @@ impl Db {
         self.write(&changes, numbers).await
     }
 
-    /// Writes changes, some of which need these numbers to be those of their lanes still.
+    /// Writes changes. Some of them require that these numbers still belong to their lanes.
     pub(super) async fn write(
         &self,
         changes: &[Change],

@@ -8,20 +8,20 @@
 //! * `jobs`: the job itself, one row while it lives.
 //! * `ready`: a narrow entry for each job that waits, in the order of claims.
 //! * `grants`: one row for each claimed *batch*, with the ids of its jobs. `held`: one row for each
-//!   job that runs for so long that it is renewed, or is asked to end.
-//! * `history`: jobs that are over, out of the way of everything else; a table for each span of
-//!   time, as to drop a table costs nothing.
+//!   job that runs long enough to be renewed, or is asked to end.
+//! * `history`: jobs that are over, out of the way of everything else. It has one table for each
+//!   span of time, as dropping a table costs nothing.
 //!
 //! A claim deletes entries of `ready` and adds one row to `grants`; success deletes rows of `jobs`
 //! and, with the last job of its batch, the row of `grants`.
 //!
 //! # Who holds a job
 //!
-//! `jobs.rev` grows with each change of the row. A grant notes the `rev` of each of its jobs; it
-//! holds those whose `rev` is still that. So whatever takes a job out of a grant (a retry, a
-//! snooze, a release, a revoke, a lease of its own) needs to touch nothing but the job's row, and
-//! no late message of an old grant finds anything. All compare-and-set is on this number, or on
-//! the entry in `ready` that a claim deletes.
+//! `jobs.rev` grows with each change of the row. A grant notes the `rev` of each of its jobs, and
+//! holds those whose `rev` is still the same. So a step that takes a job out of a grant (a retry, a
+//! snooze, a release, a revoke, a lease of its own) needs to change nothing but the job's row, and
+//! a late message of an old grant finds nothing. All compare-and-set is on this number, or on the
+//! entry in `ready` that a claim deletes.
 
 use sqlx::{AssertSqlSafe, PgConnection, Row, raw_sql};
 
@@ -61,12 +61,12 @@ pub(super) const KNOWN: usize = STEPS.len();
 
 struct Step {
     statements: &'static str,
-    /// Programs that know this version can work with the tables that it leaves: old and new ones
-    /// run side by side while a deployment goes on.
+    /// Programs that know this version can work with the tables of this step: old and new programs
+    /// run side by side during a deployment.
     oldest: usize,
 }
 
-/// One step, ready to be run by hand.
+/// One step, as SQL to run by hand.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Migration {
     /// The version of the schema after it.
@@ -77,7 +77,7 @@ pub struct Migration {
     pub applied: bool,
 }
 
-/// A schema's name as statements have it: quoted, as it may be a word of SQL's.
+/// A schema's name for statements: quoted, as it may be a keyword of SQL.
 pub(super) fn quoted(schema: &str) -> String {
     format!("\"{schema}\"")
 }
@@ -101,7 +101,7 @@ fn step(schema: &str, version: usize) -> String {
 
 fn first(schema: &str) -> String {
     let schema = quoted(schema);
-    // `IF NOT EXISTS` asks for the right to make one also where there is one.
+    // `IF NOT EXISTS` needs the right to create a schema even if the schema exists.
     format!(
         "DO $$ BEGIN IF to_regnamespace('{schema}') IS NULL THEN CREATE SCHEMA {schema}; \
              END IF; END $$;\n\
@@ -111,7 +111,7 @@ fn first(schema: &str) -> String {
     )
 }
 
-/// All steps, those that were run and those that were not.
+/// All steps, with whether the database has had them.
 pub(super) async fn migrations(db: &mut PgConnection, schema: &str) -> Result<Vec<Migration>> {
     let have = tables(db, schema).await?.version;
     let steps = (1..=STEPS.len()).map(|version| Migration {
@@ -125,11 +125,12 @@ pub(super) async fn migrations(db: &mut PgConnection, schema: &str) -> Result<Ve
     Ok(steps.collect())
 }
 
-/// Which tables are bgjob's, as a regular expression.
+/// The names of bgjob's tables, as a regular expression.
 const TABLES: &str =
     "^(migrations|lanes|jobs|ready|grants|held|history(_.*)?|gone|gone_own|sleep)$";
 
-/// Says so where a schema has something of the user's that bgjob's tables are to be named like.
+/// Explains the error if the schema holds something of the user's that is named like a table of
+/// bgjob.
 fn others(error: Error) -> Error {
     if !is_others(&error) {
         return error;
@@ -141,7 +142,7 @@ fn others(error: Error) -> Error {
     .because(error)
 }
 
-/// The tables that are there.
+/// The version of the tables that are there.
 #[derive(Debug, Clone, Copy, Default)]
 struct Tables {
     /// 0 where there are none.
@@ -152,7 +153,7 @@ struct Tables {
 
 async fn tables(db: &mut PgConnection, schema: &str) -> Result<Tables> {
     let schema = quoted(schema);
-    // In one message each: a pooler may give the next another connection.
+    // One message each: behind a pooler the next message may use another connection.
     let there = format!(
         "SELECT to_regclass('{schema}.migrations') IS NOT NULL AS there, (\
              SELECT c.relname::text FROM pg_class c \
@@ -186,11 +187,11 @@ async fn tables(db: &mut PgConnection, schema: &str) -> Result<Tables> {
     })
 }
 
-/// Makes sure that the tables are there and fit this program; creates what is missing if it may.
+/// Makes sure that the tables exist and fit this program; creates what is missing if allowed.
 ///
 /// # Errors
-/// `Unsupported` where they were made by a version that is too new, `InvalidInput` where they are
-/// missing and may not be made.
+/// `Unsupported` if a newer bgjob made the tables, `InvalidInput` if they are missing or older and
+/// may not be changed.
 pub(super) async fn prepare(db: &mut PgConnection, options: &PostgresOptions) -> Result<()> {
     let (schema, migrate, known) = (&options.schema, options.migrate, options.known);
     let encoding = raw_sql("SELECT current_setting('server_encoding') AS encoding");
@@ -206,7 +207,8 @@ pub(super) async fn prepare(db: &mut PgConnection, options: &PostgresOptions) ->
     let have = tables(db, schema).await?;
     check(have, migrate, known)?;
     if have.version < known {
-        // Two that make a schema at once get in each other's way, once.
+        // Two processes that create a schema at the same time get in each other's way, but only
+        // once.
         if up(db, schema, known).await.is_err() {
             up(db, schema, known).await?;
         }
@@ -236,9 +238,9 @@ fn check(have: Tables, migrate: bool, known: usize) -> Result<()> {
     Ok(())
 }
 
-/// Runs the steps that are missing, in one transaction, one process at a time.
+/// Runs the missing steps, in one transaction, in one process at a time.
 async fn up(db: &mut PgConnection, schema: &str, known: usize) -> Result<()> {
-    // The lock is on a table and ends with the transaction, so that it holds behind a pooler too.
+    // The lock is on a table and ends with the transaction, so that it works behind a pooler too.
     let begin = format!(
         "BEGIN; SET LOCAL statement_timeout = 0; {} \
          LOCK TABLE {}.migrations IN ACCESS EXCLUSIVE MODE;",

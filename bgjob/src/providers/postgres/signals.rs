@@ -1,4 +1,5 @@
-//! Waking across processes: who has stored something says so (NOTIFY), who waits listens (LISTEN).
+//! Wake-ups across processes: a process that has stored a job sends a notification (NOTIFY), a
+//! process that waits listens (LISTEN).
 
 use std::{
     collections::BTreeSet,
@@ -25,26 +26,27 @@ use super::{
     sql::Sql,
 };
 
-/// Between two notifications of one process: each takes a lock that all commits with one share, for
-/// a moment only, as a transaction that does nothing else waits for no disk. It is what a
-/// process that ends right after several enqueues may leave untold: who hears of the first looks
-/// again soon.
+/// The pause between two notifications of one process. Each takes a lock that all commits share,
+/// but only for a moment: its transaction does nothing else and waits for no disk. A process that
+/// ends right after several enqueues may leave the notifications of one pause unsent; a waiter that
+/// received the first notification looks again soon.
 const APART: Duration = Duration::from_millis(5);
 
-/// Nothing was told for so long: whoever tells now is by itself.
+/// If no notification was sent for this long, the next one counts as the first for a while.
 const QUIET: Duration = Duration::from_millis(20);
 
-/// Longest that whoever has stored a job waits until the others were told. The first one waits for
-/// a connection too.
+/// The longest that an enqueue waits until its notification is sent. The first one also waits for a
+/// connection.
 const TELL: Duration = Duration::from_millis(100);
 
-/// Between two tries to connect, at most.
+/// The pause between two tries to connect.
 const RECONNECT: Duration = Duration::from_secs(1);
 
-/// What is said where a running job was asked to end: no name of a queue.
+/// The payload that says that a running job was asked to end. No queue can have this name.
 const CANCELLED: &str = "!cancelled";
 
-/// Two connections of their own, as a pooler gives none that stays.
+/// Sends and receives notifications on two connections of its own, which stay open. A pooler gives
+/// no connection that stays.
 #[derive(Debug)]
 pub(super) struct Signals {
     pool: PgPool,
@@ -52,14 +54,14 @@ pub(super) struct Signals {
     notify: Arc<str>,
     wake: Arc<Wake>,
     outbox: Arc<Outbox>,
-    /// Behind a pooler there is nothing to listen on.
+    /// Behind a pooler: nothing is sent, and nothing listens.
     silent: bool,
     speaker: Lasting,
     listener: Lasting,
 }
 
-/// A task that is there as long as it is needed: begun anew where its runtime has ended, as a store
-/// may outlive the one that it was opened in.
+/// A task that runs for as long as it is needed. It is started again if its runtime has ended, as a
+/// store may outlive the runtime that it was opened in.
 #[derive(Debug, Default)]
 struct Lasting(Mutex<Option<JoinHandle<()>>>);
 
@@ -81,38 +83,38 @@ impl Drop for Lasting {
     }
 }
 
-/// Queues that others are to hear of.
+/// The queues of the next notification.
 #[derive(Debug, Default)]
 struct Outbox {
     queues: Mutex<BTreeSet<Arc<str>>>,
     filled: Notify,
-    /// Somebody in this process has heard already, and should not have to share the server with
-    /// the others just now.
+    /// A waiter in this process was woken already. The notification waits for a moment, so that the
+    /// waiters of other processes don't compete with that one for the server.
     can_wait: AtomicBool,
-    /// When something was last told, or could not be.
+    /// When a notification was last sent or given up.
     told_at: Mutex<Option<Instant>>,
-    /// What was put in has been told.
+    /// Notified when the queues of the outbox have been sent or given up.
     told: Notify,
 }
 
-/// News on their way.
+/// A notification on its way.
 #[must_use = "who does not wait for them should say so"]
 pub(super) struct Telling<'a>(Option<(&'a Outbox, Notified<'a>)>);
 
 impl Telling<'_> {
-    /// Returns once they are told, if they are the first for a while: so a process may end after it
-    /// has enqueued a job, and those that sleep elsewhere have heard of it. Who enqueues many one
-    /// after the other is not held up.
+    /// If the notification is the first for a while, waits until it is sent, at most [`TELL`]: so a
+    /// process may end right after it has enqueued a job, and the waiters of other processes are
+    /// notified all the same. A caller that enqueues many jobs one after the other is not held up.
     pub(super) async fn told(self) {
         if let Some((outbox, told)) = self.0
             && timeout(TELL, told).await.is_err()
         {
-            // Nobody else should wait for one who is not able to tell.
+            // No other enqueue should wait for a notification that can't be sent.
             outbox.has_told();
         }
     }
 
-    /// They are told without us.
+    /// Does not wait: the notification is sent in the background.
     pub(super) fn later(self) {}
 }
 
@@ -177,7 +179,8 @@ impl Signals {
         });
     }
 
-    /// Tells everybody of work in these queues: this process at once, the others soon.
+    /// Notifies all waiters for work in these queues: those of this process at once, the others
+    /// soon.
     pub(super) fn ready(&self, queues: &[Arc<str>]) -> Telling<'_> {
         if queues.is_empty() {
             return Telling(None);
@@ -193,7 +196,7 @@ impl Signals {
         Telling(now.then_some((&*self.outbox, told)))
     }
 
-    /// Tells everybody that a running job was asked to end.
+    /// Notifies all waiters that a running job was asked to end.
     pub(super) fn cancelled(&self) {
         self.wake.cancelled();
         if !self.silent {
@@ -202,12 +205,12 @@ impl Signals {
         }
     }
 
-    /// Whether anything is heard here at all.
+    /// Whether notifications of other processes are received at all.
     pub(super) fn listens(&self) -> bool {
         !self.silent
     }
 
-    /// Begins to listen, if nobody does.
+    /// Starts to listen, if no task listens yet.
     pub(super) fn listen(&self) {
         if self.silent {
             return;
@@ -229,10 +232,10 @@ impl Signals {
     }
 }
 
-/// Says what others are to hear.
+/// Sends the notifications.
 struct Speaker {
     pool: PgPool,
-    /// Kept, as the first to be told should not have to wait for one.
+    /// Kept open, so that the first notification need not wait for a connection.
     connection: Option<PoolConnection<Postgres>>,
     channel: String,
     notify: Arc<str>,
@@ -249,7 +252,7 @@ impl Speaker {
             let next = Instant::now() + APART;
             let queues = outbox.take();
             if !queues.is_empty() {
-                // What is lost is found by those who look: they do it every other second.
+                // A lost notification is made up for by the waiters, which poll every two seconds.
                 self.say(&queues).await;
                 outbox.has_told();
                 sleep_until(next).await;
@@ -257,7 +260,7 @@ impl Speaker {
         }
     }
 
-    /// On a connection that was lost since, and then on a new one.
+    /// Sends on the open connection, and if that was lost on a new one.
     async fn say(&mut self, queues: &[String]) {
         for _ in 0..2 {
             self.connect().await;
@@ -269,7 +272,7 @@ impl Speaker {
             if said.is_ok_and(|said| said.is_ok()) {
                 return;
             }
-            // Closed without a word: nobody may be there who answers.
+            // Closed without a farewell, as the server may be gone.
             drop(self.connection.take().map(PoolConnection::detach));
         }
     }
@@ -281,9 +284,9 @@ impl Speaker {
     }
 }
 
-/// Until the connection is lost.
+/// Wakes the waiters at each notification, until the connection is lost.
 async fn hear(listener: &mut PgListener, wake: &Wake) {
-    // What was told before is lost, and what is told now is heard.
+    // Earlier notifications are lost, so all look now. Later ones are received.
     wake.all();
     while let Ok(Some(heard)) = listener.try_recv().await {
         let mut queues = vec![Arc::<str>::from(heard.payload())];
@@ -294,8 +297,9 @@ async fn hear(listener: &mut PgListener, wake: &Wake) {
         if queues.iter().any(|heard| **heard == *CANCELLED) {
             wake.cancelled();
         }
-        // Whoever may connect may notify, as often as they like: what they say meanwhile is heard
-        // at once then, so that a flood of it leads to few claims.
+        // Any client that may connect may notify, as often as it likes. The notifications that
+        // arrive during this pause are handled together, so that a flood of them leads to few
+        // claims.
         sleep(APART).await;
     }
 }

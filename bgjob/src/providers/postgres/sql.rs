@@ -1,11 +1,11 @@
-//! The statements, with the name of their schema in them.
+//! The statements, with the name of their schema.
 
 use std::sync::Arc;
 
 use super::schema::quoted;
 
-/// Columns of a live job `j` and of where it stands: its entry `r`, its own lease `h`, its grant
-/// `m`. Those of [`OVER`] follow the same order.
+/// The columns of a live job `j` and of its place: its entry `r`, its own lease `h`, its grant `m`.
+/// The columns of [`OVER`] have the same order.
 const LIVE: &str = "SELECT j.id, j.lane, j.rev, j.fence, j.rank, j.created_at, j.due_at, j.retain, \
      j.max_attempts, j.max_crashes, j.expires, j.deadline, j.expires_at, j.deadline_at, \
      j.unique_key, j.progress, j.past, j.extra, j.metadata, l.queue, l.name, l.version, \
@@ -15,7 +15,7 @@ const LIVE: &str = "SELECT j.id, j.lane, j.rev, j.fence, j.rank, j.created_at, j
      coalesce(h.cancel, false) AS cancel, NULL::text AS ended, NULL::text AS reason, \
      NULL::bigint AS ended_at, NULL::bigint AS purge_at, NULL::text AS result, j.suspect ";
 
-/// Where those columns are, looked up one by one, as `v1_functions.sql` explains.
+/// The tables of those columns, looked up one by one, as `v1_functions.sql` explains.
 const LOOKED_UP: &str = "FROM $schema$.jobs j \
      LEFT JOIN LATERAL (SELECT e.touch_at FROM $schema$.ready e \
          WHERE e.lane = j.lane AND e.suspect = j.suspect AND e.rank = j.rank \
@@ -40,7 +40,7 @@ const MEMBERS: &str = "WITH members AS MATERIALIZED (\
 
 macro_rules! statements {
     ($($(#[doc = $doc:expr])* $name:ident = $text:expr;)*) => {
-        /// Every statement there is.
+        /// All statements.
         #[derive(Debug)]
         pub(super) struct Sql { $($(#[doc = $doc])* pub(super) $name: Arc<str>,)* }
 
@@ -54,10 +54,10 @@ macro_rules! statements {
 }
 
 statements! {
-    /// With the time to go by in the place of `$clock$`, as the one parameter is taken.
+    /// The time is written in place of `$clock$`, as the only parameter is in use.
     create_within = "SELECT $schema$.store_within($clock$, $1) AS answer";
     succeed_within = "SELECT $schema$.succeed_within($clock$, $1) AS answer";
-    /// Where jobs are, for people.
+    /// The tables that hold jobs, for error texts.
     place = "$schema$.jobs or $schema$.history,";
     now = "SELECT $schema$.now_ms($1) AS now";
     served_lanes = "SELECT l.* FROM unnest($1::text[]) AS q(queue) \
@@ -67,7 +67,7 @@ statements! {
             AND l.version <= n.version OFFSET 0) l";
     add_lanes = "SELECT * FROM $schema$.add_lanes($1, $2, $3)";
     forget_lanes = "SELECT $schema$.forget_lanes($1)";
-    /// The numbers are checked last, as `check_lanes` says.
+    /// The numbers are checked last, as `check_lanes` explains.
     create = "SELECT $schema$.create_jobs($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, \
         $14, $15, $16) AS ids, $schema$.check_lanes($17, $18)";
     remembered = "SELECT n.id FROM unnest($2::uuid[]) AS n(id) \
@@ -85,7 +85,7 @@ statements! {
         LEFT JOIN $schema$.lanes l ON l.id = h.lane";
     holds_suspect = "SELECT $schema$.holds_suspect($1) AS holds";
     succeed = "SELECT $schema$.succeed($1, $2, $3, $4, $5) AS ids";
-    /// In one commit, the successes first.
+    /// One commit, the successes first.
     succeed_and_claim = "SELECT * FROM $schema$.claim_kinds($1, $6, $7, $8, $9, $10, $11, $12, \
         $13, $14, $15, $16, $17, $18, $19, $20, $schema$.succeed($1, $2, $3, $4, $5))";
     renew = "SELECT id, token, cancel FROM $schema$.renew($1, $2, $3, $4, $5)";
@@ -93,8 +93,8 @@ statements! {
     due = "SELECT kind, id FROM $schema$.due($1, $2, $3, $4)";
     index_touches = "CREATE INDEX IF NOT EXISTS ready_touch ON $schema$.ready(touch_at)";
     purge = "SELECT $schema$.purge($1, $2) AS jobs";
-    /// As many as `$3` bytes hold, at least one; `rows` is how many there are. How long they are is
-    /// known without a look at what is so long.
+    /// As many jobs as fit `$3` bytes, at least one. `rows` is the number of all of them. The sizes
+    /// are known without reading the large columns.
     load = format!("{MEMBERS} WHERE n.id = ANY($2::uuid[])) SELECT * FROM (\
         SELECT j.*, $schema$.now_ms($1) AS now, row_number() OVER (ORDER BY j.id) AS nth, \
             count(*) OVER () AS rows, \

@@ -17,15 +17,16 @@ use crate::{
 
 use super::error::translate;
 
-/// A transaction for a handler: what it writes here and the job's success are committed together,
-/// so that its effects happen exactly once.
+/// A transaction for a handler: its writes and the success of its job are committed together, so
+/// that its effects happen exactly once.
 ///
-/// Where the handler returns a success, that is recorded in the transaction, which is then
+/// If the handler returns a success, the success is recorded in the transaction, which is then
 /// committed. If another worker has the job by now (this one froze, and its lease ran out), nothing
-/// is committed. After an error, a panic, a snooze or a time-out it is rolled back.
+/// is committed. After an error, a panic, a snooze or a time-out the transaction is rolled back.
 ///
-/// It is begun on the pool that the dispatcher was given with `.state(pool)`, of the database that
-/// the store is in. It is used as a connection of sqlx; `commit` is not the handler's to say.
+/// The transaction begins on the pool that was given to the dispatcher with `.state(pool)`; that
+/// pool must lead to the database of the store. A handler uses the transaction as a connection of
+/// sqlx and does not commit it itself.
 ///
 /// ```no_run
 /// use bgjob::{JobError, job, providers::postgres::JobTransaction};
@@ -40,17 +41,17 @@ use super::error::translate;
 /// }
 /// ```
 ///
-/// Only writes of this transaction are safe so: a mail that was sent stays sent. It holds a
-/// connection and its locks for as long as the handler runs.
+/// Only the writes of this transaction are safe in this way: a mail that was sent stays sent. The
+/// transaction holds a connection and its locks for as long as the handler runs.
 pub struct JobTransaction {
-    /// There until it is dropped.
+    /// `Some` until the drop.
     open: Option<Open>,
     place: Arc<Place>,
 }
 
 type Open = sqlx::Transaction<'static, Postgres>;
 
-/// Where the handler leaves it for who commits it.
+/// Where the handler leaves the transaction for the commit.
 type Place = Mutex<Option<Open>>;
 
 impl FromContext for JobTransaction {
@@ -108,7 +109,7 @@ impl fmt::Debug for JobTransaction {
     }
 }
 
-/// What the handler has left.
+/// The transaction that the handler has left.
 struct Left {
     place: Arc<Place>,
     open: Option<Open>,

@@ -1,4 +1,4 @@
-//! What a URL says, beyond what sqlx reads in it.
+//! What a URL says beyond what sqlx reads.
 
 use std::str::FromStr;
 
@@ -8,10 +8,10 @@ use crate::{Error, Result};
 
 use super::options::PostgresOptions;
 
-/// Options in a URL start so; all others are for the connection.
+/// The prefix of bgjob's own options in a URL. All others are options of the connection.
 const PREFIX: &str = "bgjob.";
 
-/// What other programs call an option of bgjob's, which sqlx would leave unread.
+/// Options of bgjob without the prefix, or by the names of other programs. sqlx would ignore them.
 const OTHERS: &[(&str, &str)] = &[
     ("schema", "bgjob.schema"),
     ("currentschema", "bgjob.schema"),
@@ -70,13 +70,14 @@ pub(super) fn parse(url: &str) -> Result<PostgresOptions> {
         })
 }
 
-/// Files are read at each connect, also when the program has gone to another folder.
+/// Makes the path of a file absolute: files are read at each connect, also after the program has
+/// changed its folder.
 fn in_place(connect: PgConnectOptions, (name, file): &(String, String)) -> PgConnectOptions {
     let Ok(path) = std::path::absolute(file) else {
         return connect;
     };
     match name.as_str() {
-        // The option may hold what would be in the file.
+        // The option may hold the content of the file instead of a path.
         _ if file.contains("-----BEGIN") => connect,
         "sslrootcert" | "ssl-root-cert" | "ssl-ca" => connect.ssl_root_cert(path),
         "sslcert" | "ssl-cert" => connect.ssl_client_cert(path),
@@ -106,7 +107,7 @@ fn set(options: PostgresOptions, name: &str, value: &str) -> Result<PostgresOpti
     }
 }
 
-/// A part of a URL without its `%41`s.
+/// A part of a URL with its percent-encoding (`%41`) decoded. `None` if that fails.
 fn decoded(text: &str) -> Option<String> {
     let (mut bytes, mut rest) = (Vec::with_capacity(text.len()), text.as_bytes());
     while let [first, after @ ..] = rest {

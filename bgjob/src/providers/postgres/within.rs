@@ -1,4 +1,4 @@
-//! Statements for transactions of the users' own.
+//! Statements for transactions of the caller's own.
 
 use serde::Serialize;
 
@@ -14,13 +14,13 @@ use super::{
     db::Db,
 };
 
-/// A job as the server reads it.
+/// A job in the form that the server reads.
 #[derive(Serialize)]
 struct Row<'a> {
     id: JobId,
     queue: &'a str,
     name: &'a str,
-    /// Names of the same function: a job of one of them under this id is a repeat.
+    /// Other names of the same function: a job with one of these names under this id is a repeat.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     aliases: &'static [&'static str],
     version: u32,
@@ -34,10 +34,11 @@ struct Row<'a> {
     expires: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     deadline: Option<i64>,
-    /// In hexadecimal, as a text of the server's can't hold a NUL.
+    /// In hexadecimal, as a text on the server can't hold a NUL.
     #[serde(skip_serializing_if = "Option::is_none")]
     unique_key: Option<String>,
-    /// JSON within JSON, as the server would refuse an escaped NUL in what it takes apart.
+    /// JSON as a text within JSON, as the server would refuse an escaped NUL in JSON that it
+    /// parses.
     #[serde(skip_serializing_if = "Option::is_none")]
     extra: Option<String>,
     metadata: &'a str,
@@ -71,28 +72,28 @@ fn hexadecimal(text: &str) -> String {
     text.bytes().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A success as the server reads it.
+/// A success in the form that the server reads.
 #[derive(Serialize)]
 struct Success<'a> {
     id: JobId,
     token: uuid::Uuid,
     result: &'a str,
-    /// It is an id that bgjob has not made.
+    /// bgjob did not make the id.
     own: bool,
 }
 
 impl Db {
-    /// T1 in a transaction of the caller's.
+    /// T1 (create) in a transaction of the caller's.
     pub(super) async fn create_within(&self, jobs: &[NewJob]) -> Result<Statement> {
-        // Lanes are added in a transaction of their own, so that others need not wait for the
-        // caller's. Where there is no connection for that (the caller may hold the only one), the
-        // statement does it.
+        // Lanes are added in a transaction of their own, so that other callers need not wait for
+        // this one's transaction. If there is no connection for that (the caller may hold the only
+        // one), the statement adds the lanes.
         self.intern(jobs.iter().map(|job| &job.spec)).await.ok();
         let rows: Vec<Row<'_>> = jobs.iter().map(Row::of).collect();
         Ok(self.statement(&self.sql.create_within, encode(&rows)))
     }
 
-    /// T4 in a transaction of the caller's.
+    /// T4 (succeed) in a transaction of the caller's.
     pub(super) fn succeed_within(&self, id: JobId, token: Token, result: &Json) -> Statement {
         let success = Success {
             id,

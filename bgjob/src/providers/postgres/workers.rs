@@ -1,4 +1,4 @@
-//! What workers are called.
+//! The names of workers.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! The calls that change jobs, but for claims.
+//! The calls that change jobs, except for claims.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,18 +18,20 @@ use crate::providers::columns::encode;
 
 use super::{CAPABILITIES, error::blames_row, gone::Gone, insert::Inserts, rows::Found, tx::Tx};
 
-/// Statements of a batch of successes: looking each up for each job again costs a tenth of it.
+/// The statements of a batch of successes. Looking each up again for each job would cost a tenth of
+/// the batch's time.
 struct Successes<'a> {
     let_go: CachedStatement<'a>,
     delete: CachedStatement<'a>,
     remember: CachedStatement<'a>,
-    /// Apart from `keep`: what an update returns, SQLite copies to a table of its own first.
+    /// A statement of its own, not `keep` with RETURNING: SQLite first copies the rows that an
+    /// update returns into a temporary table.
     lane: CachedStatement<'a>,
     keep: CachedStatement<'a>,
 }
 
 impl Tx<'_> {
-    /// T1.
+    /// T1 (create).
     pub(super) fn create(&mut self, jobs: &[NewJob]) -> Result<Vec<Created>> {
         let mut inserts = Inserts::new(self)?;
         let create = |job| self.create_one(&mut inserts, job);
@@ -40,7 +42,7 @@ impl Tx<'_> {
 
     fn create_one(&mut self, inserts: &mut Inserts<'_>, new: &NewJob) -> Result<Created> {
         if self.gone.holds(self.db, new.id, self.now)? {
-            // Its content is gone, so the id has to do as proof of a repeat.
+            // The stored job is gone, so the id alone has to prove the repeat.
             return Ok(Created::Exists);
         }
         let size = new.spec.metadata.len();
@@ -53,13 +55,13 @@ impl Tx<'_> {
         if inserts.insert(self, &transition::create(new, self.now))? {
             return Ok(Created::Created);
         }
-        // It may be one of this batch.
+        // The job in the way may be one of this batch.
         inserts.flush(self)?;
         match self.load(new.id)? {
             Found::Job(existing) if transition::is_repeat(&existing, new) => {
                 return Ok(Created::Exists);
             }
-            // What can't be read is nobody's to repeat.
+            // A job that can't be read can't be compared, so this is no repeat.
             Found::Unreadable(_) => return Ok(Created::IdTaken("unreadable".into())),
             Found::Job(existing) => {
                 return Ok(Created::IdTaken(Arc::clone(&existing.spec.name)));
@@ -85,7 +87,7 @@ impl Tx<'_> {
             .optional()
     }
 
-    /// T4, T5, T6.
+    /// T4 (succeed), T5 (fail), T6 (release, snooze).
     pub(super) fn finish(&mut self, ends: &[Ending]) -> Result<Vec<Finished>> {
         let mut successes = Successes {
             let_go: self
@@ -116,7 +118,7 @@ impl Tx<'_> {
         ends.iter().map(finish).collect()
     }
 
-    /// T4 in SQL. A job that is not kept is the common case and pays for no look at its row.
+    /// T4 (succeed) in SQL. The common case is a job that is not kept; its row is not read.
     fn succeed(
         &mut self,
         successes: &mut Successes<'_>,
@@ -143,7 +145,7 @@ impl Tx<'_> {
         Ok(Finished::Applied(State::Succeeded))
     }
 
-    /// T3.
+    /// T3 (renew).
     pub(super) fn renew(&mut self, held: &[Held], lease: Duration) -> Result<Vec<Renewed>> {
         let lease_until = self.now + lease;
         let mut answers = Vec::with_capacity(held.len());
@@ -166,7 +168,7 @@ impl Tx<'_> {
         Ok(answers)
     }
 
-    /// T7, T11, T8.
+    /// T7 (revoke), T11 (expire), T8 (touch).
     pub(super) fn sweep(&mut self, limit: usize, policy: &SweepPolicy) -> Result<Vec<Swept>> {
         let mut swept = Vec::new();
         let margin =
@@ -193,8 +195,8 @@ impl Tx<'_> {
         Ok(swept)
     }
 
-    /// T8. The index is made by the first sweep on behalf of a queue: a database without one
-    /// should not pay for it with each job.
+    /// T8 (touch). The first sweep on behalf of a queue makes the index: a database without a queue
+    /// should not pay for the index with each job.
     fn touch(&mut self, limit: usize, policy: &SweepPolicy, swept: &mut Vec<Swept>) -> Result<()> {
         self.db
             .prepare_cached(
@@ -218,8 +220,8 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// As [`change`](Self::change). A job that can't be read, or not be written back, is left as it
-    /// is, and holds up no other.
+    /// As [`change`](Self::change), but a job that can't be read or written back is left unchanged
+    /// and does not hold up the others.
     fn sweep_one(
         &mut self,
         id: JobId,
@@ -229,7 +231,7 @@ impl Tx<'_> {
         Ok(swept.unwrap_or(Some(Swept::Unreadable { id })))
     }
 
-    /// Applies a transition to a job, if there is one and the transition answers something.
+    /// Applies a transition to a job, if the job is there and the transition returns something.
     fn change<T>(
         &mut self,
         id: JobId,
@@ -251,7 +253,7 @@ impl Tx<'_> {
         Ok(answer)
     }
 
-    /// T9, T10, and the operator's half of T12.
+    /// An operator's transitions: T9 (cancel), T10 (requeue, reschedule, edit), T12 (delete).
     pub(super) fn operate(&mut self, id: JobId, operation: &Operation) -> Result<Operated> {
         let mut job = match self.load(id)? {
             Found::Job(job) => *job,
@@ -282,7 +284,7 @@ impl Tx<'_> {
         Ok(operated)
     }
 
-    /// T12. A step that a damaged row stops does not stop the others.
+    /// T12 (purge). If a damaged row stops one step, the other steps go on.
     pub(super) fn purge(&mut self, limit: usize) -> Result<usize> {
         self.apart(|tx| Gone::clear(tx.db, tx.now))?;
         self.apart(|tx| tx.lanes.purge(tx.db, tx.now))?;
@@ -308,7 +310,7 @@ impl Tx<'_> {
         Ok(purged)
     }
 
-    /// Does something that is undone by itself where a row does not let it: `None` then.
+    /// Does some work, and undoes only that if a row does not allow it. `None`: it was undone.
     fn apart<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<Option<T>> {
         self.db.prepare_cached("SAVEPOINT bgjob_one")?.execute([])?;
         let done = match work(self) {
@@ -324,7 +326,7 @@ impl Tx<'_> {
         Ok(done)
     }
 
-    /// The ids a query answers for a time and a limit.
+    /// The ids that a query returns for a time and a limit.
     fn ids(&self, query: &str, time: i64, limit: usize) -> Result<Vec<JobId>> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         self.db

@@ -1,4 +1,4 @@
-//! T2: claims.
+//! T2 (claim).
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -19,7 +19,7 @@ use super::{
     tx::Tx,
 };
 
-/// As [`rows::held`] reads it.
+/// The rows for [`rows::held`].
 const HELD_BY: &str = concat!(
     "SELECT ",
     light!(),
@@ -69,27 +69,27 @@ const NEXT: &str = "SELECT due_at, id FROM bgjob_ready
      WHERE lane = ?1 AND suspect = 0 AND rank = ?2 AND (until IS NULL OR until > ?3) AND ?4 = ?4
      ORDER BY due_at, id LIMIT ?5";
 
-/// What each claim runs through the entries that wait; a test sees to it that they are found by an
-/// index, in order.
+/// The statements with which each claim walks over the entries that wait. A test makes sure that
+/// they use an index, in order.
 #[cfg(test)]
 pub(super) const WALKS: [&str; 4] = [READ, HOLD, TAKE_OUT, NEXT];
 
-/// A lane, and whether those of it that have crashed are meant.
+/// A lane, and whether its entries that have crashed are meant, or the others.
 type SideOf<'a> = (&'a (i64, Lane), bool);
 
-/// Entries of one lane and rank, as far as they were read.
+/// The entries of one lane and rank, as far as they were read.
 struct Source<'a> {
     lane: &'a (i64, Lane),
-    /// Those that have crashed: they are taken one by one, and of the suspects among them one.
+    /// The entries have crashed: they are taken one by one, and at most one suspect among them.
     crashed: bool,
     read: VecDeque<ClaimedJob>,
-    /// Nothing is left behind what was read.
+    /// Nothing is left after what was read.
     dry: bool,
-    /// Where to read on.
+    /// The last entry read; the next read goes on after it.
     after: (Timestamp, Option<JobId>),
-    /// What was taken, in order.
+    /// The entries that were taken, in order.
     taken: Vec<(Timestamp, JobId)>,
-    /// All up to the last one that was taken are, but for those that are too late.
+    /// All entries up to the last one taken were taken, except for those that are too late.
     all: bool,
 }
 
@@ -111,15 +111,15 @@ impl<'a> Source<'a> {
     }
 }
 
-/// What a claim of what is ready has come to.
+/// The progress of a claim of ready jobs.
 struct Taking<'a> {
     grant: &'a Grant,
     jobs: Vec<ClaimedJob>,
     unreadable: Vec<JobId>,
-    /// A suspect is wanted.
+    /// Whether a suspect is wanted.
     suspect: bool,
     room: Room,
-    /// Something was left for want of room.
+    /// A job was left because there was no room for it.
     full: bool,
 }
 
@@ -194,7 +194,7 @@ impl Tx<'_> {
         })
     }
 
-    /// Claims what is ready.
+    /// Claims ready jobs.
     pub(super) fn claim_ready(
         &mut self,
         want: &[Want],
@@ -238,7 +238,7 @@ impl Tx<'_> {
         })
     }
 
-    /// The sides of these lanes that may have entries: of who never crashed, and of who has.
+    /// The sides of these lanes that may have entries: jobs that never crashed, and jobs that have.
     fn sides<'a>(&self, lanes: &'a [(i64, Lane)]) -> Result<Vec<SideOf<'a>>> {
         let mut any = self.db.prepare_cached(ANY_CRASHED)?;
         let mut sides: Vec<_> = lanes.iter().map(|lane| (lane, false)).collect();
@@ -250,8 +250,8 @@ impl Tx<'_> {
         Ok(sides)
     }
 
-    /// Claims at most `max` from these lanes of one queue, the most urgent and then the longest due
-    /// first, and at most one suspect if one is wanted.
+    /// Claims at most `max` jobs from these lanes of one queue, the most urgent and then the
+    /// longest due first, and at most one suspect if one is wanted.
     fn take(&mut self, sides: &[SideOf<'_>], max: usize, taking: &mut Taking<'_>) -> Result<()> {
         let full = taking.jobs.len() + max;
         for priority in Priority::ALL {
@@ -259,7 +259,8 @@ impl Tx<'_> {
                 break;
             }
             let mut sources: Vec<_> = sides.iter().map(|side| Source::new(*side)).collect();
-            // Each lane may have all of it, or its share: reading on costs one more query.
+            // A lane may have all the jobs that are wanted, or only its share. A chunk is a share,
+            // as reading on costs only one more query.
             let chunk = (full - taking.jobs.len()).div_ceil(sides.len().max(1)) + 1;
             while taking.jobs.len() < full {
                 let Some(nth) = self.least(&mut sources, priority, chunk, taking)? else {
@@ -293,7 +294,7 @@ impl Tx<'_> {
         chunk: usize,
         taking: &mut Taking<'_>,
     ) -> Result<Option<usize>> {
-        // What all of them read has room in one answer.
+        // What all sources read together must fit one answer.
         let room = taking.room.left() / sources.len().max(1);
         for source in sources.iter_mut() {
             while source.read.is_empty() && !source.dry {
@@ -307,8 +308,8 @@ impl Tx<'_> {
         Ok(heads.min().map(|(_, nth)| nth))
     }
 
-    /// Reads the next entries of a source, with their jobs: at least one, if there is one; suspects
-    /// only where one is wanted.
+    /// Reads the next entries of a source, with their jobs: at least one, if there is one. Suspects
+    /// are read only if one is wanted.
     fn read(
         &mut self,
         source: &mut Source<'_>,
@@ -339,7 +340,7 @@ impl Tx<'_> {
             source.after = (row.get(4)?, row.get(0)?);
             let job = match row.get(1)? {
                 of if *lane == of => rows::claimed(row, kind, token, self.now),
-                // Its entry is not that of its kind.
+                // The entry is in another lane than its job.
                 of => Err(rusqlite::Error::IntegralValueOutOfRange(1, of)),
             };
             match job {
@@ -355,15 +356,15 @@ impl Tx<'_> {
             }
         }
         if source.read.iter().any(ClaimedJob::is_suspect) && self.holds_suspect(token)? {
-            // An earlier call with this token has taken one.
+            // An earlier call with this token has taken a suspect.
             taking.suspect = false;
             source.read.retain(|job| !job.is_suspect());
         }
         Ok(())
     }
 
-    /// Makes the grant hold what was taken of a source: mostly all up to the last one, as they were
-    /// taken in order, but for those that are too late.
+    /// Makes the grant hold what was taken of a source. Usually that is all up to the last entry,
+    /// as entries are taken in order, except for those that are too late.
     fn hold(&mut self, source: &Source<'_>, priority: Priority, grant: &Grant) -> Result<()> {
         if !source.all {
             return self.hold_each(source, priority, grant);
@@ -415,8 +416,8 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// When the first of those that are left is due. It is not more than a look at the first entry
-    /// of each lane and rank, but for suspects that are not wanted and what can't be read.
+    /// When the first of the jobs that are left is due. This reads only the first entry of each
+    /// lane and rank, and more only to pass over unwanted suspects and unreadable jobs.
     fn next_due(&self, sides: &[SideOf<'_>], taking: &Taking<'_>) -> Result<Option<Timestamp>> {
         let mut look = self.db.prepare_cached(NEXT)?;
         let mut among_crashed = self.db.prepare_cached(NEXT_CRASHED)?;
@@ -442,7 +443,8 @@ impl Tx<'_> {
         Ok(next)
     }
 
-    /// What a token holds, in the order of claims. Reads all that is held: only repeats ask.
+    /// The jobs that a token holds, in the order of claims. This reads all held jobs, but only
+    /// repeated claims need it.
     fn held_by(&self, taking: &mut Taking<'_>) -> Result<()> {
         let token = taking.grant.token;
         let mut rows = self.db.prepare_cached(HELD_BY)?;
@@ -456,7 +458,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Whether a token holds a suspect already.
+    /// Whether a token already holds a suspect.
     fn holds_suspect(&self, token: Token) -> Result<bool> {
         self.db.prepare_cached(HOLDS_SUSPECT)?.exists([token])
     }

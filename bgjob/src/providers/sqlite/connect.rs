@@ -17,16 +17,16 @@ use super::{
     options::{SqliteOptions, Sync},
 };
 
-/// How long a statement waits for another process's transaction. A call may have to wait for the
-/// batch before its own too, and is to be answered in less than the 10 s a dispatcher waits: so
-/// that it hears that the database is locked, and not that nobody knows.
+/// How long a statement waits for another process's transaction. A call may also have to wait for
+/// the batch before its own, and both together must take less than the 10 s that a dispatcher waits
+/// for a call: then the dispatcher gets "the database is locked" instead of no answer.
 const BUSY: Duration = Duration::from_secs(4);
 
 /// The oldest SQLite without the bug that damages databases in WAL mode when two connections write
-/// and checkpoint at once. The bundled one is younger; a program can be linked with another.
+/// and checkpoint at once. The bundled SQLite is newer, but a program can link another one.
 const OLDEST: i32 = 3_051_003;
 
-/// A connection, with what it knows.
+/// A connection, and what is known of its database.
 #[derive(Debug)]
 pub(super) struct Db {
     pub(super) db: Connection,
@@ -37,9 +37,9 @@ pub(super) struct Db {
 /// What a connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Use {
-    /// The first one: makes the file if there is none.
+    /// The first connection: creates the file if there is none.
     Create,
-    /// Writes to a file that was there before.
+    /// Writes to a file that must exist.
     Write,
     /// Only reads.
     Read,
@@ -86,8 +86,8 @@ impl Db {
         })
     }
 
-    /// Refuses where the file was deleted or replaced since it was opened. SQLite itself would go
-    /// on writing to what nobody can open again.
+    /// Returns an error if the file was deleted or replaced since it was opened. SQLite itself
+    /// would go on writing to a file that nobody can open again.
     pub(super) fn check(&self, path: &Path) -> Result<()> {
         if FileId::of(path).as_ref() == Some(&self.file) {
             Ok(())
@@ -97,18 +97,19 @@ impl Db {
     }
 }
 
-/// Makes the file of a new database, for its owner alone: SQLite would make it for all to read. The
-/// files beside it take its mode.
+/// Creates the file of a new database, readable by its owner only: SQLite would create it readable
+/// for all. The files beside it take the same mode.
 fn make_private(path: &Path) {
-    // A file that is closed takes the locks of others in this process along. So nobody here opens
-    // it before it is closed, and one that is there is not opened at all.
+    // Closing a file also releases the locks that other connections of this process hold on it. So
+    // nobody in this process may open the file before it is closed here, and a file that exists is
+    // not opened here at all.
     static MAKING: Mutex<()> = Mutex::new(());
     let _alone = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
     let mut new = OpenOptions::new();
     new.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut new, 0o600);
-    // What is in the way, SQLite will find too, and say.
+    // An error here comes up again, with a message, when SQLite opens the file.
     drop(new.open(path));
 }
 
@@ -123,7 +124,8 @@ fn gone(path: &Path) -> Error {
 fn set_up(db: &Connection, options: &SqliteOptions, purpose: Use) -> rusqlite::Result<()> {
     db.busy_timeout(BUSY)?;
     db.set_prepared_statement_cache_capacity(64);
-    // Without it a bound LIMIT has its statement planned anew at each call: 0.3 ms a claim.
+    // Without this setting SQLite plans a statement with a bound LIMIT anew at each call: 0.3 ms a
+    // claim.
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     if purpose == Use::Read {
         return db.execute_batch("PRAGMA query_only = ON");
@@ -135,7 +137,7 @@ fn set_up(db: &Connection, options: &SqliteOptions, purpose: Use) -> rusqlite::R
         Sync::Normal => "NORMAL",
     };
     db.pragma_update(None, "synchronous", sync)?;
-    // Where a plain sync leaves data in the disk's own memory (macOS). Nothing elsewhere.
+    // Needed where a plain sync leaves data in the disk's own cache (macOS). No effect elsewhere.
     db.execute_batch("PRAGMA fullfsync = ON; PRAGMA checkpoint_fullfsync = ON")?;
     db.execute_batch(
         "PRAGMA cache_size = -16384; PRAGMA mmap_size = 0; PRAGMA temp_store = MEMORY;
@@ -143,8 +145,9 @@ fn set_up(db: &Connection, options: &SqliteOptions, purpose: Use) -> rusqlite::R
     )
 }
 
-/// Where several make a new database at once, SQLite answers "locked" to this without asking the
-/// handler: it fears a deadlock between two that both read and now want to write.
+/// Switches to WAL, with retries. If several connections create a database at once, SQLite returns
+/// "locked" without asking the busy handler, as it suspects a deadlock between two readers that
+/// both want to write.
 fn use_wal(db: &Connection) -> rusqlite::Result<()> {
     let mut turn = 0;
     loop {
@@ -160,14 +163,14 @@ fn use_wal(db: &Connection) -> rusqlite::Result<()> {
     }
 }
 
-/// SQLite's own handler comes to sleep 100 ms between two looks, and a busy neighbour takes the
-/// lock in between again and again. Looking each millisecond gets a turn.
+/// The busy handler. SQLite's own comes to wait 100 ms between two tries, and a busy neighbour
+/// takes the lock in between again and again. Trying each millisecond gets a turn.
 fn wait(turn: i32) -> bool {
     std::thread::sleep(Duration::from_millis(1));
     Duration::from_millis(u64::try_from(turn).unwrap_or(0)) < BUSY
 }
 
-/// Which file a path leads to.
+/// The identity of the file that a path leads to.
 #[derive(Debug, PartialEq, Eq)]
 struct FileId(u64, u64);
 
@@ -179,7 +182,7 @@ impl FileId {
             use std::os::unix::fs::MetadataExt;
             Some(Self(data.dev(), data.ino()))
         }
-        // An open file can't be deleted there.
+        // On these systems an open file can't be deleted.
         #[cfg(not(unix))]
         {
             let _ = data;

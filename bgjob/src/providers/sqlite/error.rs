@@ -6,7 +6,7 @@ use crate::{Error, ErrorKind};
 
 use super::rows::is_unreadable;
 
-/// SQLite's error as one of ours: what can pass is `Unavailable`, so that callers try again.
+/// SQLite's error as one of ours. A temporary failure is `Unavailable`, so that callers try again.
 pub(super) fn translate(error: rusqlite::Error) -> Error {
     use ErrorCode as Code;
     let (kind, message) = match error.sqlite_error_code() {
@@ -47,8 +47,8 @@ pub(super) fn translate(error: rusqlite::Error) -> Error {
     Error::new(kind, message).because(error)
 }
 
-/// Whether it may be one row that can't be read or written: data of another's making, a trigger of
-/// the user's. Other rows may do.
+/// Whether the cause may be a single row that can't be read or written: data that another program
+/// wrote, a trigger of the user's. Other rows may succeed.
 pub(super) fn blames_row(error: &rusqlite::Error) -> bool {
     use rusqlite::Error;
     match error {

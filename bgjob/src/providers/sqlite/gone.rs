@@ -27,11 +27,11 @@ const CLEAR: [&str; 3] = [
     "DELETE FROM bgjob_gone_2",
 ];
 
-/// What a call knows of the ids that are remembered.
+/// What a call has cached of the remembered ids.
 #[derive(Debug, Default)]
 pub(super) struct Gone {
-    /// The greatest id of each table. New jobs mostly have greater ones (their ids grow with time),
-    /// so that a batch of creates costs three look-ups instead of three a job.
+    /// The greatest id of each table. New jobs usually have greater ids (ids grow with time), so a
+    /// batch of creates costs three look-ups in all instead of three for each job.
     last: Option<[Option<JobId>; 3]>,
 }
 
@@ -61,9 +61,9 @@ impl Gone {
         db.prepare_cached(INSERT[table(now)])
     }
 
-    /// Empties the table whose turn comes next: what is in it is from two periods ago or older, and
-    /// was remembered for one. All at once costs a page a hundred ids, one by one (by an index of
-    /// times) a hundred times as much.
+    /// Empties the table whose turn is next: its ids are from two periods ago or older, and had to
+    /// stay for one period. Emptying the table as a whole costs one page for a hundred ids;
+    /// deleting row by row (by an index of times) costs a hundred times as much.
     pub(super) fn clear(db: &Connection, now: Timestamp) -> Result<()> {
         db.prepare_cached(CLEAR[(table(now) + 1) % 3])?
             .execute([])?;
@@ -81,7 +81,7 @@ impl Gone {
     }
 }
 
-/// The table that takes what ends now.
+/// The table for jobs that end now.
 fn table(now: Timestamp) -> usize {
     let period = now.since(Timestamp::MIN).as_millis() / REMEMBERED.as_millis();
     (period % 3) as usize

@@ -16,25 +16,26 @@ const JOB: &str = "INSERT OR IGNORE INTO bgjob_jobs(id, lane, rank, created_at, 
          extra, metadata)
      VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
 
-/// Of new jobs, and of those that have been held before.
+/// For new jobs, and for jobs that have been held before.
 const READY: [&str; 2] = [
     "INSERT INTO bgjob_ready(lane, suspect, rank, due_at, id, touch_at, until) VALUES",
     "INSERT INTO bgjob_ready(lane, suspect, rank, due_at, id, touch_at, until, started) VALUES",
 ];
 
-/// One row of [`READY`], and how many values it is given.
+/// One row of [`READY`], and its number of values.
 const VALUES: [&str; 2] = ["(?, ?, ?, ?, ?, ?, ?)", "(?, ?, ?, ?, ?, ?, ?, 1)"];
 const WIDTH: usize = 7;
 
-/// Entries that go into one statement: a create costs 4.0 µs instead of 4.7, with 64 no less.
+/// The entries of one statement. With this many a create costs 4.0 µs instead of 4.7, and with 64
+/// no less.
 const MANY: usize = 16;
 
 /// A batch of new jobs on its way into the tables.
 pub(super) struct Inserts<'a> {
     job: CachedStatement<'a>,
-    /// Of jobs that are inserted: entries in `bgjob_ready` that are not.
+    /// Entries in `bgjob_ready` that are not inserted yet. Their jobs are.
     waiting: Vec<Entry>,
-    /// They have been held before.
+    /// The jobs have been held before.
     started: bool,
 }
 
@@ -58,8 +59,8 @@ impl<'a> Inserts<'a> {
         })
     }
 
-    /// Stores a new job. Answers `false` where its id or its unique key is taken. The job is not
-    /// whole before the next [`flush`](Self::flush).
+    /// Stores a new job. Returns `false` if its id or its unique key is taken. The job is
+    /// incomplete until the next [`flush`](Self::flush).
     pub(super) fn insert(&mut self, tx: &mut Tx<'_>, job: &Job) -> Result<bool> {
         let spec = &job.spec;
         let lane = tx.lanes.intern(tx.db, spec)?;
@@ -121,7 +122,7 @@ impl<'a> Inserts<'a> {
 }
 
 impl Tx<'_> {
-    /// Gives a job its entry among those that wait, if it is ready.
+    /// Adds a job's entry to those that wait, if the job is ready.
     pub(super) fn enter_ready(&mut self, job: &Job) -> Result<()> {
         let lane = self.lanes.intern(self.db, &job.spec)?;
         let mut inserts = Inserts::new(self)?;

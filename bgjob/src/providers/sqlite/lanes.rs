@@ -1,9 +1,8 @@
 //! Lanes: queue, name and version of jobs, interned.
 //!
-//! What was looked up is noted for one transaction and no longer. A number may stand for another
-//! kind of job in the next one: a backup was put back in place, tables were emptied, a kind that
-//! nobody used was forgotten. A look is a few microseconds, and one a transaction and kind is
-//! enough.
+//! The numbers of lanes are cached for one transaction only. In the next transaction a number may
+//! stand for another kind of job: a backup was restored, tables were emptied, an unused kind was
+//! forgotten. A look-up takes a few microseconds, and one for each transaction and kind is enough.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -14,7 +13,7 @@ use crate::{
     job::{JobSpec, Serves},
 };
 
-/// All that decides who may claim a job.
+/// The parts of a job that decide who may claim it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Lane {
     pub(super) queue: Arc<str>,
@@ -22,44 +21,44 @@ pub(super) struct Lane {
     pub(super) version: u32,
 }
 
-/// What the transaction at hand has looked up.
+/// The lanes that the current transaction has looked up.
 #[derive(Debug, Default)]
 pub(super) struct Lanes {
     ids: HashMap<Lane, i64>,
     last: Option<(Lane, i64)>,
-    /// When it was last looked for lanes that no job is in. That outlives a transaction.
+    /// When unused lanes were last looked for. This outlives a transaction.
     purged_at: Option<Timestamp>,
 }
 
-/// This many lanes may be there without use. Fewer cost nobody anything.
+/// This many unused lanes may stay. They cost nothing.
 const SPARE: i64 = 1000;
 
-/// How often it is looked for lanes that no job is in, in milliseconds.
+/// How often unused lanes are looked for, in milliseconds.
 const PURGE: i64 = 60_000;
 
-/// Lanes that no job waits in and that have no job that is over, by what is noted of these.
+/// Lanes in which no job waits and, by the tallies, none is over.
 ///
 /// The last lane stays, so that its number is not given out again: a program of an earlier version
-/// may have noted it.
+/// may have cached it.
 const IDLE: &str = "id < (SELECT max(id) FROM bgjob_lanes)
      AND NOT EXISTS (SELECT 1 FROM bgjob_ready r WHERE r.lane = bgjob_lanes.id)
      AND NOT EXISTS (SELECT 1 FROM bgjob_tallies t WHERE t.lane = bgjob_lanes.id AND t.jobs > 0)";
 
-/// What is noted may be wrong, where tables were edited. So all jobs that are over are looked at,
-/// and only where there is much to forget.
+/// Lanes in use, by the jobs themselves, as the tallies may be wrong if tables were edited. This
+/// query reads all jobs that are over, so it runs only when there is much to forget.
 const USED: &str = "SELECT j.lane FROM bgjob_held h CROSS JOIN bgjob_jobs j ON j.id = h.id
      UNION SELECT lane FROM bgjob_jobs INDEXED BY bgjob_jobs_ended WHERE ended IS NOT NULL";
 
 impl Lanes {
-    /// Begins a transaction.
+    /// Begins a transaction: forgets what was cached.
     pub(super) fn begin(&mut self) {
         self.ids.clear();
         self.last = None;
     }
 
-    /// The id of a job's lane, which is added if it is new.
+    /// The id of a job's lane. A new lane is added.
     pub(super) fn intern(&mut self, db: &Connection, spec: &JobSpec) -> Result<i64> {
-        // Batches mostly have one lane.
+        // Most batches have one lane.
         if let Some((lane, id)) = &self.last
             && (lane.version, &lane.name, &lane.queue) == (spec.version, &spec.name, &spec.queue)
         {
@@ -95,8 +94,8 @@ impl Lanes {
         Ok(db.last_insert_rowid())
     }
 
-    /// The lanes of a queue that can be run. It takes as long as the fewer of those that the queue
-    /// has and those that are served.
+    /// The lanes of a queue that can be run. The time this takes grows with the lanes of the queue
+    /// or with the served names, whichever are fewer.
     pub(super) fn served(
         db: &Connection,
         queue: &Arc<str>,
@@ -137,7 +136,7 @@ impl Lanes {
         lanes.collect()
     }
 
-    /// Forgets the lanes that no job is in, now and then, where there are many lanes.
+    /// From time to time, forgets the lanes that no job is in, if there are many of them.
     pub(super) fn purge(&mut self, db: &Connection, now: Timestamp) -> Result<()> {
         let since = self.purged_at.map(|at| now.as_millis() - at.as_millis());
         if since.is_some_and(|since| (0..PURGE).contains(&since)) {

@@ -1,7 +1,7 @@
 //! Lists and counts.
 //!
-//! A list first finds ids, where the least has to be walked along: an index of the state's own, or
-//! the narrow entries of what waits or runs. Then it reads these jobs.
+//! A list first finds ids in the place that needs the fewest reads: an index of the state, or the
+//! narrow entries of jobs that wait or run. Then it reads these jobs.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -21,29 +21,29 @@ use super::{
     rows::{self, Found},
 };
 
-/// Entries of waiting jobs that are gathered for a list: about 15 ms. Where there are more, the
-/// jobs themselves are walked along.
+/// The most entries of waiting jobs that are gathered for a list: about 15 ms. If there are more,
+/// the list walks over the jobs themselves.
 const GATHERED: usize = 100_000;
 
-/// Rows of jobs that are walked over for a list: about 15 ms.
+/// The most rows of jobs that a list walks over: about 15 ms.
 const WALKED: usize = 50_000;
 
 /// Ids of jobs that may fit, in order.
 #[derive(Default)]
 struct Ids {
     ids: Vec<JobId>,
-    /// Behind this one there may be more.
+    /// After this id there may be more.
     seen: Option<JobId>,
 }
 
-/// What ids are looked for.
+/// Which ids to look for.
 struct Search<'a> {
     db: &'a Connection,
     lanes: Option<HashSet<i64>>,
     least: JobId,
     greatest: JobId,
     order: Order,
-    /// At most so many.
+    /// The most ids to find.
     most: usize,
 }
 
@@ -61,7 +61,7 @@ impl Search<'_> {
         }
     }
 
-    /// Whether the one comes before the other.
+    /// Whether `a` comes before `b`.
     fn is_before(&self, a: JobId, b: JobId) -> bool {
         match self.order {
             Order::Oldest => a < b,
@@ -76,7 +76,7 @@ impl Search<'_> {
         }
     }
 
-    /// Of these, in any order, the first ones.
+    /// The first ones of these ids, which come in any order.
     fn first_of(&self, mut ids: Vec<JobId>) -> Ids {
         ids.retain(|id| (self.least..=self.greatest).contains(id));
         self.sort(&mut ids);
@@ -85,8 +85,8 @@ impl Search<'_> {
         Ids { ids, seen }
     }
 
-    /// Along a query that has the least and the greatest id as its first two parameters and answers
-    /// an id and a lane, or none where the row is of no interest.
+    /// Walks over a query that has the least and the greatest id as its first two parameters. The
+    /// query returns an id and a lane, or no lane if the row does not count.
     fn walk(&self, query: &str, state: Option<&str>) -> Result<Ids> {
         let mut rows = self
             .db
@@ -171,7 +171,7 @@ impl Search<'_> {
         Ok(self.first_of(ids))
     }
 
-    /// All of these states, together in order.
+    /// The ids of all these states, in order.
     fn of_all(&self, states: &[State]) -> Result<Ids> {
         if states.len() == State::ALL.len() && self.lanes.is_none() {
             return self.walk(
@@ -183,7 +183,7 @@ impl Search<'_> {
         for state in states {
             let found = self.of(*state)?;
             all.ids.extend(found.ids);
-            // Up to there all of them are known.
+            // The ids of all states are known only up to the nearest `seen`.
             all.seen = match (all.seen, found.seen) {
                 (Some(a), Some(b)) if self.is_before(b, a) => Some(b),
                 (a, b) => a.or(b),
@@ -202,7 +202,7 @@ impl Search<'_> {
 }
 
 impl Db {
-    /// Jobs that fit the filter, by id.
+    /// Lists the jobs that fit the filter, by id.
     pub(super) fn list(&mut self, filter: &Filter, slice: &Slice) -> Result<Listed> {
         let mut listed = Listed::default();
         let Some((least, greatest)) = slice.ids().filter(|_| slice.limit > 0) else {
@@ -218,7 +218,7 @@ impl Db {
             least,
             greatest,
             order: slice.order,
-            // All of those fit, or who knows how many.
+            // With a plain filter all ids fit; otherwise it is unknown how many do.
             most: if is_plain {
                 slice.limit
             } else {
@@ -232,8 +232,8 @@ impl Db {
         let last = found.ids.last().copied();
         let mut bytes = 0;
         for id in found.ids {
-            // It may have gone since, or be what it was not. What can't be read is not listed, here
-            // as elsewhere.
+            // The job may be gone by now, or have changed. A job that can't be read is not listed,
+            // here as elsewhere.
             if let Found::Job(job) = rows::load(&self.db, id)?
                 && filter.fits(&job)
             {
@@ -250,9 +250,10 @@ impl Db {
         Ok(listed)
     }
 
-    /// How many jobs of which name each queue has. What is over is not counted, but has been.
+    /// How many jobs of which name each queue has. Jobs that are over come from the tallies and are
+    /// not counted here.
     pub(super) fn counts(&mut self, now: Timestamp) -> Result<Vec<QueueCounts>> {
-        // What moves from the one table to the other meanwhile is to be counted once.
+        // A job that moves from one table to the other meanwhile must be counted once.
         let db = self.db.unchecked_transaction()?;
         let mut kinds = Kinds::read(&db)?;
         let mut side = next_side(&db, (i64::MIN, 0, 0))?;
@@ -285,10 +286,10 @@ impl Db {
     }
 }
 
-/// A lane, whether its jobs are suspects, and their rank.
+/// A lane, whether its jobs have crashed (`suspect`), and their rank.
 type Side = (i64, i64, i64);
 
-/// The next one that any job waits in.
+/// The next side, after this one, in which a job waits.
 fn next_side(db: &Connection, side: Side) -> Result<Option<Side>> {
     db.prepare_cached(
         "SELECT lane, suspect, rank FROM bgjob_ready
@@ -298,7 +299,7 @@ fn next_side(db: &Connection, side: Side) -> Result<Option<Side>> {
     .optional()
 }
 
-/// The lanes of a filter, where it is about any.
+/// The lanes that fit the filter. `None` if the filter is not about lanes.
 fn lanes_of(db: &Connection, filter: &Filter) -> Result<Option<HashSet<i64>>> {
     if filter.queue.is_none() && filter.names.is_empty() {
         return Ok(None);
@@ -346,7 +347,7 @@ fn count_side(
     Ok(())
 }
 
-/// Counts by kind, and the kinds of lanes.
+/// The counts of each kind of job, and the kind of each lane.
 struct Kinds {
     counts: Vec<QueueCounts>,
     lanes: HashMap<i64, usize>,

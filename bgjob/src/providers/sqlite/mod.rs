@@ -2,17 +2,18 @@
 //!
 //! | | |
 //! |---|---|
-//! | durability | a crash of the machine; of the process with `?sync=normal` |
+//! | durability | a crash of the machine; with `?sync=normal`, of the process only |
 //! | order | the most urgent first, then the longest due, across all processes |
 //! | wake-up | at once within the process, within 40 ms across processes |
 //! | clock | the host's, which all processes share |
 //! | limits | 1 MiB of metadata a job; one host, no network file system |
 //! | files | made with mode 0600, for their owner alone; those that are there keep theirs |
 //!
-//! A relative path is that of the folder that the program is in when it opens the store.
+//! A relative path is resolved against the program's folder at the time the store is opened.
 //!
-//! Writes go to one thread that commits all calls that have gathered since its last commit, so that
-//! a thousand tasks share a handful of commits. Reads have a thread and a connection of their own.
+//! Writes go to one thread. It commits all calls that have gathered since its last commit at once,
+//! so that a thousand tasks share a handful of commits. Reads have a thread and a connection of
+//! their own.
 //!
 //! A process that is stopped (`SIGSTOP`, a container that is paused) in the middle of a commit
 //! holds up the writes of all others until it goes on or dies. Nothing is lost by that but time.
@@ -85,16 +86,16 @@ pub struct SqliteStore {
     capabilities: StoreCapabilities,
 }
 
-/// What it can do at its best. Its clock is that of the host, which is one for all its clients, as
-/// they all have to be on that host: nobody has to wait out differences.
+/// What the store can do at its best. All its clients run on one host and share its clock, so
+/// nobody has to allow for differences between clocks.
 const CAPABILITIES: StoreCapabilities = StoreCapabilities::new("sqlite", Durability::OsCrash);
 
 impl SqliteStore {
-    /// Opens the database at this path, and makes it if there is none.
+    /// Opens the database at this path. The file is created if there is none.
     ///
     /// # Errors
-    /// `Unavailable` where it can't be opened (just now), `InvalidInput` where the file is
-    /// something else or can only be read, `Unsupported` where a newer version made it.
+    /// `Unavailable` if the database can't be opened at the moment, `InvalidInput` if the file is
+    /// something else or read-only, `Unsupported` if a newer version made the database.
     pub async fn open(path: impl Into<PathBuf>) -> Result<Self> {
         SqliteOptions::new(path).open().await
     }
@@ -127,7 +128,7 @@ impl SqliteStore {
         })
     }
 
-    /// The writer sleeps as long as nobody waits, and has to be told of the first one.
+    /// Notifies the writer, which looks for other processes' commits only while someone waits.
     async fn wait(&self, wait: Wait) -> Result<()> {
         self.writer.waiting();
         wait.woken().await;
@@ -145,8 +146,8 @@ impl JobStore for SqliteStore {
         let queues = queues(jobs);
         let jobs = jobs.to_vec();
         let created = self.writer.call(jobs.len(), move |tx| tx.create(&jobs));
-        // Who is woken now sends its claim behind this call, and mostly in time for the same
-        // transaction: so an idle dispatcher's job costs one commit to the disk, not two.
+        // A waiter that is woken now sends its claim right after this call, usually in time for the
+        // same transaction: so a job for an idle dispatcher costs one commit to the disk, not two.
         self.wake.ready(&queues);
         created.await
     }
@@ -283,13 +284,13 @@ fn queues(jobs: &[NewJob]) -> Vec<Arc<str>> {
 
 /// Adds a queue that is not there yet.
 fn add_queue(queues: &mut Vec<Arc<str>>, queue: &Arc<str>) {
-    // Batches mostly have one queue, so that the last one is worth a look.
+    // Most batches have one queue, so comparing with the last one usually is enough.
     if queues.last() != Some(queue) && !queues.contains(queue) {
         queues.push(Arc::clone(queue));
     }
 }
 
-/// How many jobs a claim may be about.
+/// The most jobs that a claim may take.
 fn wanted(want: &[Want]) -> usize {
     want.iter()
         .map(|want| want.max)

@@ -6,13 +6,14 @@ use crate::{Clock, Error, Result, SystemClock};
 
 use super::SqliteStore;
 
-/// When SQLite writes through to the disk.
+/// When SQLite syncs the file to the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Sync {
-    /// At each commit: what was acknowledged survives a power failure.
+    /// At each commit: acknowledged commits survive a power failure.
     #[default]
     Full,
-    /// Now and then: a power failure may take the last commits, a crash of the process does not.
+    /// From time to time: a power failure may lose the last commits, a crash of the process does
+    /// not.
     Normal,
 }
 
@@ -38,7 +39,7 @@ pub struct SqliteOptions {
 }
 
 impl SqliteOptions {
-    /// The database at this path, which is made if there is none; its folder must be there.
+    /// The database at this path. The file is created if there is none; its folder must exist.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self {
             path: path.into(),
@@ -47,11 +48,11 @@ impl SqliteOptions {
         }
     }
 
-    /// From a URL: `sqlite:path`, `sqlite:path?sync=normal`. The path is taken as it stands, up to
+    /// Reads a URL: `sqlite:path`, `sqlite:path?sync=normal`. The path is taken literally, up to
     /// the first `?`.
     ///
     /// # Errors
-    /// `InvalidInput` for what is no such URL, `Unsupported` for a database in memory.
+    /// `InvalidInput` for text that is not such a URL, `Unsupported` for a database in memory.
     pub fn from_url(url: &str) -> Result<Self> {
         let rest = url
             .strip_prefix("sqlite:")
@@ -86,7 +87,7 @@ impl SqliteOptions {
             })
     }
 
-    /// Whether the path can be that of a database.
+    /// Checks whether the path can be that of a database.
     pub(super) fn check(&self) -> Result<()> {
         if self.path.as_os_str() == ":memory:" {
             return Err(Error::new(
@@ -107,21 +108,21 @@ impl SqliteOptions {
         Ok(())
     }
 
-    /// When it is written through to the disk.
+    /// When the file is synced to the disk.
     #[must_use]
     pub const fn sync(mut self, sync: Sync) -> Self {
         self.sync = sync;
         self
     }
 
-    /// Where the time comes from: the host's clock, unless a test wants another.
+    /// The clock. By default the host's; tests may set another.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
     }
 
-    /// Opens it.
+    /// Opens the store.
     ///
     /// # Errors
     /// As [`SqliteStore::open`].

@@ -1,4 +1,5 @@
-//! The thread that reads, on a connection of its own: a long list does not hold up the writer.
+//! The reader thread. It has a connection of its own, so that a long list does not hold up the
+//! writer.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -20,7 +21,7 @@ use super::{
 
 type Read = Box<dyn FnOnce(Result<&mut Db>) + Send>;
 
-/// The way to the reader thread. When it is dropped, the thread ends.
+/// The handle of the reader thread. Dropping the handle ends the thread.
 #[derive(Debug)]
 pub(super) struct Reader {
     worker: Worker<Read>,
@@ -28,7 +29,7 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// Starts the thread; it connects when it is first asked.
+    /// Starts the thread, which connects at the first call.
     pub(super) fn start(options: SqliteOptions) -> Result<Self> {
         let path = options.path.clone();
         let worker = Worker::<Read>::start("bgjob-sqlite-reader", move |inbox| {
@@ -43,7 +44,7 @@ impl Reader {
         Ok(Self { worker, path })
     }
 
-    /// Reads.
+    /// Runs a call on the reader thread.
     pub(super) async fn call<T: Send + 'static>(
         &self,
         read: impl FnOnce(&mut Db) -> rusqlite::Result<T> + Send + 'static,
@@ -80,7 +81,8 @@ fn connected<'a>(db: &'a mut Option<Db>, options: &SqliteOptions) -> Result<&'a 
 }
 
 impl Db {
-    /// The running jobs that were asked to end. What runs is little, so it is all looked through.
+    /// The running jobs that were asked to end. All running jobs are looked through, as they are
+    /// few.
     pub(super) fn cancelled(&mut self) -> rusqlite::Result<Vec<JobId>> {
         let mut asked = self
             .db

@@ -19,7 +19,7 @@ use crate::providers::columns::{self, Extra};
 
 use super::lanes::Lane;
 
-/// The columns a claim gives out, in the order [`claimed`] reads them.
+/// The columns that a claim reads, in the order of [`claimed`].
 macro_rules! light {
     () => {
         "j.id, j.lane, j.rank, j.created_at, j.due_at, j.max_attempts, j.max_crashes, j.retain, \
@@ -29,7 +29,7 @@ macro_rules! light {
 }
 pub(super) use light;
 
-/// The query [`job`] reads the rows of, up to its `WHERE`.
+/// The query for [`job`], up to its `WHERE`.
 pub(super) const WHOLE: &str = concat!(
     "SELECT ",
     light!(),
@@ -46,12 +46,12 @@ pub(super) const WHOLE: &str = concat!(
 /// What is stored under a job's id.
 pub(super) enum Found {
     Job(Box<Job>),
-    /// It is there, and this is why nobody knows what it says.
+    /// The job is there, but can't be read for this reason.
     Unreadable(Error),
     Nothing,
 }
 
-/// Whether a row of a job says what this program can't read, and no more is wrong than that.
+/// Whether the only problem is that this program can't read the content of a row.
 pub(super) fn is_unreadable(error: &Error) -> bool {
     matches!(
         error,
@@ -65,14 +65,14 @@ fn unknown(column: usize, why: impl Into<BoxError>) -> Error {
     Error::FromSqlConversionFailure(column, Type::Text, why.into())
 }
 
-/// The text of a column as one of our own types.
+/// Decodes a column that holds one of our own types.
 fn decode<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> Result<Option<T>> {
     let text = row.get_ref(column)?.as_str_or_null();
     let text = text.map_err(|error| unknown(column, error))?;
     columns::decode(text).map_err(|error| unknown(column, error))
 }
 
-/// The lane of a row whose names are in it from this column on.
+/// The lane of a row that has the lane's names in it from this column on.
 fn lane(row: &Row<'_>, column: usize) -> Result<Lane> {
     let Some(queue) = row.get(column)? else {
         let why = "its row of `bgjob_lanes`, which says of what kind it is, is gone";
@@ -93,7 +93,8 @@ fn span(row: &Row<'_>, column: usize) -> Result<Option<Duration>> {
 fn text(row: &Row<'_>, column: usize) -> Result<Option<Arc<str>>> {
     Ok(match row.get_ref(column)? {
         ValueRef::Text(bytes) | ValueRef::Blob(bytes) => {
-            // Text that is no UTF-8 was not written by us; the handler will refuse it by name.
+            // bgjob does not write text that is not UTF-8. The handler refuses such metadata by
+            // name.
             Some(String::from_utf8_lossy(bytes).into())
         }
         _ => None,
@@ -121,15 +122,15 @@ fn spec(row: &Row<'_>, lane: &Lane) -> Result<JobSpec> {
     })
 }
 
-/// A row of [`light!`] as the job that this grant gives out at `since`. The row is that of a job
-/// that is held by then: the grant's fence is one more than the last.
+/// Reads a row of [`light!`] as the job that this grant hands out at `since`. The job is held from
+/// then on, so its fence is one more than that of the last grant.
 pub(super) fn claimed(
     row: &Row<'_>,
     lane: &Lane,
     token: Token,
     since: Timestamp,
 ) -> Result<ClaimedJob> {
-    // Its end will be noted there, so it has to be read now.
+    // The end of the attempt is added to this column, so it must be readable.
     decode::<Vec<Attempt>>(row, 18)?;
     Ok(ClaimedJob {
         id: row.get(0)?,
@@ -146,7 +147,8 @@ pub(super) fn claimed(
     })
 }
 
-/// A row of [`light!`] with, behind it, since when the job is held and the names of its lane.
+/// Reads a row of [`light!`], followed by the time since which the job is held and the names of its
+/// lane.
 pub(super) fn held(row: &Row<'_>, token: Token) -> Result<ClaimedJob> {
     claimed(row, &lane(row, 20)?, token, row.get(19)?)
 }
@@ -165,10 +167,10 @@ pub(super) fn load(db: &Connection, id: JobId) -> Result<Found> {
     }
 }
 
-/// A row of [`WHOLE`] as a job.
+/// Reads a row of [`WHOLE`].
 pub(super) fn job(row: &Row<'_>) -> Result<Job> {
     let phase = phase(row)?;
-    // While it is held, the stored fence is that of the grant before.
+    // While the job is held, the stored fence is that of the grant before.
     let held = u64::from(matches!(phase, Phase::Running(_)));
     Ok(Job {
         id: row.get(0)?,

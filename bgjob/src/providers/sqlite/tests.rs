@@ -1,4 +1,4 @@
-//! What the conformance suite can't see: the file, the threads, and the plans of statements.
+//! What the conformance suite can't see: the file, the threads, and the query plans.
 
 #![allow(
     clippy::unwrap_used,
@@ -23,7 +23,7 @@ use crate::{
     job::{Due, JobSpec, Json, Owner, Token},
 };
 
-/// A folder of one test's own, gone with it.
+/// A folder for one test. The drop deletes it.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -41,7 +41,7 @@ impl Folder {
         SqliteStore::open(self.db()).await.unwrap()
     }
 
-    /// A connection that bgjob knows nothing of.
+    /// A connection of another program's, which bgjob knows nothing of.
     fn stranger(&self) -> Connection {
         Connection::open(self.db()).unwrap()
     }
@@ -211,12 +211,12 @@ async fn options_reach_sqlite() {
     }
 }
 
-/// Makes calls while the writer waits for a lock of a stranger's, so that they gather, and answers
-/// their answers.
+/// Makes calls while the writer waits for another connection's lock, so that the calls gather.
+/// Returns their answers.
 async fn gathered<T>(folder: &Folder, store: &SqliteStore, calls: impl Future<Output = T>) -> T {
     let stranger = folder.stranger();
     stranger.execute_batch("BEGIN IMMEDIATE").unwrap();
-    // It counts as many jobs as a transaction takes, so that it is alone in the one that waits.
+    // This call counts as a full transaction, so it is alone in the transaction that waits.
     let first = store.writer.call(usize::MAX, |_| Ok(()));
     let commit = async { stranger.execute_batch("COMMIT").unwrap() };
     let (first, calls, ()) = tokio::join!(biased; first, calls, commit);

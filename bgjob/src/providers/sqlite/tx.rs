@@ -1,4 +1,4 @@
-//! One call within the writer's transaction, and the steps all calls share.
+//! One call within the writer's transaction, and the steps that all calls share.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -20,27 +20,27 @@ use super::{
     rows::{self, Found},
 };
 
-/// What a transaction changed that someone may wait for.
+/// The changes of a transaction that someone may wait for.
 #[derive(Debug, Default)]
 pub(super) struct News {
-    /// Queues that have work they did not have, but for new jobs.
+    /// Queues with new work, except for new jobs.
     pub(super) ready: Vec<Arc<str>>,
-    /// Jobs that are over. Noted whether or not anyone waits: who begins to wait after the note and
-    /// before the commit would be forgotten.
+    /// Jobs that are over. They are noted whether or not anyone waits: a wait that begins after the
+    /// note and before the commit must not be missed.
     pub(super) ended: Vec<JobId>,
     /// A running job was asked to end.
     pub(super) cancelled: bool,
-    /// How many jobs of a lane are more, or less, over than before.
+    /// By how many the jobs of a lane that are over have become more or fewer.
     pub(super) tallies: HashMap<(i64, State), i64>,
 }
 
 impl News {
-    /// Notes that so many jobs of a lane have come to an end, or left it.
+    /// Notes that this many jobs of a lane have come to an end, or (negative) left it.
     pub(super) fn tally(&mut self, lane: i64, ended: State, jobs: i64) {
         *self.tallies.entry((lane, ended)).or_default() += jobs;
     }
 
-    /// Stores what was noted of ends, before the commit.
+    /// Stores the tallies, before the commit.
     pub(super) fn store_tallies(&self, db: &Connection) -> Result<()> {
         for ((lane, ended), jobs) in self.tallies.iter().filter(|(_, jobs)| **jobs != 0) {
             db.prepare_cached(
@@ -58,9 +58,9 @@ pub(super) struct Tx<'a> {
     pub(super) db: &'a Connection,
     pub(super) lanes: &'a mut Lanes,
     pub(super) news: &'a mut News,
-    /// Ids that are remembered; what it knows is true for one call.
+    /// The remembered ids. What it caches is valid for one call.
     pub(super) gone: Gone,
-    /// Jobs that the call was to change and could not read.
+    /// Jobs that the call had to change and could not read.
     pub(super) unreadable: Vec<JobId>,
     pub(super) now: Timestamp,
 }
@@ -71,8 +71,8 @@ impl Tx<'_> {
         rows::load(self.db, id)
     }
 
-    /// Replaces what `before` was by what a transition made of it. Never for a job that was just
-    /// claimed or renewed: those have statements of their own.
+    /// Replaces `before` by what a transition made of it. Not for a job that was just claimed or
+    /// renewed: those transitions have statements of their own.
     pub(super) fn save(&mut self, before: &Job, after: &Job) -> Result<()> {
         self.leave(before)?;
         if transition::vanishes(after) {
@@ -88,12 +88,12 @@ impl Tx<'_> {
                 .execute(params![after.id, lane, after.spec.metadata.as_str()])?;
         }
         self.enter(after)?;
-        // Once nothing of it can fail any more and be rolled back.
+        // Counted last: a step that fails is rolled back, but a count is not.
         self.tally(before, -1)?;
         self.tally(after, 1)
     }
 
-    /// Counts a job with those that are over, if it is, or no more.
+    /// Adds `jobs` to the count of jobs that are over, if this job is over.
     pub(super) fn tally(&mut self, job: &Job, jobs: i64) -> Result<()> {
         if job.state().is_terminal() {
             let lane = self.lanes.intern(self.db, &job.spec)?;
@@ -102,7 +102,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Deletes a job whose end nobody is to see, and remembers its id.
+    /// Deletes a job that is not kept after its end, and remembers its id.
     fn vanish(&mut self, id: JobId) -> Result<()> {
         self.db
             .prepare_cached("DELETE FROM bgjob_jobs WHERE id = ?1")?
@@ -111,7 +111,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// All of the row that transitions change, but for the spec.
+    /// Writes all columns that transitions change, except for those of the spec.
     fn update(&mut self, job: &Job) -> Result<()> {
         let end = match &job.phase {
             Phase::Ended(end) => Some(end),
@@ -151,7 +151,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Takes a job's entry out of the table of its phase.
+    /// Removes a job's entry from the table of its phase.
     pub(super) fn leave(&mut self, job: &Job) -> Result<()> {
         match &job.phase {
             Phase::Ready { .. } => {
@@ -179,7 +179,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Gives a job its entry in the table of its phase.
+    /// Adds a job's entry to the table of its phase.
     pub(super) fn enter(&mut self, job: &Job) -> Result<()> {
         match &job.phase {
             Phase::Ready { .. } => self.enter_ready(job)?,

@@ -1,15 +1,15 @@
-//! What workers are called.
+//! The names of workers.
 
 use rusqlite::{OptionalExtension, Result};
 
 use super::{connect::Db, tx::Tx};
 use crate::job::Owner;
 
-/// Beside the versions of the schema, as programs of any version can do without it.
+/// The table is not part of the versions of the schema, as programs of any version work without it.
 pub(super) const TABLE: &str = "CREATE TABLE IF NOT EXISTS bgjob_workers(
     owner BLOB PRIMARY KEY, name TEXT NOT NULL, seen INTEGER NOT NULL) WITHOUT ROWID";
 
-/// Milliseconds for which a name is kept after its worker was last heard of.
+/// For how many milliseconds a name is kept after the last call of its worker.
 const KEPT: i64 = 31 * 24 * 60 * 60 * 1000;
 
 impl Tx<'_> {

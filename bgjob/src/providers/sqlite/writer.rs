@@ -1,4 +1,4 @@
-//! The thread that writes: it runs all calls that have gathered in one transaction.
+//! The writer thread: it runs all calls that have gathered in one transaction.
 
 use std::{
     future::Future,
@@ -27,43 +27,44 @@ use super::{
     tx::{News, Tx},
 };
 
-/// How often commits of other processes are looked for while someone waits. Each look costs about
-/// 80 µs, most of it for waking up: 0.2 % of a core. Twice as often would be 0.4 %.
+/// How often the thread looks for commits of other processes while someone waits. Each look costs
+/// about 80 µs, most of it for the thread's wake-up: 0.2 % of a core, or 0.4 % at twice the rate.
 const POLL: Duration = Duration::from_millis(40);
 
-/// Jobs that are gathered for one transaction: more add to the wait of those that came first, and
-/// no longer to the throughput.
+/// The most jobs that are gathered for one transaction. More would delay the first calls further,
+/// without more throughput.
 const GATHERED: usize = 4000;
 
-/// How long a transaction with new jobs stays open for the claims of those it has woken, so that
-/// an idle dispatcher's job costs one commit to the disk, not two. Most come within 100 µs.
+/// How long a transaction with new jobs stays open for the claims of the waiters that were woken,
+/// so that a job for an idle dispatcher costs one commit to the disk, not two. Most claims come
+/// within 100 µs.
 const LINGER: Duration = Duration::from_micros(400);
 
-/// The most transactions that don't linger after one that did in vain, as those it has woken have
-/// no room. One at first, twice as many each time.
+/// After a transaction that lingered in vain (the woken dispatchers have no room), some
+/// transactions don't linger: one at first, then about twice as many each time, at most this many.
 const MAX_HURRY: u32 = 63;
 
-/// The way to the writer thread. When it is dropped, the thread ends, and the database is closed.
+/// The handle of the writer thread. Dropping the handle ends the thread and closes the database.
 #[derive(Debug)]
 pub(super) struct Writer(Worker<Message>);
 
 enum Message {
     Call(Box<dyn Call>),
-    /// Someone began to wait: look around.
+    /// Someone began to wait: look for other processes' commits.
     Waiting,
 }
 
 /// One call of the store.
 trait Call: Send {
-    /// Renewals: they go first.
+    /// Renewals are urgent: they go first.
     fn is_urgent(&self) -> bool;
-    /// How many jobs it is about.
+    /// How many jobs the call is about.
     fn jobs(&self) -> usize;
-    /// Whether its caller is still there.
+    /// Whether the caller still waits for the answer.
     fn is_wanted(&self) -> bool;
-    /// Runs it within a transaction, which may be rolled back and repeated.
+    /// Runs the call within a transaction, which may be rolled back and repeated.
     fn run(&mut self, tx: &mut Tx<'_>) -> rusqlite::Result<()>;
-    /// Answers the caller, once what it did is durable or undone.
+    /// Answers the caller, once the changes are durable or undone.
     fn answer(self: Box<Self>, outcome: Result<()>);
 }
 
@@ -100,7 +101,7 @@ where
     fn answer(self: Box<Self>, outcome: Result<()>) {
         let Self { done, reply, .. } = *self;
         let answer = outcome.map(|()| done.expect("a call that was committed has run"));
-        // Nobody listens if the caller's future was dropped.
+        // The receiver is gone if the caller's future was dropped.
         let _ = reply.send(answer);
     }
 }
@@ -127,7 +128,7 @@ impl Writer {
                         .run();
                     }
                 }
-                // Nobody listens if the caller's future was dropped.
+                // The receiver is gone if the caller's future was dropped.
                 Err(error) => drop(opened.send(Err(error))),
             }
         })?;
@@ -135,8 +136,8 @@ impl Writer {
         Ok(Self(worker))
     }
 
-    /// Runs a call about `jobs` jobs, and answers once it is durable. It is sent here and now, not
-    /// when the future is first polled.
+    /// Runs a call about `jobs` jobs. The future is ready once the changes are durable. The call is
+    /// sent at once, not when the future is first polled.
     pub(super) fn call<T, F>(
         &self,
         jobs: usize,
@@ -149,7 +150,7 @@ impl Writer {
         self.send(jobs, false, work)
     }
 
-    /// The same, before all that is not urgent.
+    /// As `call`, but before all calls that are not urgent.
     pub(super) fn urgent<T, F>(
         &self,
         jobs: usize,
@@ -164,7 +165,7 @@ impl Writer {
 
     /// Makes the writer look for other processes' commits.
     pub(super) fn waiting(&self) {
-        // A writer that is gone wakes nobody; the caller's next call will say so.
+        // If the thread is gone, nobody is woken; the caller's next call returns the error.
         let _ = self.0.send(Message::Waiting);
     }
 
@@ -213,23 +214,23 @@ struct Thread {
     inbox: Inbox,
     /// `None` while the database can't be opened.
     db: Option<Db>,
-    /// When other processes' commits were last looked for, and what SQLite calls the state of the
-    /// database then.
+    /// When other processes' commits were last looked for, and SQLite's `data_version` at that
+    /// time.
     seen: Option<(Instant, i64)>,
 }
 
 struct Inbox {
     messages: Receiver<Message>,
     wake: Arc<Wake>,
-    /// How many of the next transactions don't linger, and how many it were the last time.
+    /// How many of the next transactions don't linger, and how many didn't the last time.
     hurry: (u32, u32),
 }
 
-/// Where a transaction failed.
+/// What failed in a transaction.
 enum Failed {
-    /// As a whole: each of its calls would fail alone too.
+    /// The whole transaction: each of its calls would fail alone too.
     Whole(Error),
-    /// In one of its calls.
+    /// One of its calls.
     Call(Error),
 }
 
@@ -238,8 +239,8 @@ impl Thread {
         while let Some(first) = self.next() {
             let calls = self.inbox.gather(first);
             if !calls.is_empty() {
-                // A panic drops the calls, and so their callers learn of it. The next ones get a
-                // connection without remains of this transaction.
+                // A panic drops the calls, which their callers notice. The next calls get a new
+                // connection, without remains of this transaction.
                 if catch_unwind(AssertUnwindSafe(|| self.serve(calls))).is_err() {
                     self.db = None;
                 }
@@ -247,8 +248,8 @@ impl Thread {
         }
     }
 
-    /// The next call; in the meantime looks for other processes' commits while someone waits.
-    /// `None` when the store was dropped.
+    /// Waits for the next call, and looks for other processes' commits while someone waits. `None`
+    /// when the store was dropped.
     fn next(&mut self) -> Option<Box<dyn Call>> {
         loop {
             let message = if self.inbox.wake.is_waited_on() {
@@ -275,8 +276,8 @@ impl Thread {
         }
     }
 
-    /// Wakes everyone if another connection has committed. Asked on the writer's own connection,
-    /// whose own commits don't count.
+    /// Wakes all waiters if another connection has committed. The writer's own connection is asked,
+    /// as its own commits don't count there.
     fn look(&mut self, now: Instant) {
         let version = self.db.as_ref().and_then(|db| {
             let mut ask = db.db.prepare_cached("PRAGMA data_version").ok()?;
@@ -313,7 +314,8 @@ impl Thread {
         }
     }
 
-    /// Runs calls in one transaction, with what comes in until its end: all of them or none.
+    /// Runs these calls, and those that come in until the end, in one transaction: all of them or
+    /// none.
     fn commit(&mut self, calls: &mut Vec<Box<dyn Call>>) -> Result<News, Failed> {
         let now = self.options.clock.now();
         self.connect().map_err(Failed::Whole)?;
@@ -326,7 +328,7 @@ impl Thread {
         })
     }
 
-    /// Makes the connection anew where the database was not to be had.
+    /// Checks the connection, or makes a new one if there is none.
     fn connect(&mut self) -> Result<()> {
         match self.db.take() {
             Some(db) => {
@@ -340,7 +342,7 @@ impl Thread {
 }
 
 impl Inbox {
-    /// What else has come in, the urgent ones first.
+    /// This call and all others that have come in, the urgent ones first.
     fn gather(&self, first: Box<dyn Call>) -> Vec<Box<dyn Call>> {
         let mut jobs = first.jobs();
         let mut calls = vec![first];
@@ -357,7 +359,7 @@ impl Inbox {
         calls
     }
 
-    /// What comes in just before a commit: the claims of those that the new jobs in it have woken.
+    /// The calls that come in just before a commit: claims of the waiters that new jobs have woken.
     fn linger(&mut self) -> Vec<Box<dyn Call>> {
         if !self.wake.has_called() {
             return Vec::new();

@@ -1,4 +1,4 @@
-//! diesel-async 0.9. A transaction is a connection there.
+//! diesel-async 0.9. Its transactions are connections.
 
 use async_trait::async_trait;
 use diesel::{
@@ -26,7 +26,7 @@ impl Transaction for AsyncPgConnection {
     async fn run(&mut self, statement: &Statement) -> Result<String, BoxError> {
         let call = sql_query(&statement.sql).bind::<Text, _>(&statement.parameter);
         let row: Result<Row, Error> = call.get_result(self).await;
-        // A message without the DETAIL, which may quote a row.
+        // The message without the DETAIL, which may quote a row.
         row.map(|row| row.answer).map_err(|error| match error {
             Error::DatabaseError(kind, refused) => {
                 let message = refused.message();
@@ -40,9 +40,9 @@ impl Transaction for AsyncPgConnection {
     }
 }
 
-/// The SQLSTATE of a refusal, or `None` where the connection is gone. Diesel keeps a kind of its
-/// own for a few, and for the others the message, in English where the server is set to it: what is
-/// not known is not worth another try.
+/// The SQLSTATE of a refusal, or `None` if the connection is gone. Diesel has a kind of error for a
+/// few of them. The others are told apart by their messages, which are English only if the server
+/// is set to it. An unknown message is not worth another try.
 fn sqlstate(kind: &Kind, message: &str) -> Option<&'static str> {
     let says = |words: &str| message.contains(words);
     Some(match kind {

@@ -32,7 +32,7 @@ impl Transaction for PoolConnection<Postgres> {
     }
 }
 
-/// So that a handler can say `?` after a statement.
+/// Lets a handler use `?` after a statement.
 impl From<sqlx::Error> for JobError {
     fn from(error: sqlx::Error) -> Self {
         Self::retry(error)

@@ -1,8 +1,8 @@
-//! Numbers of lanes that come to stand for others, and lanes that nobody uses.
+//! Numbers of lanes that come to stand for other lanes, and lanes that are no longer used.
 
 use super::*;
 
-/// Jobs by name that are claimed by whoever serves these.
+/// Claims for a worker that serves these names. Returns the names of the claimed jobs.
 async fn names(store: &SqliteStore, names: &[&str]) -> Vec<String> {
     let jobs = names.iter().map(|name| ((*name).into(), 0));
     let serves = Serves {
@@ -30,8 +30,8 @@ const TABLES: [&str; 7] = [
     "bgjob_gone_2",
 ];
 
-/// The database goes back to an earlier state while two programs use it, and the next new kind of
-/// job gets the number that one of them has seen for another.
+/// The database goes back to an earlier state while two programs use it. The next new kind of job
+/// then gets a number that one of the programs knows as another kind.
 async fn goes_back(folder: &Folder, a: &SqliteStore, go_back: impl FnOnce()) {
     let b = folder.store().await;
     b.counts().await.unwrap();
@@ -92,7 +92,7 @@ async fn kinds_of_jobs_that_nobody_uses_are_forgotten() {
         let jobs: Vec<_> = names.iter().map(|name| named(name)).collect();
         store.create(&jobs).await.unwrap();
     }
-    // Of those that are left one waits, one runs and one is kept.
+    // Of the jobs that are left, one waits, one runs and one is kept.
     folder.change(
         "DELETE FROM bgjob_ready WHERE lane > 3; DELETE FROM bgjob_jobs WHERE lane > 3;
          DELETE FROM bgjob_ready WHERE lane > 1;

@@ -1,5 +1,5 @@
-//! Rows as a newer version, or a stranger, may have left them. Were a column read for nothing, it
-//! would be written back as nothing.
+//! Rows as a newer version or another program may have left them. If such a column were read as
+//! empty, it would be written back as empty.
 
 use super::*;
 
@@ -8,13 +8,13 @@ async fn claim(store: &SqliteStore) -> Claimed {
     claimed.unwrap()
 }
 
-/// What SQL calls this job.
+/// The SQL condition for this job.
 fn such(id: JobId) -> String {
     let bytes = id.as_bytes().map(|byte| format!("{byte:02x}"));
     format!("id = x'{}'", bytes.concat())
 }
 
-/// Text that is no JSON, or not even text, is the handler's to refuse.
+/// Text that is not JSON, or not even UTF-8, is handed out, and the handler refuses it.
 #[tokio::test]
 async fn metadata_of_any_kind_is_handed_out() {
     let folder = Folder::new();
@@ -64,7 +64,8 @@ async fn a_waiting_job_that_cannot_be_read_is_left_as_it_is() {
     }
 }
 
-/// The first of those that wait is in nobody's way: neither is the time of the next.
+/// An unreadable job at the front holds up no other job, and does not hide when the next one is
+/// due.
 #[tokio::test]
 async fn a_claim_tells_of_what_it_passes_over() {
     let folder = Folder::new();
