@@ -98,7 +98,7 @@ async fn main() -> bgjob::Result<()> {
     println!("stubborn: done at start {}", stubborn.result().await?);
     // A result may be told a moment before its run counts as over: only what went back is sure.
     println!("released {}", next.shutdown().await.released);
-    // As the result of `main`, `ShutdownReport` is exit code 0, also where something was given back.
+    // As the result of `main`, a `ShutdownReport` is exit code 0, also where jobs were given back.
     Ok(())
 }
 

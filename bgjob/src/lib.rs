@@ -31,10 +31,12 @@
 //!   [`JobError`] (what they may return), [`Middleware`].
 //! * To watch: [`Event`], [`Health`], [`JobManager::counts`], and `tracing` under the target
 //!   `bgjob`; to mend many jobs at once: [`JobManager::select`] (`guide::operate`).
-//! * In your own transactions: [`Enqueue::in_transaction`], `JobTransaction` (`guide::transactions`).
+//! * In your own transactions: [`Enqueue::in_transaction`] and `JobTransaction`
+//!   (`guide::transactions`).
 //! * On PostgreSQL: URL, tables, rights, what to watch (`guide::postgres`).
 //! * To test your jobs: the feature `testing` (`guide::testing`).
-//! * From Sidekiq, Oban, Celery, Hangfire or apalis: what is called what here (`guide::coming_from`).
+//! * From Sidekiq, Oban, Celery, Hangfire or apalis: their words and ours
+//!   (`guide::coming_from`).
 //! * To bring a store or queue: [`store`], [`queue`], [`providers`], and the feature `conformance`.
 
 pub mod extract;

@@ -45,8 +45,8 @@ pub trait InTransactions: Send + Sync + fmt::Debug {
 pub(crate) fn in_transactions(store: &(impl JobStore + ?Sized)) -> Result<&dyn InTransactions> {
     store.transactions().ok_or_else(|| {
         let text = format!(
-            "the {} store takes no part in transactions of yours: `in_transaction` and `JobTransaction` \
-             need one that keeps jobs in the same database, as `postgres:` does",
+            "the {} store takes no part in transactions of yours: `in_transaction` and \
+             `JobTransaction` need one that keeps jobs in the same database, as `postgres:` does",
             store.capabilities().name
         );
         Error::new(ErrorKind::Unsupported, text)
