@@ -95,7 +95,7 @@ macro_rules! __enqueued {
     ($who:ident $look:expr; $key:ident = $value:expr $(, $($rest:tt)*)?) => {
         $crate::__enqueued!($who $look.$key($value); $($($rest)*)?)
     };
-    // The first token tells a closure; the closure is taken whole, with its types.
+    // The first token shows that it is a closure, which is taken whole, with its types.
     ($who:ident $look:expr; | $($rest:tt)*) => {
         $crate::__enqueued!(@fits $who $look; | $($rest)*)
     };

@@ -31,10 +31,10 @@ use crate::{Error, ErrorKind, JobStore, Result, store::StoreCapabilities, task};
 /// Some failures need the provider itself. A clock [ahead](Faults::clock_ahead) or
 /// [behind](Faults::clock_behind) works for a `DocumentStore`, which hands out its clock. A
 /// `JobStore` compares times inside, so give it a wrong clock when you make it
-/// (`MemoryStore::with_clock`). A failover that loses the last writes has to restore older
-/// contents: [`MemoryDocuments::restore`](super::MemoryDocuments::restore) does that, and in
-/// simulations [`Simulation::roll_back`](super::simulation::Simulation::roll_back). A queue does
-/// not use the jobs' clock; [`Fault::Wipe`] makes it forget its hints.
+/// (`MemoryStore::with_clock`). For a failover that loses the last writes, use
+/// [`MemoryDocuments::restore`](super::MemoryDocuments::restore), and in simulations
+/// [`Simulation::roll_back`](super::simulation::Simulation::roll_back). A queue does not use the
+/// jobs' clock; [`Fault::Wipe`] makes it forget its hints.
 ///
 /// ```
 /// use bgjob::{JobManager, providers::memory::MemoryStore, testing::{Call, Fault, Faulty}};

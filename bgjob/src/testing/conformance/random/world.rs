@@ -137,7 +137,7 @@ impl World {
         };
         let tokens = self.tokens.get(&id).map_or(&[][..], Vec::as_slice);
         let token = tokens.iter().rev().nth(usize::from(holder.old));
-        // A token of nobody, if the job did not have that many.
+        // A token that no grant has, if the job did not have that many.
         (id, token.copied().unwrap_or_else(|| names::token(u32::MAX)))
     }
 
