@@ -63,7 +63,7 @@ mod transaction;
 #[path = "private.rs"]
 pub mod __private;
 
-// The code `#[job]` makes says `::bgjob`; so bgjob's own tests can have jobs.
+// The code that `#[job]` generates names `::bgjob`. This lets bgjob's own tests define jobs.
 #[cfg(all(test, feature = "macros"))]
 extern crate self as bgjob;
 
@@ -95,7 +95,7 @@ pub use store::{Durability, Filter, JobStore, QueueCounts, Want};
 #[derive(Debug)]
 pub struct Readme;
 
-/// The guides, rendered and tested with everything else. A guide to a feature is here with it.
+/// The guides, rendered and tested with the API. A guide to a feature needs that feature.
 #[cfg(doc)]
 pub mod guide {
     #[cfg(all(feature = "macros", feature = "testing"))]

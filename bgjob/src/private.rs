@@ -1,6 +1,6 @@
-//! What the code that `#[job]` generates calls. Not part of the API.
+//! The code that `#[job]` generates calls these items. They are not part of the API.
 //!
-//! Everything here is generic and small: each job's own code is a few calls, so that hundreds of
+//! Everything here is generic and small: the code of one job is a few calls, so that hundreds of
 //! jobs compile fast.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -27,13 +27,13 @@ use crate::{
     task,
 };
 
-/// `send_welcome::perform`, where bgjob is built for tests.
+/// `send_welcome::perform`, if bgjob is built for tests.
 #[cfg(feature = "testing")]
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __perform {
     ($perform:ident, $metadata:ty, $returns:ty, $descriptor:expr) => {
-        /// Runs one attempt without store and dispatcher, once the answer is awaited.
+        /// Runs one attempt without store and dispatcher, when the returned value is awaited.
         #[allow(unreachable_pub, reason = "as visible as the job it belongs to")]
         pub fn $perform(metadata: $metadata) -> $crate::testing::Perform<$metadata, $returns> {
             $crate::testing::Perform::new($descriptor, metadata)
@@ -48,8 +48,8 @@ macro_rules! __perform {
     ($($not:tt)*) => {};
 }
 
-/// What checks that metadata of a type can be read back; nothing where the type is none of
-/// metadata, which is told elsewhere.
+/// Checks that metadata of this type can be read back. Does nothing for a type that can't be
+/// metadata; another check reports that.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __read_back {
@@ -78,21 +78,22 @@ impl<M: Metadata> ReadBackOf<M> {
     pub const CHECK: Option<ReadBack> = Some(|json| json.decode::<M>().map(drop));
 }
 
-/// The first argument.
+/// The first argument of the function.
 #[doc(hidden)]
 pub fn metadata<M: Metadata>(ctx: &JobContext, job: &JobDescriptor) -> Result<M, Outcome<Json>> {
     extract::decode(ctx, job.version(), job.upgrade())
 }
 
-/// The first argument of a signature is one of a job.
+/// Checks that the first argument of the signature can be a job's.
 #[doc(hidden)]
 pub const fn is_metadata<M: Metadata>() {}
 
-/// A signature returns what a job may return.
+/// Checks that the signature returns a type that a job may return.
 #[doc(hidden)]
 pub const fn is_result<R: IntoOutcome>() {}
 
-/// A further argument failed. A `JobError` says what is to be done, as it does for a handler.
+/// A further argument failed. A `JobError` says what happens next, as it does when a handler
+/// returns it.
 #[doc(hidden)]
 pub fn not_extracted(error: impl Into<BoxError>) -> Outcome<Json> {
     let mut outcome = Outcome::from_error(error.into().as_ref());
@@ -112,14 +113,14 @@ pub fn upgrade<E: Into<BoxError>>(
     upgrade(value, version).map_err(Into::into)
 }
 
-/// What the function returned, in the dispatcher's words.
+/// Converts the function's return value to the dispatcher's type.
 #[doc(hidden)]
 pub fn outcome<R: IntoOutcome>(returned: R) -> Outcome<Json> {
     returned.into_outcome().encode()
 }
 
-/// Runs a function off the async threads, as part of the same runtime, span and job. Its panic goes
-/// on here. Nobody waits for its thread, neither the runtime's end nor that of the process.
+/// Runs a function off the async threads, within the same runtime, span and job. A panic of the
+/// function continues here. Neither the runtime nor the process waits for the thread when it ends.
 #[doc(hidden)]
 pub async fn blocking<R: Send + 'static>(run: impl FnOnce() -> R + Send + 'static) -> R {
     let (answer, answered) = oneshot::channel();
@@ -128,7 +129,7 @@ pub async fn blocking<R: Send + 'static>(run: impl FnOnce() -> R + Send + 'stati
         let _inside = runtime.as_ref().map(Handle::enter);
         let run = || current::within(&mut job, run);
         let returned = catch_unwind(AssertUnwindSafe(|| place.run(run)));
-        // It may be that nobody waits for it any more.
+        // The receiver may be gone.
         let _ = answer.send(returned);
     };
     let _time = task::hold_time();
@@ -138,7 +139,7 @@ pub async fn blocking<R: Send + 'static>(run: impl FnOnce() -> R + Send + 'stati
         }
     };
     if task::is_simulated() {
-        // Once its slot rests, so that a run has the same waits however fast the thread is.
+        // Starts once its slot rests, so that a run has the same waits however fast the thread is.
         drop(task::spawn(async move { start() }));
     } else {
         start();
@@ -209,7 +210,7 @@ mod tests {
     #[tokio::test]
     async fn metadata_goes_in_and_a_result_comes_out() {
         check::<add>(r#"{"a":2,"b":3}"#, "5").await;
-        // The function is still one.
+        // The function itself can still be called.
         assert_eq!(add(Pair { a: 1, b: 1 }).await, Outcome::Success(2));
     }
 
@@ -316,7 +317,7 @@ mod tests {
     impl FromContext for Busy {
         type Error = JobError;
 
-        /// Waits, and then says what is to be done.
+        /// Waits, and then returns an error that says what to do.
         async fn from_context(ctx: &JobContext) -> Result<Self, JobError> {
             let mut first = true;
             poll_fn(|cx| {

@@ -12,9 +12,9 @@ use tokio::time::Instant;
 
 use crate::{Clock, Timestamp};
 
-/// A clock that stands still until it is moved. Clones are the same clock.
+/// A clock that stands still until it is moved. Clones share one time.
 ///
-/// Moving it wakes nothing: what waits for a time has to look again.
+/// Moving the clock wakes nothing: code that waits for a time has to look again.
 ///
 /// ```
 /// use bgjob::{Clock, testing::ManualClock};
@@ -29,8 +29,7 @@ use crate::{Clock, Timestamp};
 pub struct ManualClock(Arc<AtomicI64>);
 
 impl ManualClock {
-    /// Where a new one stands: any time would do, and one that is always the same makes a failure
-    /// easy to repeat.
+    /// Where a new clock stands. Any time would do; a fixed one makes a failure easy to repeat.
     const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
     /// A clock that stands somewhere in November 2023.
@@ -43,12 +42,12 @@ impl ManualClock {
         Self(Arc::new(AtomicI64::new(time.as_millis())))
     }
 
-    /// Moves it on.
+    /// Moves the clock forward.
     pub fn advance(&self, by: Duration) {
         self.set(self.now() + by);
     }
 
-    /// Moves it to this time, back too.
+    /// Sets the clock to this time, which may be in the past.
     pub fn set(&self, time: Timestamp) {
         self.0.store(time.as_millis(), Ordering::SeqCst);
     }
@@ -87,7 +86,7 @@ pub struct TokioClock {
 }
 
 impl TokioClock {
-    /// A clock that starts where a new [`ManualClock`] stands.
+    /// A clock that starts at the time of a new [`ManualClock`].
     pub fn new() -> Self {
         Self {
             start: Instant::now(),

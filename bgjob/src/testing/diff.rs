@@ -1,8 +1,8 @@
-//! In what two JSON values differ, a line each: `metadata.email is "a", not "b"`.
+//! The differences between two JSON values, one a line: `metadata.email is "a", not "b"`.
 
 use serde_json::Value;
 
-/// In what `is` differs from `wanted`, field by field.
+/// How `is` differs from `wanted`, field by field.
 pub(super) fn differences(path: &str, is: &Value, wanted: &Value) -> Vec<String> {
     let mut found = Vec::new();
     compare(path, Some(is), Some(wanted), &mut found);

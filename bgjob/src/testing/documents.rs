@@ -17,11 +17,11 @@ use crate::{
     },
 };
 
-/// A document store in memory: shows what the contract asks for, and tests
+/// A document store in memory. It shows what the contract asks for, and tests
 /// [`Documents`](crate::store::Documents).
 ///
-/// Each call lets other tasks go first, as a store at the other end of a connection would, so that
-/// tests see calls interleave.
+/// Each call first yields to other tasks, as a call to a remote store would, so that tests see
+/// calls interleave.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -37,7 +37,7 @@ pub struct MemoryDocuments {
     watch: Option<Box<Watch>>,
 }
 
-/// Hears of each change, while nobody else can make one.
+/// Called with each change, under the lock, so that no other change can come between.
 type Watch = dyn Fn(JobId, Option<&Document>) + Send + Sync;
 
 /// What [`MemoryDocuments`] held at one time.
@@ -51,12 +51,12 @@ pub struct Snapshot {
 struct State {
     documents: BTreeMap<JobId, Document>,
     keys: BTreeSet<Filed>,
-    /// Of all documents together, so that none ever has the same version twice.
+    /// One counter for all documents, so that no two versions are ever equal.
     versions: u64,
 }
 
 impl MemoryDocuments {
-    /// An empty one that goes by this clock.
+    /// An empty store that goes by this clock.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self {
             clock,
@@ -67,8 +67,8 @@ impl MemoryDocuments {
         }
     }
 
-    /// The same for several adapters, as processes would have them: what others write nobody is
-    /// told of.
+    /// Makes the store one that several adapters share, as processes would. An adapter is not
+    /// notified of what another one writes.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -84,7 +84,8 @@ impl MemoryDocuments {
         self
     }
 
-    /// One that several adapters write to, each with a clock of this kind, and somebody watches.
+    /// A store that several adapters write to, each with a clock of this kind. `watch` sees each
+    /// change.
     pub(super) fn watched(clock: Arc<dyn Clock>, source: ClockSource, watch: Box<Watch>) -> Self {
         Self {
             clock_source: source,
@@ -93,7 +94,7 @@ impl MemoryDocuments {
         }
     }
 
-    /// All that it holds now.
+    /// A copy of all documents as they are now.
     pub fn snapshot(&self) -> Snapshot {
         let state = self.lock();
         Snapshot {
@@ -102,8 +103,8 @@ impl MemoryDocuments {
         }
     }
 
-    /// Goes back to what it held, as a store does that is restored from a backup, or whose
-    /// follower takes over without the last writes. What was written since is lost.
+    /// Goes back to the documents of the snapshot, as a store does that is restored from a backup,
+    /// or whose follower takes over without the last writes. Everything written since is lost.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -122,8 +123,8 @@ impl MemoryDocuments {
     /// ```
     pub fn restore(&self, snapshot: &Snapshot) {
         let mut state = self.lock();
-        // Versions go on: a restored store that gives one out again could not tell two states of a
-        // document apart.
+        // The version counter is not restored: if a version were given out twice, two states of a
+        // document would look the same.
         state.documents.clone_from(&snapshot.documents);
         state.keys.clone_from(&snapshot.keys);
     }

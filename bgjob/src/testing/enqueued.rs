@@ -1,5 +1,5 @@
 //! [`assert_enqueued!`](crate::assert_enqueued) and [`refute_enqueued!`](crate::refute_enqueued):
-//! what they look for, and what they say where it is not there.
+//! what they look for, and the message when they fail.
 
 use std::{fmt::Write, time::Duration};
 
@@ -17,19 +17,19 @@ use crate::{
     store::Filter,
 };
 
-/// Jobs shown of those that do not fit.
+/// The most jobs that a failure shows of those that do not fit.
 const SHOWN: usize = 5;
 
-/// Asserts that a job waits: its function, then what is known of it, and any of `queue`,
-/// `priority`, `tag`, `header`, `unique_key`, `shared_unique_key`, `max_attempts`, `delay`, `at`,
-/// `id`, and `count` (so many fit, no more). Answers the jobs that fit, by id. For async tests: it
-/// awaits the store.
+/// Asserts that a job waits. Takes the job's function, then its metadata or a predicate (or
+/// neither), then any of `queue`, `priority`, `tag`, `header`, `unique_key`, `shared_unique_key`,
+/// `max_attempts`, `delay`, `at`, `id`, and `count` (exactly this many jobs fit). Returns the jobs
+/// that fit, in the order of their ids. It awaits the store, so the test must be async.
 ///
-/// `at` is the time given to `.at(…)`. `delay` counts from the enqueue by the store's clock, which
-/// in a [`TestJobs`](crate::testing::TestJobs) is a minute ahead of the host's.
+/// `at` is the time given to `.at(…)`. `delay` counts from the enqueue by the store's clock. In a
+/// [`TestJobs`](crate::testing::TestJobs) that clock is a minute ahead of the host's.
 ///
-/// Where none fits it panics with what was looked for, and with what is there, nearest first,
-/// metadata included: it is the test's own.
+/// If no job fits, it panics. The message says what was looked for and which jobs wait, nearest
+/// first. It shows their metadata, because the metadata is the test's own.
 ///
 /// ```
 /// use bgjob::{Priority, assert_enqueued, job, refute_enqueued, testing::TestJobs};
@@ -66,8 +66,8 @@ macro_rules! assert_enqueued {
     }};
 }
 
-/// Asserts that no such job waits; takes the same as [`assert_enqueued!`](crate::assert_enqueued),
-/// but for `count`: none is none.
+/// Asserts that no such job waits. Takes the same arguments as
+/// [`assert_enqueued!`](crate::assert_enqueued), except `count`.
 #[macro_export]
 macro_rules! refute_enqueued {
     ($jobs:expr, $job:ty $(, $($what:tt)*)?) => {{
@@ -80,8 +80,8 @@ macro_rules! refute_enqueued {
     }};
 }
 
-/// `key = value` → a call; a closure → a predicate; anything else is the metadata. The first word
-/// says whose words they are.
+/// `key = value` becomes a call, a closure a predicate, anything else the metadata. The first word
+/// says which of the two macros asks.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __enqueued {
@@ -95,7 +95,7 @@ macro_rules! __enqueued {
     ($who:ident $look:expr; $key:ident = $value:expr $(, $($rest:tt)*)?) => {
         $crate::__enqueued!($who $look.$key($value); $($($rest)*)?)
     };
-    // A closure is known by its first token, and taken as a whole, types and all.
+    // The first token shows that it is a closure, which is taken whole, with its types.
     ($who:ident $look:expr; | $($rest:tt)*) => {
         $crate::__enqueued!(@fits $who $look; | $($rest)*)
     };
@@ -110,15 +110,15 @@ macro_rules! __enqueued {
     };
 }
 
-/// What is looked for among the jobs that wait. The two macros make it.
+/// A search among the jobs that wait. The two macros build it.
 #[doc(hidden)]
 #[must_use]
 #[allow(missing_debug_implementations, reason = "lives within a macro")]
 pub struct Enqueued<'a, M> {
     job: &'static JobDescriptor,
-    /// What is asked for, in words.
+    /// The conditions, in words.
     asked: Vec<String>,
-    /// What of it a job misses, in words; nothing where it fits.
+    /// The conditions that a job does not meet, in words. Empty if the job fits.
     checks: Vec<Check<'a>>,
     count: Option<usize>,
     metadata: std::marker::PhantomData<fn(M)>,
@@ -129,7 +129,7 @@ type Check<'a> = Box<dyn Fn(&Job) -> Vec<String> + 'a>;
 #[doc(hidden)]
 #[allow(missing_docs, reason = "each is a word of `assert_enqueued!`")]
 impl<'a, M: Metadata> Enqueued<'a, M> {
-    /// The function is there for the type of the metadata.
+    /// The function is an argument only for the type of its metadata.
     pub fn new<T: JobItem, R>(_: fn(&JobManager, M) -> Enqueue<M, R>) -> Self {
         Self {
             job: T::descriptor(),
@@ -260,7 +260,7 @@ impl<'a, M: Metadata> Enqueued<'a, M> {
         self
     }
 
-    /// The jobs that fit, or what to say.
+    /// The jobs that fit, or the message of the failure.
     pub fn assert(&self, seen: &Seen) -> Result<Vec<Job>, String> {
         let fitting = self.fitting(seen);
         let wrong = match (fitting.len(), self.count) {
@@ -275,7 +275,7 @@ impl<'a, M: Metadata> Enqueued<'a, M> {
         Err(text)
     }
 
-    /// What to say if a job fits.
+    /// The message of the failure, if a job fits.
     pub fn refute(&self, seen: &Seen) -> Result<(), String> {
         let fitting = self.fitting(seen);
         if fitting.is_empty() {
@@ -304,7 +304,7 @@ impl<'a, M: Metadata> Enqueued<'a, M> {
         seen.jobs.iter().filter(fits).collect()
     }
 
-    /// Why the job does not fit; a job of another name is not looked into.
+    /// Why the job does not fit. A job of another name is not compared further.
     fn misses(&self, job: &Job) -> Vec<String> {
         if !self.is_of_job(job) {
             return vec![format!("is no `{}`", self.job.name())];
@@ -319,7 +319,7 @@ impl<'a, M: Metadata> Enqueued<'a, M> {
         self.job.names().any(|name| *name == *job.spec.name)
     }
 
-    /// `no waiting job fits: send_welcome with`, then what was asked for, a line each.
+    /// `no waiting job fits: send_welcome with`, then the conditions, one a line.
     fn asked(&self, what: &str) -> String {
         let mut text = format!("{what}: {}", self.job.name());
         for asked in &self.asked {
@@ -328,7 +328,7 @@ impl<'a, M: Metadata> Enqueued<'a, M> {
         text
     }
 
-    /// What is there, nearest first.
+    /// The jobs that wait, nearest first.
     fn show(&self, text: &mut String, seen: &Seen) {
         let mut jobs: Vec<_> = seen
             .jobs
@@ -350,7 +350,7 @@ impl<'a, M: Metadata> Enqueued<'a, M> {
     }
 }
 
-/// All jobs there are, and when it is. Read before anything is looked for, so that a predicate
+/// All jobs of the store, and its time. They are read before the search begins, so that a predicate
 /// need not be `Send`.
 #[doc(hidden)]
 #[derive(Debug)]
@@ -360,7 +360,7 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// Reads them.
+    /// Reads the jobs and the time.
     pub async fn of(jobs: &JobManager) -> Self {
         let now = answered(jobs.store().now().await);
         let jobs = all(jobs.store(), &Filter::default()).await;
@@ -393,7 +393,7 @@ fn more(text: &mut String, n: usize) {
 }
 
 fn value(json: &Json) -> Value {
-    // What a store kept may be no JSON: shown as a text it is seen for what it is.
+    // A stored text may not be JSON. Then it is shown as a string.
     Wide::of(json).map_or_else(
         |_| Value::String(json.as_str().to_owned()),
         |wide| wide.value,

@@ -1,4 +1,4 @@
-//! [`TestJobs`]: a manager, a clock that the test moves, and a dispatcher that runs when told to.
+//! [`TestJobs`]: a manager, a clock that the test moves, and a dispatcher that runs on demand.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -26,12 +26,12 @@ use crate::{
 /// A [`JobManager`] for tests: its store is in memory, its clock moves when the test says so, and
 /// its jobs run when the test says so.
 ///
-/// Hand it on as the `&JobManager` that it is; [`manager`](Self::manager) where code wants to own
-/// one. Jobs run one after the other, through the store and the whole way of an attempt; only the
-/// loops of a dispatcher are missing. Each is claimed when the one before is over: of a queue the
-/// most urgent, then the longest due; of several queues that whose next job has been due longest.
-/// Retries wait all of their backoff, without its random part, so that what happens is the same
-/// each time.
+/// Pass it on as a `&JobManager`, which it dereferences to; for code that wants to own a manager,
+/// use [`manager`](Self::manager). Jobs run one after the other, each through the store and through
+/// a complete attempt; only the loops of a dispatcher are missing. The next job is claimed when the
+/// one before is over: within a queue the most urgent job, then the one that has been due longest;
+/// among queues the one whose next job has been due longest. A retry waits its whole backoff,
+/// without the random part, so that every run is the same.
 ///
 /// ```
 /// use bgjob::{JobError, State, extract::Attempts, job, testing::TestJobs};
@@ -63,7 +63,7 @@ use crate::{
 /// ```
 ///
 /// # Panics
-/// Its methods panic where the test is at fault (a service is missing, say) or the store fails.
+/// The methods panic if the test is at fault (a service is missing, say) or the store fails.
 #[must_use = "it is there to enqueue to"]
 pub struct TestJobs {
     manager: JobManager,
@@ -71,30 +71,31 @@ pub struct TestJobs {
     hands: Arc<Hands>,
 }
 
-/// What runs the jobs; inline mode reaches it from within an enqueue.
+/// Runs the jobs. In inline mode an enqueue calls it.
 struct Hands {
     clock: ManualClock,
     start: Timestamp,
     store: Arc<dyn JobStore>,
-    /// Until the first job runs.
+    /// Taken when the first job runs.
     dispatcher: Mutex<Option<DispatcherBuilder>>,
     by_hand: OnceLock<ByHand>,
     ran: Mutex<Vec<Run>>,
 }
 
 tokio::task_local! {
-    /// Enqueues around this one, each of whose job runs inline and enqueues the next.
+    /// The number of enqueues around this one. Each of them is running a job inline that enqueued
+    /// the next.
     static DEPTH: usize;
 }
 
 impl TestJobs {
-    /// More runs of one drain than any test means to have.
+    /// More jobs than any test runs on purpose in one drain.
     const RUNS_MAX: usize = 20_000;
-    /// More jobs, each run inline by an enqueue of the one before, than any test means to have.
+    /// More jobs than any test nests on purpose, each enqueued by the one before and run inline.
     const DEPTH_MAX: usize = 64;
 
-    /// An empty one. Its clock stands a minute ahead of the host's, so that what the code under
-    /// test schedules by the host's clock is due when the test says it is.
+    /// A `TestJobs` without jobs. Its clock is a minute ahead of the host's, so that a job that the
+    /// code under test schedules by the host's clock is due when the test says it is.
     pub fn new() -> Self {
         let clock = ManualClock::at(Timestamp::now() + Duration::from_secs(60));
         let store = MemoryStore::with_clock(Arc::new(clock.clone()));
@@ -102,7 +103,7 @@ impl TestJobs {
         Self::over(manager.expect("the memory store can do everything"), clock)
     }
 
-    /// Over a manager of your own, whose store goes by this clock.
+    /// Uses your own manager, whose store must go by this clock.
     pub fn over(manager: JobManager, clock: ManualClock) -> Self {
         let hands = Hands {
             start: clock.now(),
@@ -119,18 +120,18 @@ impl TestJobs {
         }
     }
 
-    /// A service that jobs take as [`State<T>`](crate::State).
+    /// Adds a service that jobs take as [`State<T>`](crate::State).
     pub fn state<T: Send + Sync + 'static>(self, service: T) -> Self {
         self.dispatcher(|dispatcher| dispatcher.state(service))
     }
 
-    /// A service that the test has too, to look at afterwards.
+    /// Adds a service that the test keeps as well, to look at it afterwards.
     pub fn shared_state<T: Send + Sync + 'static>(self, service: Arc<T>) -> Self {
         self.dispatcher(|dispatcher| dispatcher.shared_state(service))
     }
 
-    /// Sets up the dispatcher as the program does: middleware, queues, a registry. A function of
-    /// yours that turns a builder into one with all your services fits here.
+    /// Sets up the dispatcher as the program does: middleware, queues, a registry. If you have a
+    /// function that adds all your services to a builder, pass it here.
     pub fn dispatcher(self, set: impl FnOnce(DispatcherBuilder) -> DispatcherBuilder) -> Self {
         {
             let mut builder = lock(&self.hands.dispatcher);
@@ -142,12 +143,12 @@ impl TestJobs {
         self
     }
 
-    /// From now on each enqueue runs its jobs before it returns, and what they enqueue in their
-    /// turn. A job that fails makes its enqueue panic with the error.
+    /// From now on each enqueue runs its jobs before it returns, and also the jobs that those
+    /// enqueue. If a job fails, its enqueue panics with the error.
     ///
-    /// What is delayed, enqueued in a transaction, or of a queue or name that is not served waits
-    /// for a [`drain_for`](Self::drain_for). An enqueue that finds its job stored already does not
-    /// wait for who runs it.
+    /// Some jobs wait for a [`drain_for`](Self::drain_for) instead: those that are delayed, are
+    /// enqueued in a transaction, or have a queue or name that is not served. An enqueue that finds
+    /// its job already stored does not wait for that job to run.
     ///
     /// ```
     /// use bgjob::{State, job, testing::TestJobs};
@@ -169,39 +170,40 @@ impl TestJobs {
     /// ```
     pub fn inline(mut self) -> Self {
         let hands: Arc<dyn Inline> = Arc::<Hands>::clone(&self.hands);
-        // Set already: the same hands.
+        // If it is set already, it is set to the same `hands`.
         let _ = self.manager.inner.inline.set(Arc::downgrade(&hands));
         self.manager.keeps = Some(hands);
         self
     }
 
-    /// The manager, for code that wants to own one: the same store, the same jobs.
+    /// A manager for code that wants to own one. It has the same store and the same jobs.
     pub fn manager(&self) -> JobManager {
         self.manager.clone()
     }
 
-    /// The clock the store goes by. It stands still, also while jobs run.
+    /// The clock that the store goes by. It stands still, even while jobs run.
     pub fn clock(&self) -> &ManualClock {
         &self.clock
     }
 
-    /// Runs what is due, and what that makes due, until nothing is left.
+    /// Runs the jobs that are due, and those that become due by it, until none is left.
     pub async fn drain(&self) -> Runs {
         self.drain_until(self.clock.now()).await
     }
 
-    /// The same over so much time from now: the clock moves from one job that is due to the next,
-    /// in the end to that time. A week of delays, retries and snoozes takes milliseconds.
+    /// Like [`drain`](Self::drain), for this span from now: the clock moves from one due time to
+    /// the next, and at last to the end of the span. A week of delays, retries and snoozes takes
+    /// milliseconds.
     pub async fn drain_for(&self, span: Duration) -> Runs {
         self.drain_until(self.clock.now() + span).await
     }
 
-    /// The same until this time.
+    /// Like [`drain_for`](Self::drain_for), until this time.
     pub async fn drain_until(&self, end: impl Into<Timestamp>) -> Runs {
         self.hands.drain(end.into()).await
     }
 
-    /// All that ran so far, inline or by a drain.
+    /// All runs so far, inline or by a drain.
     pub fn ran(&self) -> Runs {
         let ran = lock(&self.hands.ran).clone();
         Runs::new(self.hands.start, ran, Vec::new())
@@ -244,7 +246,7 @@ impl Hands {
         Runs::new(start, runs, left)
     }
 
-    /// Ends what is too late to start; says what it was.
+    /// Ends the jobs that are too late to start. Returns a line for each of them.
     async fn sweep(&self) -> Vec<String> {
         let policy = SweepPolicy::default();
         let mut ended = Vec::new();
@@ -261,7 +263,7 @@ impl Hands {
         ended
     }
 
-    /// Claims the next job. One at a time: what its handler does to the others is to be seen.
+    /// Claims the next job. Only one, because its handler may change the others.
     async fn claim(&self) -> (Grant, Claimed) {
         let (grant, want) = (self.by_hand().grant(), self.want().await);
         let serves = self.by_hand().serves();
@@ -270,7 +272,7 @@ impl Hands {
         (grant, claimed)
     }
 
-    /// Claims this job, if it is one that is due and would be run.
+    /// Claims this job, if it is due and the dispatcher would run it.
     async fn claim_this(&self, id: JobId) -> Option<(Grant, ClaimedJob)> {
         let by_hand = self.by_hand();
         let job = answered(self.store.get(&[id]).await).pop().flatten()?;
@@ -293,8 +295,9 @@ impl Hands {
         }
     }
 
-    /// A job of the queue whose turn it is. Where jobs wait in one queue only, as in most tests, or
-    /// none is due, all queues are asked: that is cheap, and tells when the next job is due.
+    /// Asks for one job of the queue whose turn it is. If jobs wait in one queue only, as in most
+    /// tests, or if none is due, it asks for all queues: that is cheap, and the answer says when
+    /// the next job is due.
     async fn want(&self) -> Vec<Want> {
         let mut want = self.by_hand().want_one();
         let counts = answered(self.store.counts().await);
@@ -311,7 +314,7 @@ impl Hands {
         want
     }
 
-    /// The queue whose next job has been due longest, if one is due.
+    /// The queue whose next job has been due longest, if a job is due.
     async fn next_queue(&self) -> Option<Arc<str>> {
         let mut next = BTreeMap::new();
         for job in all(&self.store, &ready()).await {
@@ -326,7 +329,7 @@ impl Hands {
         next.into_iter().next().map(|(queue, _)| queue)
     }
 
-    /// When the next job is due, if nothing is now.
+    /// When the next job is due, if no job is due now.
     async fn next_due(&self, claimed: &Claimed) -> Option<Timestamp> {
         if !claimed.jobs.is_empty() {
             return None;
@@ -341,7 +344,7 @@ impl Hands {
         served.map(|job| job.due_at).min()
     }
 
-    /// What is due and is not run, and why.
+    /// The jobs that are due and did not run, and why.
     async fn left(&self) -> Vec<String> {
         let now = self.clock.now();
         let mut left = Vec::new();
@@ -354,7 +357,7 @@ impl Hands {
         left
     }
 
-    /// Runs this job as long as it is due, and panics where it fails.
+    /// Runs this job if it is due, and panics if it fails.
     async fn run_now(&self, id: JobId) {
         let mut runs = 0;
         while let Some((grant, job)) = self.claim_this(id).await {
@@ -395,7 +398,7 @@ impl Hands {
             end: end.clone(),
         };
         answered(self.store.finish(&[ending]).await);
-        // A job that is kept for no time is gone by now; what became of it is known all the same.
+        // A job with a retention of zero is gone by now. Its end is known all the same.
         let after = answered(self.store.get(&[id]).await).pop().flatten();
         let ended = before.map(|mut job| {
             transition::finish(&mut job, token, &end, at);
@@ -408,15 +411,15 @@ impl Hands {
     }
 }
 
-/// Jobs that wait.
+/// Matches the jobs that wait.
 fn ready() -> Filter {
     Filter::default().state(JobState::Ready)
 }
 
 #[async_trait]
 impl Inline for Hands {
-    /// Runs these, and no others: so each enqueue has run its own when it returns, however many
-    /// there are at a time, and hears of their failures.
+    /// Runs exactly these jobs. So each enqueue has run its own jobs when it returns, even if
+    /// several enqueue at a time, and it sees their failures.
     async fn enqueued(&self, jobs: &[JobId]) {
         let depth = DEPTH.try_with(|depth| *depth).unwrap_or(0);
         assert!(depth < TestJobs::DEPTH_MAX, "{ENDLESS}");
@@ -426,14 +429,14 @@ impl Inline for Hands {
     }
 }
 
-/// Said once, however deep it was found.
+/// Reported once, at whatever depth it is found.
 const ENDLESS: &str = "jobs that run inline enqueue each other without end";
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// All jobs that fit, by id.
+/// All jobs that fit, in the order of their ids.
 pub(super) async fn all(store: &Arc<dyn JobStore>, filter: &Filter) -> Vec<Job> {
     let (mut jobs, mut slice) = (Vec::new(), Slice::first(limits::BATCH));
     loop {
@@ -446,7 +449,7 @@ pub(super) async fn all(store: &Arc<dyn JobStore>, filter: &Filter) -> Vec<Job> 
     }
 }
 
-/// What a store answered; a test can't go on without.
+/// The store's answer. A test can't go on without one, so an error panics.
 pub(super) fn answered<T>(answer: Result<T, Error>) -> T {
     answer.unwrap_or_else(|error| panic!("the store failed: {error:?}"))
 }

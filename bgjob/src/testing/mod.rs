@@ -1,6 +1,6 @@
 //! Tools for tests: a kit for testing your own jobs ([`TestJobs`], [`Perform`],
-//! [`assert_enqueued!`](crate::assert_enqueued)), clocks that move when told to, and the suites
-//! that every store and queue must pass.
+//! [`assert_enqueued!`](crate::assert_enqueued)), clocks that a test moves, and the suites that
+//! every store and queue must pass.
 
 mod clock;
 #[cfg(feature = "conformance")]

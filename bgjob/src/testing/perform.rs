@@ -25,13 +25,13 @@ use crate::{
     registry::JobDescriptor,
 };
 
-/// One attempt about to be run, made by `send_welcome::perform(metadata)`; await it for its
+/// One attempt that is ready to run, made by `send_welcome::perform(metadata)`. Await it to get its
 /// [`Run`].
 ///
-/// Nothing is stored, and no dispatcher runs; the rest is the real way of an attempt: the metadata
-/// is written as JSON and read again, extractors are called, panics are caught, time-outs hold.
-/// What the handler wrote in a `JobTransaction` is rolled back in the end. (With tokio's time
-/// paused, `#[tokio::test(start_paused = true)]`, time-outs take no time.)
+/// Nothing is stored, and no dispatcher runs. Everything else is as in a real attempt: the metadata
+/// is written as JSON and read again, extractors are called, panics are caught, and time-outs
+/// apply. Writes of the handler to a `JobTransaction` are rolled back at the end. (With tokio's
+/// time paused, `#[tokio::test(start_paused = true)]`, a time-out takes no time.)
 ///
 /// ```
 /// use bgjob::prelude::*;
@@ -61,8 +61,8 @@ use crate::{
 /// ```
 ///
 /// # Panics
-/// Awaiting it panics where the test is at fault: a service is missing that the job needs, an
-/// option is out of range, the result can't be read as the type it was written from.
+/// Awaiting it panics if the test is at fault: a service that the job needs is missing, an option
+/// is out of range, or the result can't be read back as its type.
 #[must_use = "nothing runs until it is awaited"]
 pub struct Perform<M, R> {
     job: &'static JobDescriptor,
@@ -75,7 +75,7 @@ pub struct Perform<M, R> {
     result: PhantomData<fn() -> R>,
 }
 
-/// What is different from the job's own settings.
+/// The options that differ from the job's own settings.
 type Change = Box<dyn FnOnce(&mut JobSpec) + Send>;
 
 impl<M, R> Perform<M, R> {
@@ -97,65 +97,65 @@ impl<M, R> Perform<M, R> {
         }
     }
 
-    /// A service the job takes as [`State<T>`](crate::State).
+    /// Adds a service that the job takes as [`State<T>`](crate::State).
     pub fn state<T: Send + Sync + 'static>(mut self, service: T) -> Self {
         self.dispatcher = self.dispatcher.state(service);
         self
     }
 
-    /// A service that the test has too, to look at afterwards.
+    /// Adds a service that the test keeps as well, to look at it afterwards.
     pub fn shared_state<T: Send + Sync + 'static>(mut self, service: Arc<T>) -> Self {
         self.dispatcher = self.dispatcher.shared_state(service);
         self
     }
 
-    /// The job's id; else a new one.
+    /// Sets the job's id. By default the id is new.
     pub fn id(mut self, id: JobId) -> Self {
         self.id = id;
         self
     }
 
-    /// Which attempt it is: 1 for the first; 3 means that two ended in errors before. At most
-    /// [`max_attempts`](Self::max_attempts).
+    /// Sets which attempt this is: 1 for the first; 3 means that two attempts ended in errors. At
+    /// most [`max_attempts`](Self::max_attempts).
     pub fn attempt(mut self, attempt: u32) -> Self {
         self.attempt = attempt;
         self
     }
 
-    /// As if it had been enqueued with this many attempts.
+    /// Runs the job as if it had been enqueued with this many attempts.
     pub fn max_attempts(self, attempts: u32) -> Self {
         self.with(move |spec| spec.max_attempts = attempts)
     }
 
-    /// As if it had been enqueued into this queue.
+    /// Runs the job as if it had been enqueued into this queue.
     pub fn queue(self, queue: impl Into<Arc<str>>) -> Self {
         let queue = queue.into();
         self.with(|spec| spec.queue = queue)
     }
 
-    /// As if it had been enqueued with this priority.
+    /// Runs the job as if it had been enqueued with this priority.
     pub fn priority(self, priority: Priority) -> Self {
         self.with(move |spec| spec.priority = priority)
     }
 
-    /// As if it had been enqueued with this pair.
+    /// Runs the job as if it had been enqueued with this header.
     pub fn header(self, name: impl Into<String>, value: impl Into<String>) -> Self {
         let (name, value) = (name.into(), value.into());
         self.with(|spec| drop(spec.headers.insert(name, value)))
     }
 
-    /// As if it had been enqueued with this word.
+    /// Runs the job as if it had been enqueued with this tag.
     pub fn tag(self, tag: impl Into<String>) -> Self {
         let tag = tag.into();
         self.with(|spec| spec.tags.push(tag))
     }
 
-    /// As if its metadata were of this version, an older one: the job's `upgrade` gets it then.
+    /// Gives the metadata this version. With an older one the job's `upgrade` is called.
     pub fn version(self, version: u32) -> Self {
         self.with(move |spec| spec.version = version)
     }
 
-    /// As if it had been enqueued with this metadata, of any type: what an older program wrote.
+    /// Replaces the metadata by a value of any type, such as an older program wrote.
     ///
     /// ```
     /// use bgjob::{BoxError, job};
@@ -178,21 +178,20 @@ impl<M, R> Perform<M, R> {
     /// ```
     ///
     /// # Panics
-    /// If it can't be written as JSON.
+    /// If the value can't be written as JSON.
     #[track_caller]
     pub fn metadata(self, metadata: impl Serialize) -> Self {
         let metadata = Json::encode(&metadata).unwrap_or_else(|error| panic!("{error}"));
         self.with(|spec| spec.metadata = metadata)
     }
 
-    /// Someone cancels the job when it has run for so long, as tokio's time goes. Zero: before it
-    /// begins.
+    /// Cancels the job after this span of tokio's time. Zero cancels it before it begins.
     pub fn cancel_after(mut self, span: Duration) -> Self {
         self.cancel_after = Some(span);
         self
     }
 
-    /// Leaves the result as JSON: for types that serde writes but does not read.
+    /// Leaves the result as JSON: for types that serde can write but not read.
     pub fn raw(self) -> Perform<M, Outcome<Json>> {
         Perform {
             job: self.job,
@@ -213,7 +212,7 @@ impl<M, R> Perform<M, R> {
 }
 
 impl<M: Serialize, R> Perform<M, R> {
-    /// The context such an attempt has, to call the function itself with.
+    /// The context of this attempt, to call the function itself with.
     ///
     /// ```
     /// use bgjob::{CancelReason, prelude::*};
@@ -247,7 +246,7 @@ impl<M: Serialize, R> Perform<M, R> {
         }
     }
 
-    /// The job, claimed.
+    /// The job, as it is when claimed.
     fn prepare(mut self) -> Result<Prepared, String> {
         let said = |error: crate::Error| error.to_string();
         let mut spec = self.job.spec(Json::encode(&self.metadata).map_err(said)?);
@@ -257,7 +256,7 @@ impl<M: Serialize, R> Perform<M, R> {
         spec.validate(limits::METADATA_HARD).map_err(said)?;
         self.check_range(&spec)?;
         let queue = Arc::clone(&spec.queue);
-        // A queue of its own is one that some dispatcher would serve.
+        // Serve the queue that was set, as some dispatcher would.
         let dispatcher = self.dispatcher.slots(queue, 1).without_commit();
         let by_hand = dispatcher.by_hand().map_err(said)?;
         by_hand.check_needs(self.job.name()).map_err(said)?;
@@ -281,7 +280,7 @@ impl<M: Serialize, R> Perform<M, R> {
         })
     }
 
-    /// What no dispatcher would run.
+    /// Refuses an attempt or a version that no dispatcher would run.
     fn check_range(&self, spec: &JobSpec) -> Result<(), String> {
         let (name, newest) = (self.job.name(), self.job.version());
         if !(1..=spec.max_attempts).contains(&self.attempt) {
@@ -322,7 +321,7 @@ impl Prepared {
         Run::new(&end, self.job, attempt, at)
     }
 
-    /// Runs it, and cancels it when it is time to.
+    /// Runs the attempt, and cancels it when its time has come.
     async fn attend(&self, cancel_after: Option<Duration>) -> End {
         let run = self.by_hand.run(&self.attempt);
         let cancel = async {
@@ -339,7 +338,7 @@ impl Prepared {
             never = cancel => match never {},
             end = run => end,
         };
-        // A handler that cancels itself with `LeaseLost` asks for this.
+        // A handler that cancels itself with `LeaseLost` ends up here.
         end.unwrap_or(End::Release)
     }
 }

@@ -1,4 +1,4 @@
-//! [`Run`]: what one attempt came to; [`Runs`]: what a drain ran, as a timeline.
+//! [`Run`]: the result of one attempt; [`Runs`]: what a drain ran, as a timeline.
 
 use std::{fmt, ops::Deref, time::Duration};
 
@@ -9,7 +9,7 @@ use crate::{
     job::{End, Failure, Retry},
 };
 
-/// What one attempt came to: its outcome, and the job as it stood afterwards.
+/// The result of one attempt: its outcome, and the job as it stood afterwards.
 ///
 /// ```
 /// use bgjob::prelude::*;
@@ -32,13 +32,13 @@ use crate::{
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Run<T = Json> {
-    /// How it ended. A retry says after how long.
+    /// How the attempt ended. A retry says how long it waits.
     pub outcome: Outcome<T>,
-    /// The job as it stands now: its state, when it is due again, its history, its progress.
+    /// The job after the attempt: its state, when it is due again, its history, its progress.
     pub job: Job,
-    /// Which attempt it was: 1 for the first, 2 after one error.
+    /// The number of the attempt: 1 for the first, 2 after one error.
     pub attempt: u32,
-    /// When it began, by the clock of the test.
+    /// When the attempt began, by the test's clock.
     pub at: Timestamp,
 }
 
@@ -46,7 +46,7 @@ impl<T> Run<T> {
     /// What the function returned.
     ///
     /// # Panics
-    /// If the attempt did not succeed; the message says how it ended.
+    /// If the attempt did not succeed. The message says how it ended.
     #[track_caller]
     pub fn success(self) -> T {
         match self.outcome {
@@ -55,10 +55,10 @@ impl<T> Run<T> {
         }
     }
 
-    /// The error it ended in: what it returned, a panic, a time-out, …
+    /// The error that the attempt ended in: one that the function returned, a panic, a time-out, …
     ///
     /// # Panics
-    /// If there was none.
+    /// If the attempt did not end in an error.
     #[track_caller]
     pub fn failure(&self) -> &Failure {
         match &self.outcome {
@@ -67,12 +67,12 @@ impl<T> Run<T> {
         }
     }
 
-    /// Whether it ended in an error.
+    /// Whether the attempt ended in an error.
     pub(super) fn failed(&self) -> bool {
         matches!(self.outcome, Outcome::Retry { .. } | Outcome::Abort { .. })
     }
 
-    /// How it ended, in words.
+    /// How the attempt ended, in words.
     fn ended(&self) -> String {
         let next = match (self.job.dead_reason(), self.job.state()) {
             (Some(reason), _) => format!("dead ({reason})"),
@@ -99,7 +99,7 @@ impl<T> Run<T> {
 }
 
 impl Run<Json> {
-    /// From the end that the store hears of.
+    /// Makes a run from the end that was recorded in the store.
     pub(super) fn new(end: &End, job: Job, attempt: u32, at: Timestamp) -> Self {
         let outcome = match end.clone() {
             End::Success(result) => Outcome::Success(result),
@@ -110,7 +110,7 @@ impl Run<Json> {
                 },
                 Retry::Never(reason) => Outcome::Abort { failure, reason },
             },
-            // Ready again at once at no cost: what a release comes to.
+            // A release makes the job ready again at once, at no cost.
             End::Release => Outcome::Snooze(Duration::ZERO),
             End::Snooze(after) => Outcome::Snooze(after),
         };
@@ -122,7 +122,7 @@ impl Run<Json> {
         }
     }
 
-    /// With the result as what the function returned.
+    /// Decodes the result to the type that the function returned.
     #[track_caller]
     pub(super) fn typed<T: DeserializeOwned>(self) -> Run<T> {
         let outcome = match self.outcome {
@@ -156,7 +156,7 @@ impl<T> fmt::Display for Run<T> {
     }
 }
 
-/// What ran, in order. Printed, it is a timeline, fit to be compared as a whole:
+/// The runs of a drain, in order. Printed, they are a timeline that a test can compare as a whole:
 ///
 /// ```text
 /// 0s  send_welcome  attempt 1  retry in 5s: the mail server is down
@@ -166,7 +166,7 @@ impl<T> fmt::Display for Run<T> {
 pub struct Runs {
     runs: Vec<Run>,
     start: Timestamp,
-    /// What was due and did not run, and why.
+    /// The jobs that were due and did not run, and why.
     left: Vec<String>,
 }
 
@@ -175,18 +175,18 @@ impl Runs {
         Self { runs, start, left }
     }
 
-    /// Only those of this job: `runs.of::<send_welcome>()`.
+    /// Only the runs of this job: `runs.of::<send_welcome>()`.
     pub fn of<T: JobItem>(&self) -> Vec<&Run> {
         let known: Vec<_> = T::descriptor().names().collect();
         let of = |run: &&Run| known.contains(&&*run.job.spec.name);
         self.runs.iter().filter(of).collect()
     }
 
-    /// Asserts that every job that ran has succeeded in the end, and that nothing was left that is
-    /// due. Answers itself.
+    /// Asserts that every job that ran succeeded in the end, and that no due job was left. Returns
+    /// itself.
     ///
     /// # Panics
-    /// If not, with the timeline.
+    /// If that is not so. The message contains the timeline.
     #[track_caller]
     pub fn assert_succeeded(self) -> Self {
         let last_of = |run: &Run| {

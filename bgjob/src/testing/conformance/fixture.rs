@@ -1,4 +1,4 @@
-//! What a suite needs of a provider under test: a fresh one, and a way to let time pass.
+//! What a suite needs of a provider under test: a fresh instance, and a way to let time pass.
 
 use std::{any::Any, fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
@@ -6,36 +6,36 @@ use async_trait::async_trait;
 
 use crate::{JobId, JobQueue, JobStore, store::DocumentStore, testing::ManualClock};
 
-/// A store under test. One is made for each case; what it holds on to (a folder, a database of its
-/// own) goes with it.
+/// A store under test. Each case gets a new fixture. Whatever the fixture holds (a folder, a
+/// database of its own) is dropped with it.
 #[async_trait]
 pub trait StoreFixture: Send + Sync {
-    /// The store, the same at each call, empty at first.
+    /// The store: the same one at each call, empty at first.
     fn store(&self) -> Arc<dyn JobStore>;
 
-    /// Lets at least this much of the store's time pass. Where the store goes by a clock that is
-    /// given to it, that is moved; a server's clock is best shifted by an offset in the store under
-    /// test. Really waiting is right too, but cases let days pass.
+    /// Lets at least this much of the store's time pass. If the store goes by a clock that the
+    /// fixture gave it, move that clock. For a server's clock, let the store under test add an
+    /// offset, and raise the offset. Real waiting is correct too, but cases let days pass.
     async fn advance(&self, by: Duration);
 
-    /// The same store as a second process sees it that has opened it too, the same at each call; it
-    /// goes by the same time. [`store_sequences!`](crate::store_sequences) and
-    /// [`lifecycle_conformance!`](crate::lifecycle_conformance) use both in turn where there are
-    /// two, so what one keeps in its memory must not hide what the other did.
+    /// The same store as a second process would open it: the same one at each call, on the same
+    /// time. [`store_sequences!`](crate::store_sequences) and
+    /// [`lifecycle_conformance!`](crate::lifecycle_conformance) use both in turn if there are two.
+    /// So what one process keeps in its memory must not hide what the other did.
     fn second(&self) -> Option<Arc<dyn JobStore>> {
         None
     }
 
-    /// The queue that dispatchers use beside the store, the same at each call, empty at first.
-    /// Only [`lifecycle_conformance!`](crate::lifecycle_conformance) asks for it; a store that
-    /// can't find ready jobs itself needs one there.
+    /// The queue that dispatchers use beside the store: the same one at each call, empty at first.
+    /// Only [`lifecycle_conformance!`](crate::lifecycle_conformance) asks for it. A store that
+    /// can't find ready jobs by itself needs a queue there.
     fn queue(&self) -> Option<Arc<dyn JobQueue>> {
         None
     }
 
-    /// Makes a stored job unreadable, as an edit by hand or a newer program would: in its file, its
-    /// row. Answers whether it could. Provided: it can't, and the cases about such a job have
-    /// nothing to look at.
+    /// Makes a stored job unreadable in its file or row, as an edit by hand or a newer program
+    /// would. Returns whether it could. By default it can't, and the cases about such a job check
+    /// nothing.
     async fn damage(&self, id: JobId) -> bool {
         let _ = id;
         false
@@ -55,7 +55,7 @@ pub struct Clocked {
 }
 
 impl Clocked {
-    /// A store, and the clock it was given.
+    /// A store, and the clock that was given to it.
     pub fn new(store: impl JobStore + 'static, clock: ManualClock) -> Self {
         Self {
             store: Arc::new(store),
@@ -67,7 +67,7 @@ impl Clocked {
         }
     }
 
-    /// With a way to make one of its jobs unreadable; see [`StoreFixture::damage`].
+    /// Adds a way to make one of its jobs unreadable; see [`StoreFixture::damage`].
     #[must_use]
     pub fn with_damage<F>(mut self, damage: impl Fn(JobId) -> F + Send + Sync + 'static) -> Self
     where
@@ -77,8 +77,8 @@ impl Clocked {
         self
     }
 
-    /// With the same store as a second process opens it, with the same clock: the same file,
-    /// folder or server.
+    /// Adds the same store as a second process opens it: the same file, folder or server, with the
+    /// same clock.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -104,14 +104,14 @@ impl Clocked {
         self
     }
 
-    /// With this queue beside it.
+    /// Adds this queue beside the store.
     #[must_use]
     pub fn with_queue(mut self, queue: impl JobQueue + 'static) -> Self {
         self.queue = Some(Arc::new(queue));
         self
     }
 
-    /// Drops this after the store: the folder it lies in, say.
+    /// Drops this value after the store: the store's folder, say.
     #[must_use]
     pub fn keep(mut self, what: impl Any + Send + Sync) -> Self {
         self.keep.push(Box::new(what));
@@ -159,21 +159,21 @@ impl StoreFixture for Clocked {
     }
 }
 
-/// A queue under test. One is made for each case.
+/// A queue under test. Each case gets a new fixture.
 #[async_trait]
 pub trait QueueFixture: Send + Sync {
-    /// The queue, the same at each call, empty at first.
+    /// The queue: the same one at each call, empty at first.
     fn queue(&self) -> Arc<dyn JobQueue>;
 
     /// Lets at least this much of the queue's time pass.
     async fn advance(&self, by: Duration);
 
-    /// After so long a delivery that nobody acknowledged is made again, at the latest.
+    /// After this span at the latest, the queue repeats a delivery that was not acknowledged.
     fn redelivery(&self) -> Duration;
 }
 
-/// A queue within this process that goes by tokio's time, which stands still but for
-/// [`advance`](QueueFixture::advance) and while everything waits.
+/// A queue within this process that goes by tokio's time. That time stands still, except in
+/// [`advance`](QueueFixture::advance) and while every task waits.
 #[derive(Debug)]
 pub struct Timed {
     queue: Arc<dyn JobQueue>,
@@ -181,10 +181,10 @@ pub struct Timed {
 }
 
 impl Timed {
-    /// A queue, and when it makes a delivery again that nobody acknowledged.
+    /// A queue, and the span after which it repeats a delivery that was not acknowledged.
     ///
     /// # Panics
-    /// Outside of a suite: it stops tokio's time.
+    /// Outside a suite: it pauses tokio's time.
     pub fn new(queue: impl JobQueue + 'static, redelivery: Duration) -> Self {
         tokio::time::pause();
         Self {
@@ -209,14 +209,15 @@ impl QueueFixture for Timed {
     }
 }
 
-/// A document store under test. One is made for each case; what it holds on to (a folder, a
-/// database of its own) goes with it. No case needs time to pass: a document store knows none.
+/// A document store under test. Each case gets a new fixture. Whatever the fixture holds (a folder,
+/// a database of its own) is dropped with it. No case needs time to pass, as a document store does
+/// not depend on time.
 pub trait DocumentFixture: Send + Sync {
-    /// The store, the same at each call, empty at first.
+    /// The store: the same one at each call, empty at first.
     fn documents(&self) -> Arc<dyn DocumentStore>;
 }
 
-/// A document store, and what it lies in.
+/// A document store, and what it is stored in.
 pub struct Stored {
     documents: Arc<dyn DocumentStore>,
     keep: Vec<Box<dyn Any + Send + Sync>>,
@@ -231,7 +232,7 @@ impl Stored {
         }
     }
 
-    /// Drops this after the store: the folder it lies in, say.
+    /// Drops this value after the store: the store's folder, say.
     #[must_use]
     pub fn keep(mut self, what: impl Any + Send + Sync) -> Self {
         self.keep.push(Box::new(what));

@@ -1,4 +1,4 @@
-//! The suites that every provider must pass: what the contracts say, a named test a case.
+//! The suites that every provider must pass. They turn each rule of a contract into a named test.
 //!
 //! Give [`store_conformance!`](crate::store_conformance) or
 //! [`queue_conformance!`](crate::queue_conformance) a function that makes a fresh provider:
@@ -16,18 +16,19 @@
 //! # fn main() {}
 //! ```
 //!
-//! What is built on the basic contract has a suite of its own besides,
-//! [`document_conformance!`](crate::document_conformance): what fails there is next to its cause.
+//! Document stores have a suite for the basic contract as well,
+//! [`document_conformance!`](crate::document_conformance). A case that fails there is close to its
+//! cause.
 //!
-//! [`store_sequences!`](crate::store_sequences) plays random programs of calls and races against a
-//! model. [`lifecycle_conformance!`](crate::lifecycle_conformance) lets real dispatchers work on
-//! the store, and a queue where there is one: they stop, are lost, and come back. Both go through
-//! two openings of the store where the fixture has them ([`Clocked::with_second`]).
+//! [`store_sequences!`](crate::store_sequences) plays random programs of calls, and races, against
+//! a model. [`lifecycle_conformance!`](crate::lifecycle_conformance) lets real dispatchers work on
+//! the store, with a queue if there is one: they stop, are lost, and come back. Both use two
+//! openings of the store if the fixture has them ([`Clocked::with_second`]).
 //!
-//! Each case becomes a test of its own (`memory_store::claim::a_job_is_never_early`) on a store of
-//! its own. What a provider declares that it can't do is left out, but not in silence: the macro
-//! is told what that is (`without = [Unique]`), a test holds it to what the provider declares, and
-//! the cases left out say so.
+//! Each case becomes a test (`memory_store::claim::a_job_is_never_early`) on a new store. Cases are
+//! left out if they need what the provider declares not to have, but not silently: the macro call
+//! lists the missing capabilities (`without = [Unique]`), a test compares the list with what the
+//! provider declares, and the cases that are left out say so.
 
 pub mod documents;
 pub mod lifecycle;

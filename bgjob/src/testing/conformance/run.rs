@@ -1,4 +1,4 @@
-//! How one case is run, and the macros that make tests of them.
+//! Runs one case, and has the macros that make tests of the cases.
 
 use std::{future::Future, sync::mpsc, thread, time::Duration};
 
@@ -77,11 +77,11 @@ macro_rules! queue_conformance {
     };
 }
 
-/// Makes a module of tests out of the suite of document stores: the basic contract alone, whatever
-/// [`Documents`](crate::store::Documents) makes of it.
+/// Makes a module of tests out of the suite of document stores. It tests the basic contract alone,
+/// without [`Documents`](crate::store::Documents).
 ///
-/// `$factory` is an `async fn()` (or closure) that makes a fresh [`DocumentFixture`]. There is
-/// nothing that a document store may lack.
+/// `$factory` is an `async fn()` (or closure) that makes a fresh [`DocumentFixture`]. A document
+/// store has no optional capabilities to leave out.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -109,9 +109,9 @@ macro_rules! document_conformance {
 /// Makes a module of tests out of the lifecycle suite: real dispatchers work on the store, stop,
 /// are lost and come back.
 ///
-/// `$factory` is an `async fn()` (or closure) that makes a fresh [`StoreFixture`], such as
-/// [`store_conformance!`](crate::store_conformance) takes. A queue is tried out beside a store that
-/// is known to be good:
+/// `$factory` is an `async fn()` (or closure) that makes a fresh [`StoreFixture`], as for
+/// [`store_conformance!`](crate::store_conformance). To test a queue, put it beside a store that is
+/// known to be good:
 ///
 /// ```
 /// use std::sync::Arc;
@@ -168,7 +168,7 @@ macro_rules! __conformance_tests {
     };
 }
 
-/// Runs one case of the store suite on a store of its own.
+/// Runs one case of the store suite on a new store.
 pub fn run_store_case<F: StoreFixture + 'static>(
     area: &str,
     name: &str,
@@ -188,7 +188,7 @@ pub fn run_store_case<F: StoreFixture + 'static>(
     }));
 }
 
-/// Runs one case of the lifecycle suite on a store of its own.
+/// Runs one case of the lifecycle suite on a new store.
 pub fn run_lifecycle_case<F: StoreFixture + 'static>(
     area: &str,
     name: &str,
@@ -208,7 +208,7 @@ pub fn run_lifecycle_case<F: StoreFixture + 'static>(
     }));
 }
 
-/// Runs one case of the suite of document stores on a store of its own.
+/// Runs one case of the suite of document stores on a new store.
 pub fn run_document_case<F: DocumentFixture + 'static>(
     area: &str,
     name: &str,
@@ -223,7 +223,7 @@ pub fn run_document_case<F: DocumentFixture + 'static>(
     }));
 }
 
-/// Runs one case of the queue suite on a queue of its own.
+/// Runs one case of the queue suite on a new queue.
 pub fn run_queue_case<F: QueueFixture + 'static>(
     area: &str,
     name: &str,
@@ -252,7 +252,7 @@ fn queue_case<F: QueueFixture + 'static>(
     }));
 }
 
-/// Several threads, so that the races are races.
+/// Several threads, so that the races are real.
 fn two_threads() -> Runtime {
     let runtime = Builder::new_multi_thread()
         .worker_threads(2)
@@ -261,20 +261,20 @@ fn two_threads() -> Runtime {
     runtime.expect("a runtime can be made")
 }
 
-/// One thread, so that the fixture may stop tokio's time.
+/// One thread, so that the fixture can pause tokio's time.
 fn one_thread() -> Runtime {
     let runtime = Builder::new_current_thread().enable_all().build();
     runtime.expect("a runtime can be made")
 }
 
-/// Panics where a case waits for what does not come. The time is the system's: tokio's may stand
-/// still, or pass in leaps.
+/// Panics if a case waits for something that never comes. It measures the system's time, as tokio's
+/// may stand still or jump.
 async fn watch(area: &str, name: &str, within: Duration, case: impl Future<Output = ()>) {
     let (over, ended) = mpsc::channel::<()>();
     let (bark, late) = oneshot::channel();
     thread::spawn(move || {
         if ended.recv_timeout(within) == Err(mpsc::RecvTimeoutError::Timeout) {
-            // Nobody hears it where the case ended just now.
+            // The receiver is gone if the case ended just now.
             let _ = bark.send(());
         }
     });
@@ -285,7 +285,7 @@ async fn watch(area: &str, name: &str, within: Duration, case: impl Future<Outpu
     }
 }
 
-/// Holds a store to the capabilities it is said to lack.
+/// Compares what a store declares with the capabilities that the test says it lacks.
 pub fn check_store_lacks<F: StoreFixture + 'static>(
     factory: impl AsyncFnOnce() -> F,
     lacks: &[StoreCapability],
@@ -300,7 +300,7 @@ pub fn check_store_lacks<F: StoreFixture + 'static>(
     compare(&declared, lacks, STORE_CASES.len(), out.count());
 }
 
-/// Holds a queue to the capabilities it is said to lack.
+/// Compares what a queue declares with the capabilities that the test says it lacks.
 pub fn check_queue_lacks<F: QueueFixture + 'static>(
     factory: impl AsyncFnOnce() -> F,
     lacks: &[QueueCapability],
@@ -349,7 +349,7 @@ mod tests {
         testing::{Call, Fault, Faulty, conformance::Timed},
     };
 
-    /// What the case fails with on a queue that hangs at such calls.
+    /// The message with which the case fails on a queue where these calls hang.
     fn hanging(calls: &'static [Call], within: Duration) -> Option<String> {
         let case = || {
             queue_case(

@@ -4,7 +4,7 @@ use std::{future::Future, sync::Arc};
 
 use tokio::sync::Barrier;
 
-/// Runs them all at the same time, each in a task of its own.
+/// Runs all of them at the same time, each in its own task.
 pub(super) async fn at_once<T, F>(calls: impl Iterator<Item = F>) -> Vec<T>
 where
     T: Send + 'static,

@@ -12,7 +12,7 @@ use crate::{
     },
 };
 
-/// The clock below, as far off as the faults say.
+/// The clock of the wrapped store, shifted as the faults say.
 #[derive(Debug)]
 struct Off {
     clock: Arc<dyn Clock>,

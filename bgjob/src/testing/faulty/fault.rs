@@ -1,8 +1,8 @@
-//! [`Call`] and [`Fault`]: what can go wrong, and with which calls.
+//! [`Call`] and [`Fault`]: what can go wrong, and in which calls.
 
 use std::time::Duration;
 
-/// A call of a contract.
+/// A method of one of the three contracts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(missing_docs, reason = "each is named like the method it stands for")]
 #[non_exhaustive]
@@ -85,7 +85,7 @@ impl Call {
         Self::ListDocuments,
     ];
 
-    /// A call that only waits: it may return early, and is made again.
+    /// Whether the call only waits. Such a call may return early, and its caller repeats it.
     fn waits(self) -> bool {
         matches!(
             self,
@@ -94,52 +94,52 @@ impl Call {
     }
 }
 
-/// What happens to one call.
+/// What goes wrong with one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
-    /// Nothing.
+    /// Nothing goes wrong.
     None,
-    /// It fails and did nothing.
+    /// The call fails. Nothing was done.
     Before,
-    /// It was done, but its answer is lost: the caller gets an error.
+    /// The call is done, but its answer is lost: the caller gets an error.
     After,
-    /// It fails for good: trying again is of no use.
+    /// The call fails permanently: a repeat is of no use.
     Lasting,
-    /// It panics and did nothing, as a provider with a bug may.
+    /// The call panics, as in a provider with a bug. Nothing was done.
     Panic,
-    /// It was done, and panics.
+    /// The call is done, and then panics.
     PanicAfter,
-    /// It takes this long to get there, and its answer to come back.
+    /// The call is slow, on the way to the provider and on the way back.
     Slow {
-        /// On the way there.
+        /// How long the request takes.
         before: Duration,
-        /// On the way back.
+        /// How long the answer takes.
         after: Duration,
     },
-    /// It is never answered, and did nothing.
+    /// The call is never answered. Nothing was done.
     Hang,
-    /// It was done and is never answered.
+    /// The call is done, and never answered.
     HangAfter,
-    /// It is done twice; the first answer is the one that is given.
+    /// The call is done twice. The caller gets the first answer.
     Twice,
-    /// The caller gets an error now, and it is done all the same, this much later.
+    /// The caller gets an error now, and the call is done this much later.
     Late(Duration),
-    /// The simulated process that made it dies before it is done; see
-    /// [`simulate!`](crate::simulate). Outside of one it hangs.
+    /// The simulated process that made the call dies before it is done; see
+    /// [`simulate!`](crate::simulate). Outside a simulation the call hangs.
     Crash,
-    /// The simulated process that made it dies when it is done.
+    /// The simulated process that made the call dies once it is done.
     CrashAfter,
-    /// Queues: it says that it was done and was not; what was received is gone.
+    /// Queues: the call reports success and is not done. What was received is gone.
     Lost,
-    /// Queues: what is pushed or received comes in another order.
+    /// Queues: the hints that are pushed or received change their order.
     Reorder,
-    /// Queues: all hints of the queues that are received from are gone.
+    /// Queues: all hints of the queues that the call receives from are gone.
     Wipe,
 }
 
 impl Fault {
-    /// A name of one word, for tables.
+    /// The name as one word, for tables.
     pub fn name(self) -> &'static str {
         match self {
             Self::None => "none",
@@ -161,7 +161,7 @@ impl Fault {
         }
     }
 
-    /// Whether this can happen to such a call.
+    /// Whether this fault can happen to this call.
     ///
     /// ```
     /// use bgjob::testing::{Call, Fault};
@@ -172,14 +172,14 @@ impl Fault {
     pub fn fits(self, call: Call) -> bool {
         match self {
             Self::None | Self::Before | Self::Panic | Self::PanicAfter | Self::Crash => true,
-            // A wait must begin when it is made.
+            // A wait must begin with its first poll.
             Self::Slow { .. }
             | Self::After
             | Self::Lasting
             | Self::CrashAfter
             | Self::Hang
             | Self::HangAfter => !call.waits(),
-            // A copy of a receive would have deliveries that nobody got.
+            // A second receive would take deliveries that no caller gets.
             Self::Twice | Self::Late(_) => !call.waits() && call != Call::Receive,
             Self::Lost => matches!(call, Call::Push | Call::Receive | Call::Ack),
             Self::Reorder => matches!(call, Call::Push | Call::Receive),
@@ -187,7 +187,7 @@ impl Fault {
         }
     }
 
-    /// Panics where it can't happen to one of these calls.
+    /// Panics if the fault can't happen to one of these calls.
     #[track_caller]
     pub(super) fn check(self, calls: &[Call]) {
         if let Some(call) = calls.iter().find(|call| !self.fits(**call)) {

@@ -1,4 +1,4 @@
-//! [`Faults`]: which calls go wrong, how, and how many there were.
+//! [`Faults`]: which calls go wrong, how, and how many calls there were.
 
 use std::{
     collections::BTreeMap,
@@ -12,10 +12,10 @@ use fastrand::Rng;
 use super::{Call, Fault};
 use crate::Timestamp;
 
-/// Says what happens to each call.
+/// Decides what happens to each call.
 type Plan = dyn FnMut(Call, usize) -> Fault + Send;
 
-/// The plan of a [`Faulty`](super::Faulty), and the count of its calls. Clones are the same.
+/// The plan of a [`Faulty`](super::Faulty), and the number of its calls. Clones share both.
 ///
 /// ```
 /// use bgjob::testing::{Call, Fault, Faults};
@@ -32,12 +32,12 @@ pub struct Faults(Arc<Mutex<Inner>>);
 struct Inner {
     plan: Box<Plan>,
     calls: BTreeMap<Call, usize>,
-    /// How far the clock is ahead of the real one, in milliseconds.
+    /// How far the clock is ahead of the wrapped store's, in milliseconds. Negative: behind.
     clock_off: i64,
 }
 
 impl Faults {
-    /// No faults, for now.
+    /// No faults until they are planned.
     pub fn none() -> Self {
         Self(Arc::new(Mutex::new(Inner {
             plan: Box::new(|_, _| Fault::None),
@@ -46,7 +46,7 @@ impl Faults {
         })))
     }
 
-    /// Random faults, the same ones for the same seed and the same calls.
+    /// Random faults. The same seed and the same calls give the same faults.
     ///
     /// ```
     /// use bgjob::testing::{Faults, Rates};
@@ -66,16 +66,18 @@ impl Faults {
         self.plan(move |call, _| rates.draw(call, &mut dice));
     }
 
-    /// From now on this says what happens to a call, by its kind and how many there were of it.
-    /// Where a fault can't happen to such a call ([`Fault::fits`]), nothing does.
+    /// From now on this function decides what happens to a call. Its arguments are the call's kind
+    /// and how many calls of that kind were made, this one included. A fault that can't happen to
+    /// the call ([`Fault::fits`]) is ignored.
     pub fn plan(&self, plan: impl FnMut(Call, usize) -> Fault + Send + 'static) {
         self.lock().plan = Box::new(plan);
     }
 
-    /// The same fault for all calls of these kinds; an empty list means all kinds that it fits.
+    /// The same fault for all calls of these kinds. An empty list means every kind that the fault
+    /// fits.
     ///
     /// # Panics
-    /// Where it can't happen to a call that is named ([`Fault::fits`]).
+    /// If the fault can't happen to a call in the list ([`Fault::fits`]).
     #[track_caller]
     pub fn always(&self, calls: &'static [Call], fault: Fault) {
         fault.check(calls);
@@ -85,8 +87,8 @@ impl Faults {
         });
     }
 
-    /// The next call of these kinds has the fault, the later ones have none; an empty list means
-    /// all kinds that it fits.
+    /// The next call of these kinds has the fault; later ones have none. An empty list means every
+    /// kind that the fault fits.
     ///
     /// ```
     /// use bgjob::{JobStore, providers::memory::MemoryStore, testing::{Fault, Faulty}};
@@ -100,7 +102,7 @@ impl Faults {
     /// ```
     ///
     /// # Panics
-    /// Where it can't happen to a call that is named ([`Fault::fits`]).
+    /// If the fault can't happen to a call in the list ([`Fault::fits`]).
     #[track_caller]
     pub fn once(&self, calls: &'static [Call], fault: Fault) {
         fault.check(calls);
@@ -112,7 +114,7 @@ impl Faults {
     }
 
     /// From now on the clock of a [`DocumentStore`](crate::store::DocumentStore) is ahead, as a
-    /// host's may be.
+    /// host's clock may be.
     ///
     /// ```
     /// use std::{sync::Arc, time::Duration};
@@ -132,12 +134,12 @@ impl Faults {
         self.lock().clock_off = -millis(by);
     }
 
-    /// What that clock says when it is this time.
+    /// What that clock says when the wrapped store's clock says this.
     pub(super) fn clock(&self, now: Timestamp) -> Timestamp {
         Timestamp::from_millis(now.as_millis() + self.lock().clock_off)
     }
 
-    /// No more faults; the clock is right again.
+    /// Ends all faults, and corrects the clock.
     pub fn heal(&self) {
         self.plan(|_, _| Fault::None);
         self.lock().clock_off = 0;
@@ -162,7 +164,7 @@ impl Faults {
     }
 }
 
-/// Whether a list means such a call: an empty one means all.
+/// Whether a list names this call. An empty list names every call.
 fn meant(calls: &[Call], call: Call) -> bool {
     calls.is_empty() || calls.contains(&call)
 }
@@ -186,7 +188,7 @@ impl fmt::Debug for Faults {
     }
 }
 
-/// How likely each fault is in a call that it fits, 0 to 1. The first one that is drawn counts.
+/// The probability of each fault in a call that it fits, from 0 to 1. A call has one fault at most.
 #[derive(Debug, Clone, PartialEq)]
 #[allow(missing_docs, reason = "each is named like the fault it stands for")]
 pub struct Rates {
@@ -205,14 +207,15 @@ pub struct Rates {
     pub lost: f64,
     pub reorder: f64,
     pub wipe: f64,
-    /// The longest way there, and back, of a slow call.
+    /// The most time that a slow call takes on the way to the provider, and on the way back.
     pub slow_most: Duration,
-    /// The longest time until a late call is done.
+    /// The most time until a late call is done.
     pub late_most: Duration,
 }
 
 impl Default for Rates {
-    /// Nothing goes wrong; slow calls would take up to 100 ms each way, late ones up to a minute.
+    /// No faults. If they are switched on, slow calls take up to 100 ms each way, and late calls up
+    /// to a minute.
     fn default() -> Self {
         Self {
             before: 0.0,
@@ -237,7 +240,7 @@ impl Default for Rates {
 }
 
 impl Rates {
-    /// What befalls this call.
+    /// Draws what happens to this call.
     pub(in crate::testing) fn draw(&self, call: Call, dice: &mut Rng) -> Fault {
         let none = Duration::ZERO;
         let each = [
@@ -263,7 +266,8 @@ impl Rates {
                 self.slow,
             ),
         ];
-        // One throw for all: what does not fit leaves its share to nobody.
+        // One random number for all faults. The share of a fault that does not fit is not given to
+        // the others.
         let mut throw = dice.f64();
         let there = each.into_iter().filter(|(_, rate)| *rate > 0.0);
         for (fault, rate) in there.filter(|(fault, _)| fault.fits(call)) {
@@ -275,7 +279,7 @@ impl Rates {
         Fault::None
     }
 
-    /// The same, as long as it takes this time.
+    /// The same fault, with random times.
     fn timed(&self, fault: Fault, dice: &mut Rng) -> Fault {
         let mut some = |most: Duration| most.mul_f64(dice.f64());
         match fault {

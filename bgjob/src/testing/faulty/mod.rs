@@ -1,4 +1,4 @@
-//! [`Faulty`]: a store or queue whose calls go wrong, as a plan or a seed says.
+//! [`Faulty`]: a store or queue whose calls go wrong, by a plan or by a seed.
 
 mod documents;
 mod fault;
@@ -21,20 +21,20 @@ pub use faults::{Faults, Rates};
 
 use crate::{Error, ErrorKind, JobStore, Result, store::StoreCapabilities, task};
 
-/// A store or queue between whose calls and the real one stand [`Faults`].
+/// Wraps a store or queue. [`Faults`] decide what happens to each of its calls.
 ///
 /// It is a [`JobStore`](crate::JobStore), [`DocumentStore`](crate::store::DocumentStore) or
-/// [`JobQueue`](crate::JobQueue) where what it wraps is one. Without faults it passes the same
-/// conformance suites. Clones are the same; two that wrap [what is shared](Self::shared) each have
-/// faults of their own, as two processes would.
+/// [`JobQueue`](crate::JobQueue) if what it wraps is one. Without faults it passes the same
+/// conformance suites. Clones share their faults; two that wrap [a shared provider](Self::shared)
+/// have faults of their own, as two processes would.
 ///
-/// What only the thing itself can do is not here. A clock [ahead](Faults::clock_ahead) or
-/// [behind](Faults::clock_behind) is that of a `DocumentStore`, which hands its clock out: a
-/// `JobStore` compares times where nothing stands between, so give it a wrong clock when it is made
-/// (`MemoryStore::with_clock`). A failover that loses the last writes needs what is stored to go
-/// back: [`MemoryDocuments::restore`](super::MemoryDocuments::restore) does that, and in
-/// simulations [`Simulation::roll_back`](super::simulation::Simulation::roll_back). A queue goes by
-/// no clock of the jobs, and what it forgets is [`Fault::Wipe`].
+/// Some failures need the provider itself. A clock [ahead](Faults::clock_ahead) or
+/// [behind](Faults::clock_behind) works for a `DocumentStore`, which hands out its clock. A
+/// `JobStore` compares times inside, so give it a wrong clock when you make it
+/// (`MemoryStore::with_clock`). For a failover that loses the last writes, use
+/// [`MemoryDocuments::restore`](super::MemoryDocuments::restore), and in simulations
+/// [`Simulation::roll_back`](super::simulation::Simulation::roll_back). A queue does not use the
+/// jobs' clock; [`Fault::Wipe`] makes it forget its hints.
 ///
 /// ```
 /// use bgjob::{JobManager, providers::memory::MemoryStore, testing::{Call, Fault, Faulty}};
@@ -58,17 +58,17 @@ use crate::{Error, ErrorKind, JobStore, Result, store::StoreCapabilities, task};
 pub struct Faulty<T> {
     inner: Arc<T>,
     faults: Faults,
-    /// What it says that it can do, where that is not what the real one says.
+    /// The capabilities that it declares, if they differ from those of the wrapped provider.
     declared: Option<StoreCapabilities>,
 }
 
 impl<T> Faulty<T> {
-    /// Wraps it, without faults for now.
+    /// Wraps a store or queue, without faults for now.
     pub fn new(inner: T) -> Self {
         Self::shared(Arc::new(inner))
     }
 
-    /// Wraps what others have too.
+    /// Wraps a provider that is shared with others.
     pub fn shared(inner: Arc<T>) -> Self {
         let (faults, declared) = (Faults::none(), None);
         Self {
@@ -78,13 +78,13 @@ impl<T> Faulty<T> {
         }
     }
 
-    /// With these faults instead.
+    /// Replaces the faults by these.
     #[must_use]
     pub fn with_faults(self, faults: Faults) -> Self {
         Self { faults, ..self }
     }
 
-    /// Says that it can do this, whatever the real one says: who calls goes by that.
+    /// Declares these capabilities instead of those of the wrapped store. Callers rely on them.
     ///
     /// ```
     /// use bgjob::{JobStore, providers::memory::MemoryStore, testing::Faulty};
@@ -103,12 +103,12 @@ impl<T> Faulty<T> {
         self
     }
 
-    /// What goes wrong, and what was called how often.
+    /// The faults, and how often each call was made.
     pub fn faults(&self) -> &Faults {
         &self.faults
     }
 
-    /// The real one, which never fails.
+    /// The wrapped provider, which never fails.
     pub fn inner(&self) -> &Arc<T> {
         &self.inner
     }
@@ -132,17 +132,18 @@ impl<T: fmt::Debug> fmt::Debug for Faulty<T> {
     }
 }
 
-/// One making of a call to the real one; it owns what it needs, so that it can outlive the caller.
+/// One execution of a call to the wrapped provider. It owns its arguments, so that it can outlive
+/// the caller.
 type Made<R> = Pin<Box<dyn Future<Output = Result<R>> + Send>>;
 
-/// Makes a call to which this happens.
+/// Makes a call, with this fault.
 async fn suffer<R: Send + 'static>(
     fault: Fault,
     make: impl Fn() -> Made<R> + Send + Sync,
 ) -> Result<R> {
     let down = || Err(Error::new(ErrorKind::Unavailable, "down, as planned"));
     match fault {
-        // The last three are the queue's to act on.
+        // The queue's wrapper handles the last three.
         Fault::None | Fault::Lost | Fault::Reorder | Fault::Wipe => make().await,
         Fault::Before => down(),
         Fault::After => {
@@ -152,7 +153,7 @@ async fn suffer<R: Send + 'static>(
         Fault::Lasting => Err(Error::new(ErrorKind::Internal, "refused, as planned")),
         Fault::Panic => panics(),
         Fault::PanicAfter => {
-            // Whatever it answered.
+            // The answer does not matter.
             let _ = make().await;
             panics()
         }
@@ -169,13 +170,13 @@ async fn suffer<R: Send + 'static>(
         }
         Fault::Twice => {
             let answer = make().await;
-            // What a copy of the request does is nobody's answer.
+            // The caller never gets the answer to the second request.
             let _ = make().await;
             answer
         }
         Fault::Late(after) => {
             let late = make();
-            // On the wire, whatever becomes of the caller.
+            // The request is on its way, even if the caller stops waiting.
             tokio::spawn(async move {
                 sleep(after).await;
                 late.await
@@ -194,7 +195,8 @@ async fn suffer<R: Send + 'static>(
     }
 }
 
-/// Without the hook for panics: thousands are planned, and nobody wants to read of each.
+/// Panics without the panic hook: thousands of panics are planned, and their messages would hide
+/// the others.
 fn panics() -> ! {
     resume_unwind(Box::new("a panic, as planned"))
 }

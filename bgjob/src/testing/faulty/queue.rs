@@ -1,4 +1,5 @@
-//! [`Faulty`] as a [`JobQueue`]: besides what any call can suffer, hints get lost and disordered.
+//! [`Faulty`] as a [`JobQueue`]. Besides the faults of any call, hints get lost and change their
+//! order.
 
 use std::{sync::Arc, time::Duration};
 

@@ -17,7 +17,8 @@ use crate::{
     },
 };
 
-/// `self`, the call's name, what it needs and the call: each making of it gets copies of its own.
+/// `self`, the call's name, its arguments and the method. Each execution of the call gets its own
+/// copies of the arguments.
 macro_rules! faulty {
     ($self:ident, $call:ident, [$($arg:ident),*], $method:ident($($pass:expr),*)) => {{
         $(let $arg = $arg.to_owned();)*
@@ -125,7 +126,7 @@ impl<S: JobStore + 'static> JobStore for Faulty<S> {
         faulty!(self, Now, [], now())
     }
 
-    /// Statements are not calls: they go on without faults.
+    /// Statements are not calls: they pass without faults.
     fn transactions(&self) -> Option<&dyn InTransactions> {
         self.inner.transactions()
     }

@@ -1,4 +1,4 @@
-//! What the caller hears of each fault, and what the real one was asked to do.
+//! What the caller sees of each fault, and what the wrapped provider was asked to do.
 
 #![allow(
     clippy::unwrap_used,
@@ -28,8 +28,8 @@ fn new() -> NewJob {
     }
 }
 
-/// Creates a job with this fault: whether the caller heard that it is stored, or `None` where it
-/// heard nothing for a day, and how many jobs there are then.
+/// Creates a job with this fault. Returns whether the caller was told that the job is stored
+/// (`None` if it got no answer for a day), and how many jobs there are afterwards.
 async fn create(fault: Fault) -> (Option<bool>, usize) {
     let store = Faulty::new(MemoryStore::new());
     store.faults().once(&[Call::Create], fault);
@@ -64,7 +64,7 @@ async fn a_call_fails_as_planned() {
         (Fault::Hang, (None, 0)),
         (Fault::HangAfter, (None, 1)),
         (Fault::Twice, (Some(true), 1)),
-        // Outside of a simulation there is no process to die.
+        // Outside a simulation there is no process to die.
         (Fault::Crash, (None, 0)),
         (Fault::CrashAfter, (None, 1)),
     ] {
@@ -78,7 +78,7 @@ async fn a_late_call_is_done_after_its_caller_has_given_up() {
     store.faults().once(&[Call::Create], Fault::Late(SPAN));
     assert!(store.create(&[new()]).await.is_err());
     assert!(store.counts().await.unwrap().is_empty());
-    // Its own task begins when this one waits, and is done a span after that.
+    // Its own task starts when this one waits, and makes the call after the span.
     for _ in 0..3 {
         tokio::task::yield_now().await;
         tokio::time::advance(SPAN).await;
@@ -86,7 +86,7 @@ async fn a_late_call_is_done_after_its_caller_has_given_up() {
     assert_eq!(store.counts().await.unwrap().len(), 1);
 }
 
-/// Pushes three hints with one fault and receives with another: which of them came, in order.
+/// Pushes three hints with one fault and receives with another. Returns which hints came, in order.
 async fn hints(push: Fault, receive: Fault) -> Vec<usize> {
     let queue = Faulty::new(ChannelQueue::new());
     let pushed: Vec<_> = (0..3)
@@ -109,7 +109,7 @@ async fn hints(push: Fault, receive: Fault) -> Vec<usize> {
     let got = queue.receive(&want, Duration::ZERO).await.unwrap();
     let place = |id| pushed.iter().position(|hint| hint.id == id);
     let places = got.iter().filter_map(|got| place(got.hint.id)).collect();
-    // What is gone for good does not come again either.
+    // Hints that are lost for good are not delivered again either.
     queue.faults().heal();
     tokio::time::advance(Duration::from_secs(3600)).await;
     if got.is_empty() {
@@ -149,7 +149,7 @@ async fn an_empty_list_means_all_kinds() {
     assert!(store.now().await.is_ok());
 }
 
-/// What does not fit is passed over, and does not use it up.
+/// A fault that does not fit is skipped, and is not used up.
 #[tokio::test]
 async fn once_is_kept_for_a_call_that_it_fits() {
     let faults = Faults::none();

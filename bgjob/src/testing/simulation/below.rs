@@ -1,4 +1,4 @@
-//! [`Below`]: the one store below all processes, and what each of them sees of it.
+//! [`Below`]: the one store below all processes, and each process's view of it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,14 +10,14 @@ use crate::{
     testing::{Faults, Faulty, MemoryDocuments},
 };
 
-/// Whose changes are seen by a [`Truth`].
+/// The store. A [`Truth`] sees its changes.
 pub(super) enum Below {
     Jobs(Arc<Witness<MemoryStore>>, StoreCapabilities),
     Documents(Arc<MemoryDocuments>),
 }
 
 impl Below {
-    /// A store of jobs that says from how many on it ends them beside its claims.
+    /// A store of jobs. It declares from how many ends on it records them beside a claim.
     pub(super) fn jobs(
         clock: Arc<dyn Clock>,
         finish_beside: Option<usize>,
@@ -31,7 +31,7 @@ impl Below {
         Self::Jobs(Arc::new(Witness::new(store, truth)), can)
     }
 
-    /// Documents, which are no jobs before each process's own adapter makes some of them.
+    /// A store of documents. Each process has its own adapter, which makes jobs of them.
     pub(super) fn documents(
         clock: Arc<dyn Clock>,
         clocks_off: Duration,
@@ -48,7 +48,7 @@ impl Below {
         Self::Documents(Arc::new(documents))
     }
 
-    /// What a process sees of it.
+    /// The store as a process sees it.
     pub(super) fn store(&self, faults: Faults) -> Arc<dyn JobStore> {
         match self {
             Self::Jobs(store, can) => {

@@ -1,22 +1,22 @@
-//! [`simulate!`](crate::simulate): your jobs under a simulator, in which everything that can go
+//! [`simulate!`](crate::simulate): runs your jobs in a simulator, in which everything that can go
 //! wrong does.
 //!
 //! A run has real managers and dispatchers, in simulated processes, on one thread, under simulated
 //! time. Processes die and come back, answers get lost, workers freeze and return. All randomness
-//! comes from the run's seed, so a run that fails can be repeated, as often as it takes to find out
-//! why. What the runs are:
+//! comes from the run's seed, so you can repeat a failed run until you know why it fails. The runs
+//! are:
 //!
 //! 1. the first one is calm: nothing goes wrong;
-//! 2. then one for each place at which a process can die: each await of a handler, each [`step`],
-//!    each call to the store, before it is done and after. At most half of the runs: where there
-//!    are more places, those that are tried are spread over them evenly;
+//! 2. then one run for each place at which a process can die: each await of a handler, each
+//!    [`step`], and each call to the store, both before and after it is done. At most half of the
+//!    runs are of this kind; if there are more places, the runs are spread evenly over them;
 //! 3. the rest are random: several deaths, lost answers, slow calls, frozen workers.
 //!
-//! The [`Report`] says how many places there were and how many of them were tried. Where not all
-//! were, `simulate!` says so on the standard output (`cargo test -- --nocapture` shows it), and how
-//! many `runs` would try all: twice as many as there are places.
+//! The [`Report`] says how many places there were and how many of them were tried. If some were
+//! not, `simulate!` prints that to the standard output (`cargo test -- --nocapture` shows it),
+//! together with the number of `runs` that tries all of them: twice the number of places.
 //!
-//! The test lets work be done and says what must hold at the end:
+//! The scenario starts the work and says what must hold at the end:
 //!
 //! ```
 //! use std::sync::{Arc, Mutex};
@@ -56,11 +56,11 @@
 //! ```
 //!
 //! What it can't see: tasks that a handler starts with `tokio::spawn` live on when their process
-//! dies, and `#[job(blocking)]` functions run on real threads. A handler that uses
-//! `tokio::select!` without `biased;` or asks the system for the time or for randomness makes runs
-//! that can't be repeated exactly.
+//! dies, and `#[job(blocking)]` functions run on real threads. A run can't be repeated exactly if a
+//! handler uses `tokio::select!` without `biased;`, or asks the system for the time or for
+//! randomness.
 //!
-//! The protocol's own promises are watched in each run, whatever the test looks at.
+//! Each run also checks the protocol's own promises, whatever the scenario checks.
 
 mod below;
 mod plan;
@@ -80,14 +80,14 @@ pub use sim::Sim;
 /// Runs a scenario many times, each time with something else going wrong. See
 /// [`simulation`](crate::testing::simulation).
 ///
-/// `runs = 500, |sim| async move { … }`: without `runs` it is 200. With the environment variable
-/// `BGJOB_RUN=17` only that run is made, and its schedule is printed.
+/// Takes `runs = 500, |sim| async move { … }`. By default there are 200 runs. With the environment
+/// variable `BGJOB_RUN=17` it makes only that run, and prints its schedule.
 ///
 /// # Panics
-/// Where a run fails: with the shortest schedule among the first few that did, and the command that
-/// repeats it.
+/// If a run fails. The message has the shortest schedule among the first few failures, and the
+/// command that repeats it.
 ///
-/// Answers a [`Report`](crate::testing::simulation::Report).
+/// Returns a [`Report`](crate::testing::simulation::Report).
 #[macro_export]
 macro_rules! simulate {
     (runs = $runs:expr, $scenario:expr $(,)?) => {

@@ -1,4 +1,4 @@
-//! [`Plan`]: what goes wrong in one run, made of its number.
+//! [`Plan`]: what goes wrong in one run, derived from the run's number.
 
 use std::{collections::BTreeSet, fmt, time::Duration};
 
@@ -11,22 +11,22 @@ use crate::testing::Rates;
 pub(super) struct Plan {
     /// All randomness of the run comes from this.
     pub(super) seed: u64,
-    /// The places, by number, at which whoever passes dies.
+    /// The numbers of the places at which the process that passes dies.
     pub(super) deadly: BTreeSet<u64>,
     pub(super) store: Rates,
     pub(super) queue: Rates,
-    /// About how often a worker is killed, frozen for a while, and shut down.
+    /// About how often a worker is killed, is frozen for a while, and is shut down.
     pub(super) kill: Option<Duration>,
     pub(super) freeze: Option<Duration>,
     pub(super) shut_down: Option<Duration>,
-    /// When the store and the queue are down for everybody.
+    /// When the store and the queue are down, for all processes.
     pub(super) store_down: Option<Outage>,
     pub(super) queue_down: Option<Outage>,
-    /// Each process's clock is off by this at most, either way.
+    /// How far each process's clock may be off, either way.
     pub(super) clocks_off: Duration,
-    /// About how often the store forgets what was done last.
+    /// About how often the store forgets its last changes.
     pub(super) roll_back: Option<Duration>,
-    /// From then on nothing goes wrong any more.
+    /// After this time nothing goes wrong.
     pub(super) calm_after: Duration,
 }
 
@@ -49,8 +49,8 @@ impl Plan {
         }
     }
 
-    /// The run of this number out of so many, where a calm one passes so many points: one death at
-    /// each of them first, then random mixes.
+    /// The plan of this run, out of `runs`, if a calm run passes this many points: first one death
+    /// at each point, then random mixes.
     pub(super) fn of(run: u64, runs: u64, points: u64) -> Self {
         if run == 0 {
             return Self::calm(0);
@@ -68,18 +68,18 @@ impl Plan {
         Self::mixed(run, points)
     }
 
-    /// How many of so many runs have one death, each at a place of its own: half of them, if there
-    /// are more places than that, to be spread over these.
+    /// How many of the runs have one death, each at another place: at most half of them. If there
+    /// are more places than that, the runs are spread over them.
     pub(super) fn single(runs: u64, points: u64) -> u64 {
         points.min(runs.div_ceil(2))
     }
 
-    /// Few enough deaths that a job with the usual three crashes outlives them.
+    /// Few enough deaths that a job with the default limit of three crashes survives them.
     fn mixed(seed: u64, points: u64) -> Self {
         let mut dice = Rng::with_seed(seed);
         let freeze = dice.u8(..3) == 0;
         let deaths = if freeze { 1 } else { dice.usize(0..=2) };
-        // Somewhat beyond those of the calm run: what goes wrong adds some.
+        // Somewhat beyond the points of the calm run, because faults add some.
         let most = points + points / 3 + 1;
         Self {
             deadly: (0..deaths).map(|_| dice.u64(0..most)).collect(),
@@ -92,7 +92,7 @@ impl Plan {
         }
     }
 
-    /// As much as the protocol has to bear, for as long as this.
+    /// As many faults as the protocol has to bear, for this span.
     pub(super) fn chaos(seed: u64, span: Duration) -> Self {
         let mut dice = Rng::with_seed(seed);
         let mut every = |from: u64, to: u64| {
@@ -120,7 +120,7 @@ impl Plan {
     }
 }
 
-/// Something is down, again and again.
+/// An outage that comes again and again.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Outage {
     every: Duration,
@@ -128,15 +128,15 @@ pub(super) struct Outage {
 }
 
 impl Outage {
-    /// Whether it is down at this time; never at the beginning.
+    /// Whether there is an outage at this time. There is none at the beginning.
     pub(super) fn is_at(self, time: Duration) -> bool {
         let millis = |span: Duration| span.as_millis();
         millis(time) % millis(self.every) >= millis(self.every.saturating_sub(self.lasts))
     }
 }
 
-/// Each fault is there in every other run only (what always goes wrong hides what seldom does).
-/// The hard ones are those that a job's attempts or the caller's process are lost to.
+/// Each fault occurs in every other run only, because a fault that always occurs hides a rare one.
+/// The hard faults are those that cost a job's attempts or kill the caller's process.
 fn some_rates(dice: &mut Rng, most: f64, hard: bool) -> Rates {
     let mut rate = |share: f64| {
         if dice.bool() {

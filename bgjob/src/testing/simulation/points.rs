@@ -1,4 +1,4 @@
-//! [`Points`]: the places at which a process can die, counted, and those at which it does.
+//! [`Points`]: counts the places at which a process can die, and knows those at which one does.
 
 use std::{
     cell::RefCell,
@@ -34,12 +34,12 @@ impl Points {
         }
     }
 
-    /// How many there were.
+    /// How many places were passed.
     pub(super) fn passed(&self) -> u64 {
         self.passed.load(Relaxed)
     }
 
-    /// Passes one; answers whether it is deadly.
+    /// Passes a place. Returns whether the process dies there.
     pub(super) fn is_deadly(&self, who: &str, what: &str) -> bool {
         let deadly = self.deadly.contains(&self.passed.fetch_add(1, Relaxed));
         if deadly {
@@ -54,8 +54,8 @@ thread_local! {
     static HERE: RefCell<Option<(Arc<Points>, Arc<str>)>> = const { RefCell::new(None) };
 }
 
-/// A place at which a simulated process may die: put one into each fake service that handlers use,
-/// before and after it does something for good. It names the place in the schedule. Outside of a
+/// A place at which a simulated process may die. Put one into each fake service that handlers use,
+/// before and after an effect that lasts. The schedule shows the place by this name. Outside a
 /// simulation it does nothing.
 ///
 /// ```
@@ -79,7 +79,7 @@ pub async fn step(what: &str) {
     }
 }
 
-/// Around each handler: it may die wherever it waits, and at its end.
+/// Wraps each handler: the process may die wherever the handler waits, and at its end.
 pub(super) struct Fate {
     pub(super) points: Arc<Points>,
     pub(super) who: Arc<str>,
@@ -92,7 +92,7 @@ impl Middleware for Fate {
         let mut handler = pin!(next.run(job));
         let mut dead = false;
         poll_fn(|cx| {
-            // Its slot polls once more before it comes to rest.
+            // The slot polls once more before it comes to rest.
             if dead {
                 return Poll::Pending;
             }

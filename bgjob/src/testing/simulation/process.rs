@@ -1,4 +1,4 @@
-//! A worker's life in a simulation: it starts, serves, dies or is shut down, and starts again.
+//! The life of a worker in a simulation: it starts, serves, dies or is shut down, and starts again.
 
 use std::{
     fmt,
@@ -16,10 +16,10 @@ use crate::{
     testing::{Call, Fault, Faults, Faulty},
 };
 
-/// Makes a worker's dispatcher what the test wants it to be.
+/// Sets up a worker's dispatcher as the scenario wants it.
 pub(super) type Build = dyn Fn(DispatcherBuilder) -> DispatcherBuilder + Send + Sync;
 
-/// A place where one process runs after the other.
+/// A place where processes run, one after the other.
 pub(super) struct Host {
     name: Arc<str>,
     build: Arc<Build>,
@@ -43,7 +43,7 @@ impl Host {
         now.clone()
     }
 
-    /// One process after the other, until the runtime ends.
+    /// Runs one process after the other, until the runtime ends.
     pub(super) async fn live(&self, world: Arc<World>) {
         loop {
             let process = world.process();
@@ -56,7 +56,7 @@ impl Host {
         }
     }
 
-    /// What befalls it from outside, as the plan says.
+    /// Kills, freezes and shuts down the process, as planned.
     pub(super) async fn suffer(&self, world: Arc<World>) {
         let plan = &world.plan;
         let ills = [
@@ -75,7 +75,7 @@ impl Host {
                 return;
             }
             let ill = first.2;
-            // What takes longer than the way to the next one delays that.
+            // A fault that is still going on when the next one is planned delays that one.
             self.befall(&world, ill).await;
             first.0 = world.schedule.now() + world.throw(2 * first.1);
         }
@@ -99,7 +99,7 @@ impl Host {
     }
 }
 
-/// What befalls a worker from outside.
+/// What happens to a worker from outside.
 #[derive(Debug, Clone, Copy)]
 enum Ill {
     Kill,
@@ -139,7 +139,7 @@ async fn serve(world: Arc<World>, who: Arc<str>, build: Arc<Build>, shut_down: A
     task::kill_this();
 }
 
-/// A manager of a process's own, whose calls go wrong as the plan says.
+/// The manager of one process. Its calls go wrong as planned.
 pub(super) fn manager(world: &Arc<World>, who: &Arc<str>) -> JobManager {
     let mut builder = JobManager::builder(world.store(faults(world, who, false)));
     if let Some(queue) = &world.queue {
@@ -150,7 +150,7 @@ pub(super) fn manager(world: &Arc<World>, who: &Arc<str>) -> JobManager {
     built.expect("a volatile store and any queue go together")
 }
 
-/// Deaths at points, and what the rates say.
+/// The faults of one process: deaths at points, and those that the rates give.
 fn faults(world: &Arc<World>, who: &Arc<str>, queue: bool) -> Faults {
     let (world, who) = (Arc::clone(world), Arc::clone(who));
     let mut dice = world.dice();
@@ -188,7 +188,7 @@ fn faults(world: &Arc<World>, who: &Arc<str>, queue: bool) -> Faults {
     faults
 }
 
-/// Calls that change something are points: before they are done, and after.
+/// Calls that change something are points, both before and after they are done.
 fn death(world: &World, who: &str, call: Call) -> Option<Fault> {
     let name = match call {
         Call::Create | Call::Insert => "a create",
@@ -205,7 +205,7 @@ fn death(world: &World, who: &str, call: Call) -> Option<Fault> {
     after.then_some(Fault::CrashAfter)
 }
 
-/// Writes down what a process decides, and holds its starts to S4.
+/// Notes in the schedule what a process decides, and checks S4 at each start.
 pub(super) fn listener(
     world: &Arc<World>,
     who: &Arc<str>,
@@ -248,7 +248,7 @@ pub(super) fn listener(
     }
 }
 
-/// The end of an id is enough to tell a few jobs apart.
+/// A job's id, shortened: its end is enough to tell a few jobs apart.
 struct Short(JobId);
 
 impl fmt::Display for Short {

@@ -1,4 +1,4 @@
-//! [`Simulation`]: makes the runs, and says which one failed and how.
+//! [`Simulation`]: makes the runs, and reports which one failed and how.
 
 use std::{
     collections::BTreeMap,
@@ -27,12 +27,13 @@ use crate::{
     testing::{Call, TokioClock},
 };
 
-/// Failures after which no further runs are made; the one with the shortest schedule is shown.
+/// After this many failures no further runs are made. The failure with the shortest schedule is
+/// shown.
 const FAILURES: usize = 5;
-/// Set to a number, only that run is made.
+/// If this variable is a number, only that run is made.
 const ONLY: &str = "BGJOB_RUN";
 
-/// Runs of a scenario; see [`simulate!`](crate::simulate).
+/// The runs of a scenario; see [`simulate!`](crate::simulate).
 ///
 /// ```
 /// use std::time::Duration;
@@ -79,20 +80,22 @@ impl Simulation {
         }
     }
 
-    /// So many runs. Twice as many as there are [places](Report::places) try each of these.
+    /// Sets the number of runs. To try each of the [places](Report::places), make it twice their
+    /// number.
     pub fn runs(mut self, runs: u64) -> Self {
         self.runs = runs;
         self
     }
 
-    /// The number of the first run, from which each one's randomness comes: so that a long
-    /// simulation can be made in parts. 0 unless told otherwise.
+    /// Sets the number of the first run, 0 by default. A run's randomness comes from its number, so
+    /// a long simulation can be made in parts.
     pub fn first(mut self, run: u64) -> Self {
         self.first = run;
         self
     }
 
-    /// Makes so many runs at a time. More than one is right only where runs share nothing.
+    /// Sets how many runs are made at a time. More than one is right only if the runs share
+    /// nothing.
     pub fn threads(mut self, threads: usize) -> Self {
         self.threads = threads.max(1);
         self
@@ -104,30 +107,31 @@ impl Simulation {
         self
     }
 
-    /// Instead of few deaths, so that jobs outlive them: as much as the protocol has to bear, for
-    /// the first part of each run, this long. For tests of stores, not of jobs.
+    /// Makes many faults instead of a few that jobs survive: as many as the protocol has to bear,
+    /// during the first part of each run, which is this long. For tests of stores, not of jobs.
     pub fn chaos(mut self, span: Duration) -> Self {
         self.chaos = Some(span);
         self
     }
 
-    /// Keeps the jobs in a [`DocumentStore`](crate::store::DocumentStore) to which each process
-    /// has an adapter of its own; its calls go wrong, instead of the job store's.
+    /// Keeps the jobs in a [`DocumentStore`](crate::store::DocumentStore). Each process has its own
+    /// adapter, and the calls of the document store go wrong instead of the job store's.
     pub fn documents(mut self) -> Self {
         self.documents = true;
         self
     }
 
-    /// Documents whose processes go by clocks of their own, which are off by this at most, either
-    /// way. What they must bear is half of a sweep's
+    /// Keeps the jobs in documents, and gives each process its own clock, off by at most this much,
+    /// either way. The protocol has to bear half of a sweep's
     /// [margin](crate::job::transition::SweepPolicy::margin) of one second.
     pub fn clocks_off(mut self, most: Duration) -> Self {
         self.clocks_off = most;
         self.documents()
     }
 
-    /// Documents of which the last seconds' changes get lost, about so often: a failover. What is
-    /// lost then is no broken promise; whoever looks for a job may find none.
+    /// Keeps the jobs in documents, and loses the changes of the last seconds about this often, as
+    /// a failover does. A loss is not a broken promise; a caller that looks for a lost job does not
+    /// find it.
     pub fn roll_back(mut self, every: Duration) -> Self {
         self.roll_back = Some(every);
         self.documents()
@@ -136,7 +140,7 @@ impl Simulation {
     /// Makes the runs.
     ///
     /// # Panics
-    /// Where one fails; see [`simulate!`](crate::simulate).
+    /// If a run fails; see [`simulate!`](crate::simulate).
     #[track_caller]
     pub fn check<F>(self, scenario: impl Fn(Sim) -> F + Sync) -> Report
     where
@@ -158,10 +162,10 @@ impl Simulation {
         }
     }
 
-    /// Makes the runs, and hands back what failed.
+    /// Makes the runs, and returns the failure if there is one.
     ///
     /// # Errors
-    /// Where runs fail: the one with the shortest schedule of the first few.
+    /// If runs fail: the one with the shortest schedule among the first few failures.
     pub fn run<F>(self, scenario: impl Fn(Sim) -> F + Sync) -> Result<Report, Failure>
     where
         F: Future<Output = ()> + Send,
@@ -181,7 +185,7 @@ impl Simulation {
             Some(_) => 1..1,
             None => 1..Plan::single(self.runs, points) + 1,
         };
-        // A later part of a long simulation has none to try.
+        // A later part of a long simulation does not try single places.
         let tries = !single.is_empty() && runs.start < single.end;
         let report = Mutex::new(Report {
             places: if tries { points } else { 0 },
@@ -218,7 +222,7 @@ impl Simulation {
         report.unwrap_or_else(PoisonError::into_inner).judge()
     }
 
-    /// One run, on a runtime of its own.
+    /// Makes one run, on a new runtime.
     fn one<F>(&self, plan: Plan, scenario: impl Fn(Sim) -> F) -> Outcome
     where
         F: Future<Output = ()> + Send,
@@ -236,7 +240,7 @@ impl Simulation {
             let world = World::new(plan, clock, self.documents, queue);
             tokio::spawn(Arc::clone(&world).roll_back());
             let sim = Sim::new(Arc::clone(&world));
-            // The scenario is a process too, so that its randomness and time are the run's.
+            // The scenario is a process too, so that its randomness and time belong to the run.
             let test = Within::new(Some(world.process()), async { scenario(sim).await });
             let panic = caught(test).await.err();
             world.end();
@@ -263,7 +267,7 @@ fn lock(report: &Mutex<Report>) -> std::sync::MutexGuard<'_, Report> {
     report.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What one run came to.
+/// The result of one run.
 struct Outcome {
     failure: Option<String>,
     schedule: Arc<Schedule>,
@@ -288,33 +292,34 @@ impl Outcome {
     }
 }
 
-/// What the runs were.
+/// What happened in the runs.
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct Report {
-    /// How many.
+    /// How many runs were made.
     pub runs: u64,
-    /// How often jobs were started in them.
+    /// How often jobs were started, in all runs together.
     pub starts: usize,
-    /// Simulated time, all together.
+    /// Simulated time, in all runs together.
     pub time: Duration,
-    /// The places at which a process could die, where nothing else went wrong.
+    /// The number of places at which a process could die, in a run where nothing else goes wrong.
     pub places: u64,
-    /// How many of them had a run of their own, in which the process that passed there died.
+    /// How many of these places had a run of their own, in which the process died there.
     pub tried: u64,
     /// How often each fault hit which call.
     pub hits: BTreeMap<(&'static str, Call), u64>,
-    /// What happened in each run, as a number: equal where the same happened.
+    /// A hash of what happened in each run, by the run's number. Equal hashes mean equal runs.
     pub hashes: BTreeMap<u64, u64>,
     /// The runs that try one place each.
     single: Range<u64>,
-    /// Whose runs they are.
+    /// The name of the test that made the runs.
     test: String,
     failures: Vec<Failure>,
 }
 
 impl Report {
-    /// Takes in those of another simulation. Of runs with the same number, the other's hash stays.
+    /// Adds the report of another simulation. If both have a run of the same number, the other's
+    /// hash is kept.
     pub fn join(&mut self, other: Self) {
         self.runs += other.runs;
         self.starts += other.starts;
@@ -368,7 +373,8 @@ impl Report {
         }
     }
 
-    /// How to repeat a run. A test's thread has its name; one that has none is a program's.
+    /// The command that repeats a run. A test's thread has the test's name; without a name it is a
+    /// program.
     fn again(&self, run: u64) -> String {
         match &*self.test {
             "" | "main" => format!("set {ONLY}={run} and run this program again"),
@@ -381,12 +387,12 @@ impl Report {
     }
 }
 
-/// A run that failed. It displays as what went wrong in it, its schedule, why it failed, and the
+/// A run that failed. It displays as the faults of the run, its schedule, why it failed, and the
 /// command that repeats it.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Failure {
-    /// Its number.
+    /// The run's number.
     pub run: u64,
     lines: usize,
     text: String,

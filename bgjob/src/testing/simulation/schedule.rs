@@ -1,4 +1,4 @@
-//! [`Schedule`]: what happened in a run, and a hash of it by which two runs are compared.
+//! [`Schedule`]: what happened in a run, and a hash by which two runs are compared.
 
 use std::{
     fmt::{self, Write},
@@ -9,7 +9,7 @@ use std::{
 
 use tokio::time::Instant;
 
-/// Lines that are kept; of more only the first and the last are of use.
+/// The most lines that are kept. Later ones are only counted.
 const LINES: usize = 4000;
 
 #[derive(Debug)]
@@ -42,7 +42,7 @@ impl Schedule {
         self.start.elapsed()
     }
 
-    /// Notes what a process did, or what befell it.
+    /// Notes what a process did, or what happened to it.
     pub(super) fn note(&self, who: &str, what: impl fmt::Display) {
         let now = self.now();
         let what = what.to_string();
@@ -55,7 +55,7 @@ impl Schedule {
         }
     }
 
-    /// What is of no interest to a reader and still has to be the same in a repeated run.
+    /// Adds to the hash what a reader does not need and a repeated run must repeat.
     pub(super) fn mix(&self, what: impl Hash) {
         let now = self.now();
         (now, what).hash(&mut self.lock().hash);

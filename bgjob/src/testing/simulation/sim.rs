@@ -29,9 +29,9 @@ use crate::{
     testing::{Call, Fault, Faults, TokioClock},
 };
 
-/// Longest, in simulated time, that everything may take to end.
+/// The longest simulated time that all jobs may take to end.
 const PATIENCE: Duration = Duration::from_secs(4 * 3600);
-/// Shorter than a lease, so that what the store forgets is no grant that has ended since.
+/// Shorter than a lease, so that a grant that the store forgets has not ended since.
 const LOST_MOST: Duration = Duration::from_secs(20);
 
 /// One run of a simulation: its processes, its store, its time.
@@ -60,7 +60,7 @@ struct Inner {
     hosts: Vec<Arc<Host>>,
     broken: Vec<String>,
     hits: BTreeMap<(&'static str, Call), u64>,
-    /// Panics that were planned and not heard of yet.
+    /// Planned panics that were not reported yet.
     panics: u64,
 }
 
@@ -78,7 +78,7 @@ impl World {
         let below = if documents {
             Below::documents(Arc::clone(&clock), off, Arc::clone(&truth))
         } else {
-            // Half of the runs: beside its claims.
+            // In half of the runs, ends are recorded beside claims.
             let beside = (plan.seed % 2 == 1).then_some(1);
             Below::jobs(Arc::clone(&clock), beside, Arc::clone(&truth))
         };
@@ -103,7 +103,7 @@ impl World {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Another source of randomness, made of this run's.
+    /// A new source of randomness, derived from this run's.
     pub(super) fn dice(&self) -> Rng {
         self.lock().dice.fork()
     }
@@ -119,7 +119,7 @@ impl World {
         Process::new(seed, Arc::clone(&self.clock))
     }
 
-    /// What a process sees of the store.
+    /// The store as a process sees it.
     pub(super) fn store(&self, faults: Faults) -> Arc<dyn JobStore> {
         let most = self.plan.clocks_off;
         if !most.is_zero() {
@@ -132,7 +132,7 @@ impl World {
         self.below.store(faults)
     }
 
-    /// Makes the store forget what was done last, again and again.
+    /// Makes the store forget its last changes, again and again.
     pub(super) async fn roll_back(self: Arc<Self>) {
         let (Some(every), Below::Documents(documents)) = (self.plan.roll_back, &self.below) else {
             return;
@@ -155,7 +155,7 @@ impl World {
         self.calm.load(Relaxed) || self.schedule.now() >= self.plan.calm_after
     }
 
-    /// A promise was broken, or the test can't go on.
+    /// Records a broken promise, or why the test can't go on.
     pub(super) fn broken(&self, text: String) {
         self.lock().broken.push(text);
     }
@@ -175,7 +175,7 @@ impl World {
         }
     }
 
-    /// A call panicked: as planned, or it is a mistake of ours.
+    /// A call panicked. If no panic was planned, that is a mistake of bgjob.
     pub(super) fn panicked(&self, part: Part) {
         let planned = {
             let mut inner = self.lock();
@@ -192,13 +192,13 @@ impl World {
         self.lock().hits.clone()
     }
 
-    /// The workers' processes that are there now.
+    /// The processes of the workers that exist now.
     fn processes(&self) -> Vec<Arc<Process>> {
         let hosts = self.lock().hosts.clone();
         hosts.iter().filter_map(|host| host.process()).collect()
     }
 
-    /// Nothing of it runs any more.
+    /// Ends all processes of the run.
     pub(super) fn end(&self) {
         self.processes().iter().for_each(|process| process.kill());
     }
@@ -220,7 +220,7 @@ impl Sim {
         &self.jobs
     }
 
-    /// The number all randomness of this run comes from.
+    /// The number that all randomness of this run comes from.
     pub fn seed(&self) -> u64 {
         self.world.plan.seed
     }
@@ -235,8 +235,8 @@ impl Sim {
         self.world.schedule.note("test", text);
     }
 
-    /// Starts processes that serve jobs; `build` says what they serve, and with which services.
-    /// One that dies starts again within five seconds.
+    /// Starts processes that serve jobs. `build` sets what they serve, and with which services. A
+    /// process that dies starts again within five seconds.
     pub fn workers(
         &self,
         n: usize,
@@ -256,8 +256,8 @@ impl Sim {
         }
     }
 
-    /// Starts a process that does something and may die at any point of it, for good: a program
-    /// that enqueues, say. Its manager's calls go wrong like the workers'.
+    /// Starts a process that may die at any point, for good: a program that enqueues, say. The
+    /// calls of its manager go wrong like the workers'.
     pub fn process<F>(&self, name: &str, main: impl FnOnce(JobManager) -> F)
     where
         F: Future<Output = ()> + Send + 'static,
@@ -267,7 +267,7 @@ impl Sim {
         self.world.process().spawn(main(jobs));
     }
 
-    /// From now on nothing goes wrong any more; what is frozen goes on.
+    /// From now on nothing goes wrong. Frozen processes go on.
     pub fn calm(&self) {
         self.world.calm.store(true, Relaxed);
         for process in self.world.processes() {
@@ -285,8 +285,8 @@ impl Sim {
         }
     }
 
-    /// Waits until no job waits or runs, by what the store counts and by what it was seen to hold:
-    /// a job that no search finds would never be over.
+    /// Waits until no job waits or runs. It looks at the store's counts and at the changes that it
+    /// saw, because a job that no search finds would never end.
     ///
     /// # Panics
     /// If that takes longer than four hours of simulated time.
@@ -300,7 +300,7 @@ impl Sim {
                 .filter(|count| count.waiting() + count.running > 0)
                 .collect();
             let live = self.world.truth.live();
-            // After a broken promise the run has failed: nobody need wait for its end.
+            // After a broken promise the run has failed, so there is no need to wait for its end.
             if open.is_empty() && live.is_empty() || !self.world.all_broken().is_empty() {
                 return;
             }

@@ -1,4 +1,4 @@
-//! [`Truth`]: what really became of each job, and the rules that were broken.
+//! [`Truth`]: what really happened to each job, and the rules that were broken.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -13,11 +13,11 @@ use crate::{
     store::{Body, Document},
 };
 
-/// What whoever sees the changes of the one store knows of its jobs.
+/// What an observer of all changes of the store knows of its jobs.
 #[derive(Debug)]
 pub(super) struct Truth {
     seen: Mutex<Seen>,
-    /// How far the clocks of those who change them may be off.
+    /// How far the clocks of those that change the jobs may be off.
     slack: Duration,
 }
 
@@ -27,11 +27,11 @@ struct Seen {
     jobs: BTreeMap<JobId, Known>,
     broken: Vec<String>,
     starts: usize,
-    /// Grants that the store has forgotten: their holders can't know.
+    /// Grants that the store has forgotten. Their holders can't know that.
     forgotten: HashSet<(JobId, Token)>,
 }
 
-/// All that was known of the jobs at one time.
+/// What was known of all jobs at one time.
 #[derive(Debug)]
 pub(super) struct Then(BTreeMap<JobId, Known>);
 
@@ -69,12 +69,12 @@ impl Truth {
         }
     }
 
-    /// A call has changed a job at this time, or has deleted it.
+    /// A call has changed or deleted a job at this time.
     pub(super) fn change(&self, id: JobId, job: Option<Job>, cause: &Cause, now: Timestamp) {
         self.seen().change(id, job, cause, now + self.slack);
     }
 
-    /// Somebody has written or deleted a document; what for, it tells itself.
+    /// A document was written or deleted. The cause is inferred from the change.
     pub(super) fn written(&self, id: JobId, document: Option<&Document>, now: Timestamp) {
         let job = match document.map(Body::read) {
             Some(Some(Body::Job(job))) => Some(*job),
@@ -92,7 +92,7 @@ impl Truth {
         seen.change(id, job, &cause, now);
     }
 
-    /// What may have been purged: a call of purge does not say.
+    /// The jobs that may have been purged: the call does not say which were.
     pub(super) fn purgeable(&self, now: Timestamp) -> Vec<JobId> {
         let seen = self.seen();
         let jobs = seen.jobs.iter();
@@ -113,7 +113,7 @@ impl Truth {
         Then(self.seen().jobs.clone())
     }
 
-    /// The store has gone back to what it held then.
+    /// The store has been restored to what it held then.
     pub(super) fn go_back(&self, then: &Then) {
         let mut seen = self.seen();
         let held = seen.jobs.iter();
@@ -143,7 +143,7 @@ impl Seen {
         }
     }
 
-    /// S9: a job that begins to live is alone with its key.
+    /// S9: a job that becomes live is the only live job with its key.
     fn check_key(&mut self, job: &Job) {
         let Some(key) = &job.spec.unique_key else {
             return;

@@ -1,4 +1,4 @@
-//! [`Witness`]: stands between all processes and the one store, and sees what really happened.
+//! [`Witness`]: stands between all processes and the one store, and sees every change.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -17,8 +17,8 @@ use crate::{
     },
 };
 
-/// A store that holds the store below to the protocol's rules. The one below has to answer at
-/// once, so that nothing happens between a call and the look at what it did.
+/// A store that checks that the store below keeps the protocol's rules. The store below must answer
+/// at once, so that nothing happens between a call and the check of what it did.
 #[derive(Debug)]
 pub(super) struct Witness<S> {
     store: S,
@@ -30,7 +30,7 @@ impl<S: JobStore> Witness<S> {
         Self { store, truth }
     }
 
-    /// Looks at what a call did to these jobs.
+    /// Checks what a call did to these jobs.
     async fn look(&self, ids: &[JobId], cause: impl Fn(usize) -> Cause) -> Result<()> {
         if ids.is_empty() {
             return Ok(());
@@ -43,7 +43,7 @@ impl<S: JobStore> Witness<S> {
         Ok(())
     }
 
-    /// Those that the store gave out now, for the first time.
+    /// Checks the jobs that the store has just granted.
     async fn look_at_claims(&self, jobs: &[ClaimedJob], grant: &Grant) -> Result<()> {
         let ids: Vec<_> = jobs.iter().map(|job| job.id).collect();
         self.look(&ids, |_| Cause::Claim(grant.token)).await
@@ -86,7 +86,7 @@ impl<S: JobStore> JobStore for Witness<S> {
 
     async fn finish(&self, ends: &[Ending]) -> Result<Vec<Finished>> {
         let mut answers = Vec::with_capacity(ends.len());
-        // One by one: two of them may be of one job.
+        // One by one, because two ends may be of one job.
         for ending in ends {
             let answer = self.store.finish(std::slice::from_ref(ending)).await?[0];
             let cause = |_| Cause::Finish(ending.clone(), answer);
@@ -103,7 +103,7 @@ impl<S: JobStore> JobStore for Witness<S> {
         grant: &Grant,
         serves: &Serves,
     ) -> Result<(Vec<Finished>, Claimed)> {
-        // One after the other, so that each is looked at: a job may end and be claimed at once.
+        // One after the other, so that both are checked: a job may end and be claimed at once.
         let finished = self.finish(ends).await?;
         Ok((finished, self.claim_ready(want, grant, serves).await?))
     }
@@ -138,7 +138,7 @@ impl<S: JobStore> JobStore for Witness<S> {
         Ok(operated)
     }
 
-    /// Those of one job in a batch are looked at as one by one they were done.
+    /// Operations of one job in a batch are made and checked one by one.
     async fn operate_many(&self, operations: &[(JobId, Operation)]) -> Result<Vec<Operated>> {
         let ids: Vec<_> = operations.iter().map(|(id, _)| *id).collect();
         if ids.iter().collect::<BTreeSet<_>>().len() < ids.len() {

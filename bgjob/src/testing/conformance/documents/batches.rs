@@ -1,4 +1,4 @@
-//! Answers in the order of the input, for none and for many.
+//! Answers come in the order of the input, for empty and for large batches.
 
 use std::sync::Arc;
 
@@ -47,7 +47,7 @@ pub(super) async fn two_thousand_documents_fit_one_batch(t: &Bundle) {
     assert_eq!(t.list(None, 9).await, []);
 }
 
-/// As leases are renewed: on a thread with a runtime of its own, that may end before the store.
+/// Leases are renewed this way: on a thread with its own runtime, which may end before the store.
 pub(super) async fn another_runtime_may_call(t: &Bundle) {
     let document = new(&["a"], "{}");
     for round in 0..2 {

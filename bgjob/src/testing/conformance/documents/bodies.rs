@@ -1,9 +1,9 @@
-//! A document is bytes: those that were given.
+//! A document's body is kept byte for byte.
 
 use super::bundle::{Bundle, assert_same, changed, range};
 use crate::store::{Key, Replaced::Replaced};
 
-/// A store that reads the JSON and writes it anew has other bytes for most of these.
+/// A store that parses the JSON and writes it anew changes the bytes of most of these.
 const ODD: &[&str] = &[
     "0",
     "null",
@@ -37,7 +37,7 @@ pub(super) async fn every_byte_is_kept(t: &Bundle) {
     assert_eq!(listed.len(), 2 * ODD.len());
 }
 
-/// A JSON text of so many bytes, no two parts of which are the same.
+/// A JSON text of this many bytes, no two parts of which are the same.
 fn text(bytes: usize) -> String {
     let mut body = String::from("\"");
     for number in 0.. {
@@ -68,7 +68,7 @@ async fn is_kept(t: &Bundle, bytes: usize) {
             .iter()
             .all(|document| document.body == body.as_bytes())
     );
-    // And small again: nothing stays of what was longer.
+    // And small again: no byte of the longer body is left.
     let read = t.read(small.id).await;
     let again = changed(&read, &["a"], "[]");
     assert_eq!(t.replace(&again).await, Replaced);
@@ -85,7 +85,7 @@ pub(super) async fn the_largest_one_is_kept(t: &Bundle) {
 }
 
 pub(super) async fn the_longest_keys_are_kept(t: &Bundle) {
-    // They differ in their last byte alone.
+    // They differ only in their last byte.
     let stem = format!("{}0123456789,._-", "abcdefghijklmnopqrstuvwxyz".repeat(6));
     let stem = &stem[..Key::MAX - 1];
     let keys = ["b", "c", "d", "e"].map(|end| format!("{stem}{end}"));

@@ -1,4 +1,4 @@
-//! [`Bundle`]: a fresh document store and short words for what the cases do with it.
+//! [`Bundle`]: a fresh document store, and helpers that keep the cases short.
 
 use std::{fmt, sync::Arc};
 
@@ -12,7 +12,7 @@ use crate::{
 pub struct Bundle {
     /// The store under test, empty at first.
     pub documents: Arc<dyn DocumentStore>,
-    /// What the store lies in.
+    /// What the store is stored in.
     _fixture: Box<dyn DocumentFixture>,
 }
 
@@ -24,7 +24,7 @@ impl fmt::Debug for Bundle {
     }
 }
 
-/// A document of a new id, for the store to give a version.
+/// A document with a new id. The store gives it a version.
 pub(super) fn new(keys: &[&str], body: &str) -> Document {
     Document {
         id: JobId::new(),
@@ -34,12 +34,12 @@ pub(super) fn new(keys: &[&str], body: &str) -> Document {
     }
 }
 
-/// Some with nothing special about them, in the order of their ids.
+/// Some documents with nothing special about them, in the order of their ids.
 pub(super) fn plain(n: usize) -> Vec<Document> {
     (0..n).map(|_| new(&["plain"], "{}")).collect()
 }
 
-/// What replaces a document that was read.
+/// The replacement of a document that was read.
 pub(super) fn changed(read: &Document, keys: &[&str], body: &str) -> Document {
     Document {
         id: read.id,
@@ -48,7 +48,7 @@ pub(super) fn changed(read: &Document, keys: &[&str], body: &str) -> Document {
     }
 }
 
-/// The same at no version that there ever was.
+/// The same document, with a version that never existed.
 pub(super) fn at_no_version(document: &Document) -> Document {
     Document {
         version: Version(b"none".to_vec()),
@@ -71,7 +71,7 @@ pub(super) fn range(from: &str, until: &str) -> KeyRange {
     }
 }
 
-/// Fails unless a document says what another does, whatever the version and the order of its keys.
+/// Checks that two documents have the same id, body and keys, in any order. Versions may differ.
 #[track_caller]
 pub(super) fn assert_same(found: &Document, expected: &Document) {
     let sorted = |document: &Document| {
@@ -81,7 +81,7 @@ pub(super) fn assert_same(found: &Document, expected: &Document) {
     };
     assert_eq!(found.id, expected.id);
     assert_eq!(sorted(found), sorted(expected), "the keys of {}", found.id);
-    // Not `assert_eq!`: nobody wants to read half a megabyte twice.
+    // Not `assert_eq!`, which would print half a megabyte twice.
     let (bytes, asked) = (found.body.len(), expected.body.len());
     assert!(
         found.body == expected.body,
@@ -125,7 +125,7 @@ impl Bundle {
         found.remove(0)
     }
 
-    /// A document that is there.
+    /// Reads a document that must be there.
     pub(super) async fn read(&self, id: JobId) -> Document {
         let found = self.get(id).await.expect("it is there");
         assert_eq!(found.id, id, "it was asked for by its id");
@@ -148,7 +148,7 @@ impl Bundle {
         deleted.expect("delete answers")
     }
 
-    /// Deletes a document, if it is still as it was read.
+    /// Deletes a document, if it has not changed since it was read.
     pub(super) async fn delete(&self, read: &Document) -> Replaced {
         let answers = self.delete_all(&[at(read)]).await;
         assert_eq!(answers.len(), 1, "one answer a document");
@@ -165,16 +165,16 @@ impl Bundle {
         page.expect("scan answers")
     }
 
-    /// The keys of a range that something is filed under, in the order they come.
+    /// The keys of a range that have documents, in the order of the scan.
     pub(super) async fn keys(&self, from: &str, until: &str) -> Vec<String> {
         let found = self.page(&range(from, until), None, 100).await;
         let text = |(key, _): &Filed| key.as_str().to_owned();
         found.iter().map(text).collect()
     }
 
-    /// What is filed under one key, in the order it comes.
+    /// The ids of the documents under one key, in the order of the scan.
     pub(super) async fn under(&self, key: &str) -> Vec<JobId> {
-        // The first that sorts after it.
+        // The end of the range is the first key that sorts after it.
         let found = self.page(&range(key, &format!("{key},")), None, 100).await;
         assert!(found.iter().all(|(found, _)| found.as_str() == key));
         found.into_iter().map(|(_, id)| id).collect()
@@ -185,7 +185,7 @@ impl Bundle {
         page.expect("list answers")
     }
 
-    /// Fails unless the document is there as it was read, version and all, and under its keys.
+    /// Checks that the document is unchanged, with its version, and filed under its keys.
     pub(super) async fn assert_unchanged(&self, read: &Document) {
         let found = self.read(read.id).await;
         assert_same(&found, read);
@@ -193,7 +193,7 @@ impl Bundle {
         self.assert_filed(read).await;
     }
 
-    /// Fails unless the document is found under each of its keys.
+    /// Checks that the document is found under each of its keys.
     pub(super) async fn assert_filed(&self, document: &Document) {
         for key in &document.keys {
             let found = self.under(key.as_str()).await;

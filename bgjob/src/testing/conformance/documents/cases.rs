@@ -1,6 +1,6 @@
-//! The list of all cases, in one place: tests are made from it, and the table.
+//! The list of all cases, in one place. The tests and the table are made from it.
 
-/// Hands `area [] { case, … }` for all areas to the macro that is named.
+/// Passes `area [] { case, … }` for all areas to the named macro.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __document_cases {
@@ -78,7 +78,7 @@ macro_rules! __document_cases {
     };
 }
 
-/// `area [] { case, … }` → the table of them.
+/// Turns `area [] { case, … }` into the table of cases.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __document_table {

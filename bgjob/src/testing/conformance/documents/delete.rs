@@ -1,4 +1,4 @@
-//! A document is deleted as it was read, or not at all.
+//! A document is deleted if it has not changed since it was read, or not at all.
 
 use super::bundle::{Bundle, at, at_no_version, changed, new};
 use crate::store::Replaced::{Conflict, Replaced};

@@ -1,4 +1,4 @@
-//! Calls that nobody waits for any more: what they were about is as it was, or as it was to be.
+//! Calls that are dropped before they end: the document is as before, or as the call makes it.
 
 use std::{
     future::{Future, poll_fn},
@@ -9,10 +9,10 @@ use std::{
 use super::bundle::{Bundle, assert_same, changed, new};
 use crate::store::{Document, Inserted, Replaced::Replaced};
 
-/// So often a call is polled before it is dropped, at most.
+/// The most polls of a call before it is dropped.
 const POLLS: usize = 6;
 
-/// Drops a call that was polled so often, if it has not ended by then.
+/// Polls a call this many times, and drops it if it has not ended by then.
 async fn drop_after(polls: usize, call: impl Future) {
     let mut call = pin!(call);
     for _ in 0..polls {
@@ -24,8 +24,8 @@ async fn drop_after(polls: usize, call: impl Future) {
     }
 }
 
-/// Fails unless the document is this one, whole and filed, and stays so: what was dropped has no
-/// say any more.
+/// Checks that the document is this one, whole and filed, and stays so: the dropped call must have
+/// no effect afterwards.
 async fn assert_whole(t: &Bundle, expected: &Document) {
     let found = t.read(expected.id).await;
     assert_same(&found, expected);

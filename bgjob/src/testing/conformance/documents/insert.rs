@@ -1,4 +1,4 @@
-//! What is new, and what only looks new.
+//! Documents that are new, and documents that only look new.
 
 use super::bundle::{Bundle, assert_same, changed, new};
 use crate::store::{

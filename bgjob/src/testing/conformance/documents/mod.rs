@@ -22,7 +22,7 @@ type Run = for<'a> fn(&'a Bundle) -> Pin<Box<dyn Future<Output = ()> + Send + 'a
 /// One case of the suite of document stores.
 #[derive(Clone, Copy)]
 pub struct DocumentCase {
-    /// What part of the contract it is about.
+    /// The part of the contract that the case is about.
     pub area: &'static str,
     /// What has to hold.
     pub name: &'static str,
@@ -30,7 +30,7 @@ pub struct DocumentCase {
 }
 
 impl DocumentCase {
-    /// Runs it; it panics where the store breaks the contract.
+    /// Runs the case. It panics if the store breaks the contract.
     pub(super) async fn run(&self, bundle: &Bundle) {
         (self.run)(bundle).await;
     }

@@ -1,4 +1,4 @@
-//! Several callers at once: of those who read the same, one writes.
+//! Several callers at once: if they have read the same version, only one of them writes.
 
 use std::{future::Future, sync::Arc};
 
@@ -24,7 +24,7 @@ async fn get(store: &Store, document: &Document) -> Document {
     found.expect("it is there")
 }
 
-/// Each with a number and a document that has that in its body and its key.
+/// One call for each number, with a document that has the number in its body and its key.
 fn callers<T, F: Future<Output = T>>(
     t: &Bundle,
     document: &Document,
@@ -36,7 +36,7 @@ fn callers<T, F: Future<Output = T>>(
     })
 }
 
-/// Fails unless the document is as it was written by the winner, and filed under its key alone.
+/// Checks that the document is as the winner wrote it, and filed only under its key.
 async fn assert_won(t: &Bundle, document: &Document, winner: usize) {
     let key = format!("n,{winner}");
     let expected = changed(document, &[&key], &winner.to_string());
@@ -49,7 +49,7 @@ async fn assert_won(t: &Bundle, document: &Document, winner: usize) {
     assert_eq!(filed, [&(Key::new(key), document.id)]);
 }
 
-/// Which one has this answer, if no other has.
+/// The index of the one caller that got this answer. Fails if there is not exactly one.
 fn only<T: PartialEq + std::fmt::Debug>(answers: &[T], won: &T) -> usize {
     let winners = answers.iter().filter(|answer| *answer == won).count();
     assert_eq!(winners, 1, "one wins: {answers:?}");
@@ -112,7 +112,7 @@ pub(super) async fn no_change_is_lost(t: &Bundle) {
     assert_eq!(String::from_utf8_lossy(&counted), expected);
 }
 
-/// Adds one to what the document says.
+/// Adds one to the number in the document's body.
 async fn count(store: &Store, document: &Document) {
     loop {
         let read = get(store, document).await;
@@ -126,7 +126,7 @@ async fn count(store: &Store, document: &Document) {
     }
 }
 
-/// Where each holds what the other waits for, both get an answer nevertheless.
+/// Two batches that each hold what the other one waits for must both get an answer.
 pub(super) async fn batches_that_cross_both_end(t: &Bundle) {
     let mut read = vec![t.add(&["a"], "0").await, t.add(&["a"], "0").await];
     for _ in 0..ROUNDS {
@@ -145,8 +145,9 @@ pub(super) async fn batches_that_cross_both_end(t: &Bundle) {
     }
 }
 
-/// Replaces a document many times, a number in its body and in its key, while others look at it,
-/// each until it [is the last](is_last): one on another thread, and one in turns with the writer.
+/// Replaces a document many times, with a number in its body and in its key. Meanwhile two readers
+/// look at it until it [is the last](is_last): one on another thread, and one in turns with the
+/// writer.
 async fn while_it_is_replaced<F>(t: &Bundle, look: impl Fn(Store, Document) -> F)
 where
     F: Future<Output = ()> + Send + 'static,

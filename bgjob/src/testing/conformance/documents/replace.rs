@@ -1,4 +1,4 @@
-//! A document is replaced as it was read, or not at all.
+//! A document is replaced if it has not changed since it was read, or not at all.
 
 use super::bundle::{Bundle, assert_same, at_no_version, changed, new};
 use crate::store::Replaced::{Conflict, Replaced};

@@ -1,4 +1,4 @@
-//! What is filed under which key, in order, page by page.
+//! Which documents are filed under which key, in order, page by page.
 
 use super::bundle::{Bundle, changed, ids, new, range};
 use crate::{
@@ -13,8 +13,8 @@ fn with_byte(byte: u8) -> [JobId; 2] {
     [first, last].map(JobId::from_bytes)
 }
 
-/// Ids that a store has in another order if it takes them for text, for signed numbers or for
-/// numbers of another byte order; the least and the greatest of all among them.
+/// Ids that come in another order if a store sorts them as text, as signed numbers or as numbers of
+/// another byte order. The least and the greatest of all ids are among them.
 pub(super) fn odd_ids() -> Vec<JobId> {
     let bytes = [0x7f, 0x80, 0, 0xff, 1, 0xa0, 0x0a].into_iter();
     let middle = (1..15).map(|place| {
@@ -48,7 +48,7 @@ pub(super) async fn a_document_is_found_under_each_of_its_keys(t: &Bundle) {
 pub(super) async fn a_replaced_document_is_found_under_its_new_keys_alone(t: &Bundle) {
     let mut read = t.add(&["a", "b"], "{}").await;
     for keys in [&["b", "c", "d"][..], &["d"], &["a", "b", "c", "d"], &["b"]] {
-        // The body stays: it is the keys that change.
+        // The body stays the same; only the keys change.
         assert_eq!(t.replace(&changed(&read, keys, "{}")).await, Replaced);
         assert_eq!(t.keys("a", "e").await, keys);
         read = t.read(read.id).await;
@@ -67,7 +67,7 @@ pub(super) async fn the_range_begins_with_its_first_key_and_ends_before_its_last
     assert_eq!(t.keys("e", "z").await, [""; 0]);
 }
 
-/// A database that sorts text as people of some country do has them in another order.
+/// A database that sorts text by the rules of a language has them in another order.
 pub(super) async fn keys_come_in_the_order_of_their_bytes(t: &Bundle) {
     let keys = [
         "k", "k,", "k,a", "k-", "k-b", "k.", "k.a", "k0", "k0a", "k10", "k2", "k9", "k_", "k_a",

@@ -1,4 +1,4 @@
-//! What tells the states of a document from each other.
+//! Versions tell the states of a document apart.
 
 use super::bundle::{Bundle, changed};
 use crate::store::{
@@ -39,7 +39,7 @@ fn see(seen: &mut Vec<Version>, read: &Document) {
     seen.push(version.clone());
 }
 
-/// Whoever read it before would take it for what they read.
+/// A reader from before the delete must not take the new document for the old one.
 pub(super) async fn one_from_before_a_delete_is_old(t: &Bundle) {
     let old = t.add(&["a"], "{}").await;
     assert_eq!(t.delete(&old).await, Replaced);

@@ -1,4 +1,4 @@
-//! [`Bundle`]: a fresh store, time that passes in it, and the [`Worker`]s that the cases start.
+//! [`Bundle`]: a fresh store whose time passes, and the [`Worker`]s that the cases start.
 
 use std::{
     fmt,
@@ -26,7 +26,7 @@ use crate::{
     testing::{Call, Fault, Faults, Faulty, conformance::StoreFixture},
 };
 
-/// A little, for what has to be looked for again and again.
+/// The pause between two looks in a loop.
 const LITTLE: Duration = Duration::from_millis(10);
 /// Much more than a lease.
 const LONG: Duration = Duration::from_secs(120);
@@ -37,12 +37,12 @@ pub struct Bundle {
     pub store: Arc<dyn JobStore>,
     queue: Option<Arc<dyn JobQueue>>,
     fixture: Arc<dyn StoreFixture>,
-    /// Of those who enqueue and look.
+    /// The manager of the process that enqueues and reads.
     pub(super) jobs: JobManager,
     two: Arc<Barrier>,
-    /// How many have been started.
+    /// How many workers were started.
     workers: AtomicUsize,
-    /// Lets the store's time follow.
+    /// The task that moves the store's time.
     _time: JoinSet<()>,
 }
 
@@ -73,7 +73,7 @@ impl Bundle {
         }
     }
 
-    /// Lets so much of the store's time pass that no lease is left of what was claimed before.
+    /// Lets enough of the store's time pass that every lease so far has run out.
     pub(super) async fn let_leases_end(&self) {
         self.fixture.advance(LONG).await;
     }
@@ -95,7 +95,7 @@ impl Bundle {
         self.new_job(name, 0).await.expect("the store takes it")
     }
 
-    /// Waits until the store says this of the job.
+    /// Waits until the stored job meets this condition.
     pub(super) async fn until(&self, id: JobId, what: impl Fn(&Job) -> bool) -> Job {
         loop {
             let job = self.jobs.get(id).await.expect("the store answers");
@@ -112,7 +112,7 @@ impl Bundle {
         self.worker_with(name, |builder| builder).await
     }
 
-    /// The same, with settings of its own.
+    /// Starts a dispatcher as if in a process of its own, with these settings.
     pub(super) async fn worker_with(
         &self,
         name: &'static str,
@@ -149,7 +149,8 @@ impl Bundle {
         }
     }
 
-    /// The store as the next process has it: not the same as who enqueues, nor the one before.
+    /// The store as the next process opens it: not the opening of the process that enqueues, nor
+    /// that of the worker before, if there are two.
     fn opened(&self) -> Arc<dyn JobStore> {
         let second = self.fixture.second();
         let nth = self.workers.fetch_add(1, Relaxed);
@@ -157,20 +158,20 @@ impl Bundle {
         second.unwrap_or_else(|| Arc::clone(&self.store))
     }
 
-    /// How late an idle worker starts a delayed job at most.
+    /// The most that an idle worker may be late with a delayed job.
     pub(super) fn promised(&self) -> Duration {
         let looks = self.queue.as_ref().map_or(0, |_| 1_000);
         Duration::from_millis(100 + looks)
     }
 
-    /// Whether urgent jobs go first: a queue may have its own order.
+    /// Whether urgent jobs go first. A queue may have its own order.
     pub(super) fn urgent_go_first(&self) -> bool {
         let queue = self.queue.as_ref();
         queue.is_none_or(|queue| queue.capabilities().priorities)
     }
 }
 
-/// Store and queue as one process has them.
+/// A manager of one process's store and queue.
 fn manager(store: impl JobStore + 'static, queue: Option<impl JobQueue + 'static>) -> JobManager {
     let builder = JobManager::builder(store);
     let builder = match queue {
@@ -180,7 +181,7 @@ fn manager(store: impl JobStore + 'static, queue: Option<impl JobQueue + 'static
     builder.build().expect("store and queue go together")
 }
 
-/// What waits in a dispatcher waits in real time.
+/// Moves the store's time along with real time, in which dispatchers wait.
 async fn follow(fixture: Arc<dyn StoreFixture>) {
     let mut last = Instant::now();
     loop {
@@ -191,30 +192,30 @@ async fn follow(fixture: Arc<dyn StoreFixture>) {
     }
 }
 
-/// A dispatcher that could as well be another process.
+/// A dispatcher that behaves like one in another process.
 pub(super) struct Worker {
     pub(super) place: Arc<Place>,
     running: DispatcherHandle,
     faults: Faults,
-    /// Ends of its jobs that the store did not take.
+    /// How many ends of its jobs the store has refused.
     lost: watch::Sender<usize>,
 }
 
 impl Worker {
-    /// From now on nobody hears of it, as if its process were killed.
+    /// From now on none of its calls arrive, as if its process were killed.
     pub(super) fn vanish(&self) {
         self.faults.always(&[], Fault::Before);
     }
 
-    /// It was frozen, or its net was down, and is back.
+    /// Its calls arrive again, as after a freeze or a network failure.
     pub(super) fn come_back(&self) {
         self.faults.heal();
     }
 
-    /// Waits until it has looked once more for jobs whose lease has ended.
+    /// Waits until it has swept again.
     pub(super) async fn swept(&self) {
         let sweeps = || self.faults.count(Call::Sweep);
-        // One may be on its way now, and the next is counted before it is done.
+        // One sweep may be on its way now, and a sweep is counted before it is done.
         let enough = sweeps() + 3;
         while sweeps() < enough {
             sleep(LITTLE).await;
@@ -228,7 +229,7 @@ impl Worker {
         refused.await.expect("its worker is here");
     }
 
-    /// Shuts it down.
+    /// Shuts the dispatcher down.
     pub(super) async fn shutdown(self) -> ShutdownReport {
         let drained = self.running.shutdown().await;
         assert_eq!(self.place.early(), [], "nothing starts before it is due");
@@ -236,7 +237,7 @@ impl Worker {
         drained
     }
 
-    /// Shuts it down when all is done.
+    /// Shuts the dispatcher down when all jobs are done.
     pub(super) async fn end(self) {
         assert_eq!(self.shutdown().await.released, 0, "all was done");
     }

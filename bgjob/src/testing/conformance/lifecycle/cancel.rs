@@ -1,4 +1,4 @@
-//! Jobs that somebody ends.
+//! Jobs that are cancelled.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ pub(super) async fn a_waiting_job_never_starts(bundle: &Bundle) {
     worker.end().await;
 }
 
-/// Whoever cancels is another process: the worker hears of it when it renews.
+/// Another process cancels the job. The worker learns of it when it renews.
 pub(super) async fn a_running_job_hears_of_it(bundle: &Bundle) {
     let soon = Duration::from_secs(5);
     let worker = bundle.worker_with("a", |builder| builder.lease(soon)).await;

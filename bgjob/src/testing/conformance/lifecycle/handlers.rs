@@ -1,7 +1,7 @@
-//! What the cases enqueue, and [`Place`]: what its dispatcher lets it see and be seen.
+//! The jobs that the cases enqueue, and [`Place`], which records what runs in one dispatcher.
 //!
-//! Written out instead of with the attribute, which would link them into every program that has the
-//! feature `conformance`.
+//! The jobs don't use the attribute, which would link them into every program that has the feature
+//! `conformance`.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,7 +16,7 @@ use crate::{
     registry::JobDescriptor,
 };
 
-/// Returns what it is given.
+/// Returns its metadata.
 static ECHO: JobDescriptor = JobDescriptor::new("echo", |ctx| {
     Box::pin(async move {
         Place::of(&ctx).await;
@@ -24,7 +24,7 @@ static ECHO: JobDescriptor = JobDescriptor::new("echo", |ctx| {
     })
 });
 
-/// Fails as many times as it is told to.
+/// Fails as many times as its metadata says.
 static FLAKY: JobDescriptor = JobDescriptor::new("flaky", |ctx| {
     Box::pin(async move {
         Place::of(&ctx).await;
@@ -36,7 +36,7 @@ static FLAKY: JobDescriptor = JobDescriptor::new("flaky", |ctx| {
 })
 .with_backoff(Backoff::constant(Duration::from_millis(50)));
 
-/// Ends when its place's gate is open, with the name of the place.
+/// Ends when the gate of its place is open. Returns the place's name.
 static GATED: JobDescriptor = JobDescriptor::new("gated", |ctx| {
     Box::pin(async move {
         let place = Place::of(&ctx).await;
@@ -46,7 +46,7 @@ static GATED: JobDescriptor = JobDescriptor::new("gated", |ctx| {
     })
 });
 
-/// Ends when another of its kind runs, with the name of its place.
+/// Ends when another job of its kind runs. Returns the place's name.
 static MEET: JobDescriptor = JobDescriptor::new("meet", |ctx| {
     Box::pin(async move {
         let place = Place::of(&ctx).await;
@@ -55,7 +55,7 @@ static MEET: JobDescriptor = JobDescriptor::new("meet", |ctx| {
     })
 });
 
-/// Ends when it is asked to.
+/// Ends when it is cancelled.
 static OBEDIENT: JobDescriptor = JobDescriptor::new("obedient", |ctx| {
     Box::pin(async move {
         Place::of(&ctx).await;
@@ -64,7 +64,7 @@ static OBEDIENT: JobDescriptor = JobDescriptor::new("obedient", |ctx| {
     })
 });
 
-/// Takes so long that none is fetched far ahead.
+/// Takes long enough that no such job is fetched far ahead.
 static SLOW: JobDescriptor = JobDescriptor::new("slow", |ctx| {
     Box::pin(async move {
         Place::of(&ctx).await;
@@ -86,11 +86,11 @@ fn failed(why: &str) -> Outcome<Json> {
     }
 }
 
-/// Where one dispatcher's handlers run.
+/// Where the handlers of one dispatcher run.
 pub(super) struct Place {
     name: &'static str,
     gate: watch::Sender<bool>,
-    /// The same for all places.
+    /// One barrier for all places.
     two: Arc<Barrier>,
     starts: watch::Sender<Vec<Start>>,
 }
@@ -99,7 +99,7 @@ pub(super) struct Place {
 struct Start {
     job: JobId,
     early: bool,
-    /// How long it had been due.
+    /// How long the job had been due.
     late: Duration,
 }
 
@@ -113,7 +113,7 @@ impl Place {
         }
     }
 
-    /// The place where this attempt begins.
+    /// The place of this attempt. Also records that the attempt began.
     async fn of(ctx: &JobContext) -> State<Self> {
         let place = State::<Self>::from_context(ctx).await;
         let place = place.expect("every dispatcher of the suite has one");
@@ -130,7 +130,7 @@ impl Place {
         Outcome::Success(Json::encode(self.name).expect("a name is JSON"))
     }
 
-    /// Lets what waits at the gate end, and what comes later.
+    /// Opens the gate, for jobs that wait at it and for later ones.
     pub(super) fn open(&self) {
         self.gate.send_replace(true);
     }
@@ -148,19 +148,19 @@ impl Place {
         starts.iter().filter(|start| start.job == job).count()
     }
 
-    /// The jobs of all attempts, as they began.
+    /// The jobs of all attempts, in the order in which they began.
     pub(super) fn order(&self) -> Vec<JobId> {
         let starts = self.starts.borrow();
         starts.iter().map(|start| start.job).collect()
     }
 
-    /// How long after its time the one began that waited least.
+    /// The shortest delay between a job's due time and its start.
     pub(super) fn least_late(&self) -> Option<Duration> {
         let starts = self.starts.borrow();
         starts.iter().map(|start| start.late).min()
     }
 
-    /// Jobs of which an attempt began before they were due.
+    /// The jobs with an attempt that began before they were due.
     pub(super) fn early(&self) -> Vec<JobId> {
         let starts = self.starts.borrow();
         let early = starts.iter().filter(|start| start.early);

@@ -1,4 +1,4 @@
-//! What one process does is heard by another where the store wakes.
+//! If the store wakes, one process is notified of what another one does.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use tokio::time::timeout;
 use super::Bundle;
 use crate::JobState;
 
-/// Two workers hold jobs; whoever cancels is a third process. Their leases are renewed only after
-/// twenty minutes.
+/// Two workers hold jobs, and a third process cancels them. The workers renew their leases only
+/// after twenty minutes.
 pub(super) async fn a_cancel_is_heard_long_before_the_next_renewal(bundle: &Bundle) {
     /// It takes a second at most; the rest is for a busy machine.
     const SOON: Duration = Duration::from_secs(5);
@@ -17,7 +17,7 @@ pub(super) async fn a_cancel_is_heard_long_before_the_next_renewal(bundle: &Bund
     let a = a.await;
     let b = bundle.worker_with("b", |builder| builder.lease(hour).default_slots(1));
     let b = b.await;
-    // All slots are taken: nobody waits for work.
+    // All slots are taken, so no worker waits for jobs.
     let jobs = [
         bundle.enqueue("obedient").await,
         bundle.enqueue("obedient").await,

@@ -1,11 +1,11 @@
-//! Jobs that run on are renewed.
+//! Jobs that keep running are renewed.
 
 use std::time::Duration;
 
 use super::Bundle;
 use crate::job::Phase;
 
-/// Another dispatcher looks for jobs whose lease has ended all the while.
+/// Meanwhile another dispatcher looks for jobs whose lease has run out.
 pub(super) async fn a_job_longer_than_its_lease_is_left_alone(bundle: &Bundle) {
     let lease = Duration::from_secs(6);
     let worker = bundle
@@ -21,7 +21,8 @@ pub(super) async fn a_job_longer_than_its_lease_is_left_alone(bundle: &Bundle) {
     let first = until(&job.job().await.expect("it is there").phase);
     let renewed = |phase: &Phase| until(phase) > first;
     bundle.until(job.id(), |job| renewed(&job.phase)).await;
-    // A third of the lease had passed. Now the first one is over, and the second is not.
+    // A third of the lease had passed at the renewal. After this the first lease has run out, and
+    // the second has not.
     bundle.advance(lease * 7 / 10).await;
     other.swept().await;
     worker.place.open();

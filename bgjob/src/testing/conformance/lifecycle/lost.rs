@@ -1,4 +1,4 @@
-//! A dispatcher that is gone without a word.
+//! A dispatcher that vanishes without notice.
 
 use super::{Bundle, bundle::Worker};
 use crate::{Due, JobHandle, JobState, Outcome};
@@ -10,7 +10,7 @@ pub(super) async fn its_jobs_are_taken_over(bundle: &Bundle) {
     assert_eq!(gone.place.starts(job.id()), 1);
 }
 
-/// It was only frozen, and its job ends a second time.
+/// The dispatcher was only frozen, and its job ends a second time.
 pub(super) async fn one_that_comes_back_changes_nothing(bundle: &Bundle) {
     let (gone, job) = lost(bundle).await;
     let next = taken_over(bundle, &job).await;
@@ -25,7 +25,7 @@ pub(super) async fn one_that_comes_back_changes_nothing(bundle: &Bundle) {
 
 /// A worker that vanished while it ran this job.
 async fn lost(bundle: &Bundle) -> (Worker, JobHandle<Outcome<serde_json::Value>>) {
-    // Without a thread that would outlive the case.
+    // The lease thread would outlive the case.
     let worker = bundle.worker_with("a", |builder| builder.without_lease_thread());
     let worker = worker.await;
     let job = bundle.enqueue("gated").await;
@@ -34,13 +34,13 @@ async fn lost(bundle: &Bundle) -> (Worker, JobHandle<Outcome<serde_json::Value>>
     (worker, job)
 }
 
-/// Another worker that finds the job and brings it to its end.
+/// Another worker that finds the job and finishes it.
 async fn taken_over(bundle: &Bundle, job: &JobHandle<Outcome<serde_json::Value>>) -> Worker {
     bundle.let_leases_end().await;
     let worker = bundle.worker("b").await;
     let crashed = bundle.until(job.id(), |job| job.crashes == 1).await;
     assert_eq!(crashed.state(), JobState::Ready);
-    // Nobody waits for the pause after a crash here.
+    // Skip the backoff after the crash.
     let now = bundle.jobs.reschedule(job.id(), Due::Now).await;
     now.expect("it waits");
     worker.place.open();

@@ -25,17 +25,17 @@ type Run = for<'a> fn(&'a Bundle) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
 /// One case of the lifecycle suite.
 #[derive(Clone, Copy)]
 pub struct LifecycleCase {
-    /// What part of a job's life it is about.
+    /// The part of a job's life that the case is about.
     pub area: &'static str,
     /// What has to hold.
     pub name: &'static str,
-    /// It is left out where the store lacks one of these.
+    /// The capabilities that the case needs. Without one of them it is left out.
     pub needs: &'static [StoreCapability],
     run: Run,
 }
 
 impl LifecycleCase {
-    /// Runs it; it panics where a job fares otherwise than is promised.
+    /// Runs the case. It panics if a job does not behave as promised.
     pub(super) async fn run(&self, bundle: &Bundle) {
         (self.run)(bundle).await;
     }

@@ -1,4 +1,4 @@
-//! Jobs start when they are due, and end once.
+//! A job starts when it is due, and ends once.
 
 use std::time::Duration;
 
@@ -37,13 +37,13 @@ pub(super) async fn a_delayed_job_starts_at_its_time(bundle: &Bundle) {
     let almost = almost.await.expect("the store takes it");
     assert_eq!(almost.result().await.expect("it succeeds"), 8);
     bundle.advance(delay).await;
-    // That it was not too early its worker sees.
+    // The worker checks that it was not too early.
     assert_eq!(delayed.result().await.expect("it succeeds"), 7);
     worker.end().await;
 }
 
-/// L4, the best of five, as the machine may be busy. The delay is longer than it takes any worker
-/// to hear of what another process has stored.
+/// L4. The best of five jobs counts, as the machine may be busy. The delay is longer than any
+/// worker needs to learn of a job that another process has stored.
 pub(super) async fn a_delay_of_another_process_ends_within_its_promise(bundle: &Bundle) {
     let worker = bundle.worker("a").await;
     let mut jobs = Vec::new();

@@ -1,11 +1,11 @@
-//! Runtimes that come and go around one manager.
+//! Several runtimes that start and end around one manager.
 
 use tokio::runtime::Builder;
 
 use super::Bundle;
 use crate::{JobId, JobManager};
 
-/// Threads that make runtimes, and how many each makes.
+/// The number of threads that make runtimes, and of runtimes that each makes.
 const THREADS: u32 = 8;
 const RUNTIMES: u32 = 10;
 
@@ -21,7 +21,7 @@ pub(super) async fn one_that_ends_fails_nobody_else_s_enqueue(bundle: &Bundle) {
     for thread in threads.collect::<Vec<_>>() {
         ids.extend(thread.await.expect("each enqueue is answered"));
     }
-    // What was acknowledged is there, each job once.
+    // Every acknowledged job is there, once.
     let stored = bundle.store.get(&ids).await.expect("the store answers");
     assert!(stored.iter().all(Option::is_some), "{stored:?}");
     ids.sort_unstable();
@@ -29,8 +29,8 @@ pub(super) async fn one_that_ends_fails_nobody_else_s_enqueue(bundle: &Bundle) {
     assert_eq!(ids.len(), (THREADS * RUNTIMES) as usize);
 }
 
-/// Enqueues one job in a runtime that lives for nothing else, as the docs say it: what is not known
-/// to be stored is enqueued again with its id.
+/// Enqueues one job in a runtime of its own. As the docs say, an enqueue whose result is unknown is
+/// repeated with the same id.
 fn enqueued(jobs: &JobManager, n: u32) -> JobId {
     let runtime = Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("a runtime can be made");

@@ -3,7 +3,7 @@
 use super::Bundle;
 use crate::Priority;
 
-/// Each has one slot, and neither job ends before both have started.
+/// Each dispatcher has one slot, and neither job ends before both have started.
 pub(super) async fn two_dispatchers_work_at_the_same_time(bundle: &Bundle) {
     let a = bundle
         .worker_with("a", |builder| builder.default_slots(1))
@@ -24,14 +24,15 @@ pub(super) async fn two_dispatchers_work_at_the_same_time(bundle: &Bundle) {
     b.end().await;
 }
 
-/// A process may keep what kinds of jobs there are; of those it knows there are always enough here.
+/// A process may remember which kinds of jobs there are. Here it always has enough jobs of the
+/// kinds that it knows.
 pub(super) async fn an_urgent_job_of_a_new_kind_waits_for_no_backlog(bundle: &Bundle) {
     let worker = bundle
         .worker_with("a", |builder| builder.default_slots(1))
         .await;
     let known = bundle.enqueue("slow").await;
     known.result().await.expect("it succeeds");
-    // Holds the slot until all are there.
+    // Holds the slot until all jobs are enqueued.
     let first = bundle.enqueue("gated").await;
     worker.place.started(first.id()).await;
     let mut backlog = Vec::new();
@@ -49,6 +50,6 @@ pub(super) async fn an_urgent_job_of_a_new_kind_waits_for_no_backlog(bundle: &Bu
         let order = worker.place.order();
         assert_ne!(order.last(), Some(&urgent.id()), "it was the last");
     }
-    // What it took ahead while the slot was busy it may have given back.
+    // The worker may have given back jobs that it took ahead while the slot was busy.
     worker.shutdown().await;
 }

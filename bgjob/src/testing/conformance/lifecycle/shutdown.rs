@@ -1,4 +1,4 @@
-//! A dispatcher that is asked to end.
+//! A dispatcher that is asked to shut down.
 
 use std::time::Duration;
 

@@ -16,7 +16,7 @@ pub(super) async fn of_one_key_one_job_lives(bundle: &Bundle) {
     worker.place.open();
     first.ended().await.expect("it ends");
 
-    // Its key is free again.
+    // The key is free again.
     let next = keyed().await;
     assert!(next.id() != first.id() && !next.already_existed());
     next.ended().await.expect("it ends");

@@ -1,4 +1,4 @@
-//! [`Bundle`]: a fresh queue and short words for what the cases do with it.
+//! [`Bundle`]: a fresh queue, and helpers that keep the cases short.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -11,7 +11,7 @@ use crate::{
 pub(super) const QUEUE: &str = "pictures";
 pub(super) const OTHER_QUEUE: &str = "mail";
 
-/// Longer than a hint is on its way.
+/// Longer than a hint takes to arrive.
 pub(super) const SOON: Duration = secs(5);
 
 pub(super) const fn secs(seconds: u64) -> Duration {
@@ -112,7 +112,7 @@ impl Bundle {
             .expect("receive answers")
     }
 
-    /// Receives from the usual queue until so many have come, or none come any more.
+    /// Receives from the usual queue until `n` hints have come, or no more come.
     pub(super) async fn receive(&self, n: usize) -> Vec<Delivery> {
         let mut all = Vec::new();
         while all.len() < n {
@@ -125,7 +125,7 @@ impl Bundle {
         all
     }
 
-    /// Whether nothing waits in the usual queue.
+    /// Whether no hint waits in the usual queue.
     pub(super) async fn is_empty(&self) -> bool {
         self.receive_by(&[want(QUEUE, 10)], SOON).await.is_empty()
     }

@@ -1,4 +1,4 @@
-//! What is pushed is received, by who wants it.
+//! A hint that is pushed is received, by a caller that wants its queue.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -131,7 +131,7 @@ pub(super) async fn a_receive_that_is_dropped_loses_nothing(t: &Bundle) {
     t.push(std::slice::from_ref(&hint)).await;
     let mut got = t.receive(1).await;
     if got.is_empty() {
-        // It may have been on its way to the one who left.
+        // The hint may have been on its way to the caller that left.
         t.advance(t.fixture.redelivery() + SOON).await;
         got = t.receive(1).await;
     }

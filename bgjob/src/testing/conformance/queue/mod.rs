@@ -23,7 +23,7 @@ pub enum QueueCapability {
 }
 
 impl QueueCapability {
-    /// Those that a queue lacks.
+    /// The capabilities that a queue lacks.
     pub fn lacking(capabilities: &QueueCapabilities) -> Vec<Self> {
         let each = [
             (Self::Priorities, capabilities.priorities),
@@ -39,17 +39,17 @@ type Run = for<'a> fn(&'a Bundle) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
 /// One case of the queue suite.
 #[derive(Clone, Copy)]
 pub struct QueueCase {
-    /// What part of the contract it is about.
+    /// The part of the contract that the case is about.
     pub area: &'static str,
     /// What has to hold.
     pub name: &'static str,
-    /// It is left out where one of these is lacking.
+    /// The capabilities that the case needs. Without one of them it is left out.
     pub needs: &'static [QueueCapability],
     run: Run,
 }
 
 impl QueueCase {
-    /// Runs it; it panics where the queue breaks the contract.
+    /// Runs the case. It panics if the queue breaks the contract.
     pub(super) async fn run(&self, bundle: &Bundle) {
         (self.run)(bundle).await;
     }

@@ -1,4 +1,4 @@
-//! Deliveries are acknowledged, given back, or made again.
+//! Deliveries are acknowledged, given back, or repeated.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Where the queue knows priorities: more urgent hints come first.
+//! If the queue knows priorities, more urgent hints come first.
 
 use super::bundle::{Bundle, hint, plain, receipts};
 use crate::Priority;

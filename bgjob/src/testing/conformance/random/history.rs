@@ -1,5 +1,5 @@
-//! Histories: several threads do things to one job at the same time; what they were answered must
-//! be what some order of the calls gives, and of each race there is one winner.
+//! Histories: several threads make calls for one job at the same time. Some order of the calls must
+//! explain all their answers, and each race has exactly one winner.
 
 use std::{
     fmt,
@@ -31,25 +31,25 @@ use crate::{Durability, JobStore, testing::conformance::StoreFixture};
 
 /// Longer than any call takes on the slowest provider.
 const WATCHDOG: Duration = Duration::from_secs(60);
-/// How long more histories are run where calls seldom overlap, as on a busy machine.
+/// How long further histories are run if calls seldom overlap, as on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// What was done.
+/// What was run.
 #[derive(Debug, Default)]
 pub(super) struct Done {
     histories: u64,
-    /// Those in which calls of different threads really overlapped.
+    /// The histories in which calls of different threads really overlapped.
     overlapping: u64,
-    /// Those with one winner.
+    /// The histories of races that have one winner.
     contests: u64,
     operations: u64,
     time: Duration,
-    /// How many have to overlap.
+    /// How many histories have to overlap.
     floor: u64,
 }
 
 impl Done {
-    /// Whether there were races at all: calls that wait for each other always pass.
+    /// Checks that there were races at all: calls that wait for each other always pass.
     pub(super) fn raced(&self) -> Result<(), String> {
         if self.overlapping >= self.floor {
             return Ok(());
@@ -62,11 +62,11 @@ impl Done {
     }
 }
 
-/// How many of so many histories have to overlap.
+/// How many of these histories have to overlap.
 ///
 /// Measured on two cores: calls overlapped in 28 to 44 of a hundred histories of the memory store,
-/// whose calls take a microsecond, and in a half of one where the cores had much else to do; in 71
-/// to 82 where documents lie in memory; in all of them where anything is written or sent.
+/// whose calls take a microsecond, and in half a history of a hundred when the cores were busy with
+/// other work; in 71 to 82 with documents in memory; in all of them if anything is written or sent.
 fn floor(durability: Durability, histories: u64) -> u64 {
     match durability {
         Durability::Volatile => histories * 2 / 100,
@@ -89,8 +89,8 @@ impl fmt::Display for Done {
     }
 }
 
-/// Runs the histories of these seeds, and for a while further ones, where too few have overlapped.
-/// Answers the first failure.
+/// Runs the histories of these seeds, and for a while more of them if too few overlapped. Returns
+/// the first failure.
 pub(super) fn run<F: StoreFixture>(
     runtime: &Runtime,
     factory: &impl AsyncFn() -> F,
@@ -110,7 +110,7 @@ pub(super) fn run<F: StoreFixture>(
         let mut model = runtime.block_on(prepare(&fixture, &race)).map_err(failed)?;
         let store = fixture.store();
         let second = fixture.second().unwrap_or_else(|| Arc::clone(&store));
-        // Calls meet at their awaits where they are tasks, and anywhere where they are threads.
+        // Tasks interleave at their awaits, threads anywhere.
         let threads = seed % 4 < 2;
         done.floor = floor(store.capabilities().durability, asked);
         let events = runtime.block_on(history([store, second], &race, threads));
@@ -124,7 +124,7 @@ pub(super) fn run<F: StoreFixture>(
     Ok(done)
 }
 
-/// Every other race has one winner; the rest is anything.
+/// Every other race has one winner; the rest are arbitrary calls.
 fn draw(seed: u64) -> Race {
     if seed.is_multiple_of(2) {
         let nth = (seed / 4) as usize % CONTESTS.len();
@@ -134,7 +134,7 @@ fn draw(seed: u64) -> Race {
     races::mixed(&draws.expect("no draw is refused").current())
 }
 
-/// Makes the calls before the race, one by one.
+/// Makes the calls before the race, one after the other.
 async fn prepare(fixture: &dyn StoreFixture, race: &Race) -> Result<Model, String> {
     let store = fixture.store();
     let now = store.now().await.map_err(|e| e.to_string())?;
@@ -149,7 +149,7 @@ async fn prepare(fixture: &dyn StoreFixture, race: &Race) -> Result<Model, Strin
     Ok(model)
 }
 
-/// Runs the threads, every other one in the second process, then looks at what is left.
+/// Runs the threads, every other one in the second process, then reads what is left.
 async fn history(stores: [Arc<dyn JobStore>; 2], race: &Race, threads: bool) -> Vec<Event> {
     let start = Arc::new(Start {
         time: AtomicU64::new(0),
@@ -186,14 +186,14 @@ async fn history(stores: [Arc<dyn JobStore>; 2], race: &Race, threads: bool) -> 
     events
 }
 
-/// Where all begin at once.
+/// Where all threads begin at once.
 struct Start {
     time: AtomicU64,
     waiting: AtomicUsize,
 }
 
 impl Start {
-    /// Waits awake: waking takes longer than most calls.
+    /// Spins: waking a thread takes longer than most calls.
     async fn wait(&self) {
         self.waiting.fetch_sub(1, SeqCst);
         while self.waiting.load(SeqCst) > 0 {
@@ -202,7 +202,7 @@ impl Start {
     }
 }
 
-/// Makes one call; one that does two things is two events.
+/// Makes one call. A call that does two things gives two events.
 async fn event(store: &dyn JobStore, time: &AtomicU64, thread: usize, op: Op) -> Vec<Event> {
     let called = time.fetch_add(1, SeqCst);
     let answer = tokio::time::timeout(WATCHDOG, op.call(store)).await;
@@ -230,7 +230,7 @@ async fn event(store: &dyn JobStore, time: &AtomicU64, thread: usize, op: Op) ->
     }
 }
 
-/// Adds the events of a thread; `after` counts from the event itself until then.
+/// Adds the events of a thread. `after` becomes the index of the event before.
 fn append(events: &mut Vec<Event>, more: Vec<Event>) {
     for mut event in more {
         let last = events.len().wrapping_sub(1);
@@ -303,7 +303,7 @@ mod tests {
             assert!(raced(least, floor));
             assert!(!raced(least - 1, floor));
         }
-        // One alone, seen again, may be one of those that don't overlap.
+        // A single history, replayed, may be one without overlap.
         assert!(raced(0, floor(Durability::OsCrash, 1)));
     }
 }

@@ -1,7 +1,7 @@
-//! Whether calls that overlapped can have happened one after the other.
+//! Whether calls that overlapped can be explained by some order of them.
 //!
-//! The search of Wing and Gong: of the calls that nobody's answer precedes, try each as the first,
-//! and go on with the rest. What was tried before from the same state is not tried again.
+//! The search of Wing and Gong: of the calls that are left, try each one that no other precedes as
+//! the next, and go on with the rest. States that were tried before are not tried again.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use super::{
     op::{Answer, Op},
 };
 
-/// A call that was answered, with the moments around it.
+/// A call with its answer, and the moments before and after it.
 #[derive(Debug)]
 pub(super) struct Event {
     pub(super) thread: usize,
@@ -18,12 +18,12 @@ pub(super) struct Event {
     pub(super) answer: Answer,
     pub(super) called: u64,
     pub(super) answered: u64,
-    /// The one of the same call that comes first: an end and a claim in one are two steps.
+    /// The step of the same call that comes first: an end and a claim in one call are two steps.
     pub(super) after: Option<usize>,
 }
 
 impl Event {
-    /// Whether this was over before the other began.
+    /// Whether this call was over before the other one began.
     fn precedes(&self, other: &Self) -> bool {
         self.answered < other.called
     }
@@ -41,7 +41,7 @@ pub(super) fn linearizable(start: &Model, events: &[Event]) -> bool {
 
 struct Search<'a> {
     events: &'a [Event],
-    /// States that were reached by these events, and led nowhere.
+    /// The states that were reached by these events. None of them led to an order.
     seen: HashMap<u64, Vec<Model>>,
 }
 

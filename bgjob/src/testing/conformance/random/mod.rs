@@ -1,4 +1,4 @@
-//! Random programs, and races: what nobody thought of when the cases were written.
+//! Random programs and races, for mistakes that nobody thought of when writing the cases.
 
 use std::{env, ops::Range};
 
@@ -19,8 +19,8 @@ mod world;
 
 /// Makes a module of two tests: random sequences of calls, and concurrent histories.
 ///
-/// `$factory` is an `async fn()` (or closure) that makes a fresh [`StoreFixture`], whose time
-/// stands still but for its `advance`.
+/// `$factory` is an `async fn()` (or closure) that makes a fresh [`StoreFixture`], whose time moves
+/// only by its `advance`.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -56,12 +56,13 @@ macro_rules! store_sequences {
     };
 }
 
-/// Plays so many random programs of about fifty calls each, on a store of its own each.
+/// Plays this many random programs of about fifty calls, each on a new store.
 ///
-/// `BGJOB_SEED=7` plays program 7 alone, `BGJOB_SEQUENCES=100000` so many.
+/// `BGJOB_SEED=7` plays only program 7. `BGJOB_SEQUENCES=100000` plays that many programs.
 ///
 /// # Panics
-/// Where a program breaks the contract: with the program, as short as it was found to fail.
+/// If a program breaks the contract. The message has the shortest form of the program that was
+/// found to fail.
 pub fn run_sequences<F: StoreFixture>(factory: impl AsyncFn() -> F, sequences: u64) {
     let seeds = seeds("BGJOB_SEQUENCES", sequences);
     match sequence::run(&runtime(), &factory, seeds) {
@@ -70,14 +71,14 @@ pub fn run_sequences<F: StoreFixture>(factory: impl AsyncFn() -> F, sequences: u
     }
 }
 
-/// Lets four threads do things to one job, so many times, on a store of its own each.
+/// Lets four threads make calls for one job, this many times, each time on a new store.
 ///
-/// `BGJOB_SEED=7` runs history 7 alone, `BGJOB_HISTORIES=100000` so many. Threads go their own way,
-/// so a failure may take some tries to come again.
+/// `BGJOB_SEED=7` runs only history 7. `BGJOB_HISTORIES=100000` runs that many histories. Threads
+/// are scheduled differently each time, so it may take several tries to see a failure again.
 ///
 /// # Panics
-/// Where no order of the calls gives the answers, a race has not one winner, or hardly any calls
-/// overlapped.
+/// If no order of the calls explains the answers, if a race does not have exactly one winner, or if
+/// hardly any calls overlapped.
 pub fn run_histories<F: StoreFixture>(factory: impl AsyncFn() -> F, histories: u64) {
     let seeds = seeds("BGJOB_HISTORIES", histories);
     match history::run(&runtime(), &factory, seeds) {
@@ -91,14 +92,14 @@ pub fn run_histories<F: StoreFixture>(factory: impl AsyncFn() -> F, histories: u
     }
 }
 
-/// A failure, and what to draw to see it again.
+/// A failure, and the seed that repeats it.
 #[derive(Debug)]
 struct Failure {
     seed: u64,
     text: String,
 }
 
-/// Several threads, as stores may use more than the caller's.
+/// Several threads, because a store may use more than the caller's.
 fn runtime() -> Runtime {
     let runtime = Builder::new_multi_thread()
         .worker_threads(2)
@@ -107,8 +108,8 @@ fn runtime() -> Runtime {
     runtime.expect("a runtime can be made")
 }
 
-/// From 0 on, always the same: a failure is no matter of luck. More of them are looked at by
-/// setting the variable.
+/// The seeds are always the same, from 0 on, so that a failure does not depend on luck. The
+/// variable sets how many there are.
 fn seeds(variable: &str, many: u64) -> Range<u64> {
     match number("BGJOB_SEED") {
         Some(seed) => seed..seed + 1,
@@ -122,7 +123,7 @@ fn number(variable: &str) -> Option<u64> {
     Some(number.unwrap_or_else(|_| panic!("{variable} is a number, not {value:?}")))
 }
 
-/// The command that does it again.
+/// The command that repeats the failure.
 fn replay(seed: u64) -> String {
     let thread = std::thread::current();
     let test = thread.name().unwrap_or_default();

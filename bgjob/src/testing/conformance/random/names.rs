@@ -1,4 +1,4 @@
-//! The few ids, tokens and owners all programs share, and how they are printed.
+//! The few ids, tokens and owners that all programs share, and how they are printed.
 
 use uuid::Uuid;
 
@@ -7,11 +7,11 @@ use crate::{
     job::{Json, Token},
 };
 
-/// So few that programs often meet the same job again.
+/// Few enough that programs often meet the same job again.
 pub(super) const IDS: u8 = 8;
 
 pub(super) const QUEUES: [&str; 2] = ["pictures", "mail"];
-/// The last one is served by nobody.
+/// No dispatcher serves the last one.
 pub(super) const NAMES: [&str; 3] = ["resize", "shrink", "melt"];
 pub(super) const KEYS: [&str; 2] = ["one", "two"];
 pub(super) const TAG: &str = "odd";
@@ -25,7 +25,8 @@ pub(super) fn id(nth: u8) -> JobId {
     Uuid::from_u128(1 + u128::from(nth)).into()
 }
 
-/// Bytes a token or owner of this number has: the number at the head, where `Debug` shows it.
+/// The bytes of the token or owner with this number. The number comes first, where `Debug` shows
+/// it.
 fn bytes(number: u32) -> [u8; 16] {
     (u128::from(number) << 96 | 1).to_be_bytes()
 }
@@ -42,7 +43,7 @@ pub(super) fn json(number: u8) -> Json {
     Json::encode(&number).expect("a number is JSON")
 }
 
-/// Job 3 as `j3`, token 7 as `t7`: in a text that shows them in full.
+/// Replaces job 3 by `j3`, token 7 by `t7`, in a text that has them in full.
 pub(super) fn short(text: &str) -> String {
     let mut text = text.to_owned();
     for nth in 0..IDS {

@@ -1,4 +1,4 @@
-//! [`Op`] and [`Answer`]: one call on a store, and what it said.
+//! [`Op`] and [`Answer`]: one call on a store, and what it returned.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// One call, with all that is handed in.
+/// One call with all its arguments.
 #[derive(Debug, Clone)]
 pub(super) enum Op {
     Create(Vec<NewJob>),
@@ -43,7 +43,7 @@ pub(super) enum Op {
     Operate(Vec<(JobId, Operation)>),
     Purge {
         limit: usize,
-        /// Looked for afterwards, to learn which ones went.
+        /// The jobs to look for afterwards, to learn which ones were deleted.
         look: Vec<JobId>,
     },
     Get(Vec<JobId>),
@@ -56,14 +56,14 @@ pub(super) enum Op {
     Advance(Duration),
 }
 
-/// Who claims, and what it can run.
+/// Who claims, and which jobs the claimer can run.
 #[derive(Debug, Clone)]
 pub(super) struct Claimer {
     pub(super) grant: Grant,
     pub(super) serves: Serves,
 }
 
-/// What a store answered.
+/// A store's answer.
 #[derive(Debug, Clone)]
 pub(super) enum Answer {
     Created(Vec<Created>),
@@ -74,7 +74,7 @@ pub(super) enum Answer {
     Renewed(Vec<Renewed>),
     Swept(Vec<Swept>),
     Operated(Vec<Operated>),
-    /// How many, and which of those looked for are still there.
+    /// How many were deleted, and which of the jobs that `look` names are still there.
     Purged(usize, Vec<JobId>),
     Got(Vec<Option<Job>>),
     Listed(Listed),
@@ -83,7 +83,7 @@ pub(super) enum Answer {
 }
 
 impl Op {
-    /// Makes the call. Time has to be moved by the caller.
+    /// Makes the call. The caller has to move the time.
     pub(super) async fn call(&self, store: &dyn JobStore) -> Result<Answer> {
         Ok(match self {
             Self::Create(jobs) => Answer::Created(store.create(jobs).await?),

@@ -1,4 +1,4 @@
-//! Races for one job: what threads do to it at the same time, and who may win.
+//! Races for one job: the calls that threads make at the same time, and which of them may win.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,16 +17,16 @@ use crate::{
 
 /// Threads in each race.
 pub(super) const THREADS: usize = 4;
-/// The token of the grant that the job is held by before a race.
+/// The token of the grant that holds the job before a race.
 const FIRST: u32 = 100;
 
-/// What happens before, what each thread does, and whose answers count as winning.
+/// The calls before the race, the calls of each thread, and which answers count as winning.
 #[derive(Debug)]
 pub(super) struct Race {
     pub(super) name: &'static str,
     pub(super) before: Vec<Op>,
     pub(super) threads: [Vec<Op>; THREADS],
-    /// Whether this answer is a winner's; exactly one is to be.
+    /// Whether this answer is a winner's. Exactly one must be.
     pub(super) wins: Option<fn(&Answer) -> bool>,
 }
 
@@ -136,7 +136,7 @@ pub(super) const CONTESTS: &[fn() -> Race] = &[
     },
 ];
 
-/// Anything at any time: drawn by these numbers, three calls a thread.
+/// Arbitrary calls, three a thread, chosen by these numbers.
 pub(super) fn mixed(draws: &[[u8; 3]; THREADS]) -> Race {
     let spec = |spec: &mut JobSpec| {
         spec.max_attempts = 3;
@@ -167,7 +167,7 @@ pub(super) fn mixed(draws: &[[u8; 3]; THREADS]) -> Race {
     }
 }
 
-/// A call by a thread that made grant `token`, or is about to.
+/// A call by a thread. A claim makes grant `token`; an end uses an earlier grant.
 fn any(draw: u8, token: u32, spec: impl Fn(&mut JobSpec)) -> Op {
     let last = token.saturating_sub(1);
     match draw % 16 {
@@ -189,7 +189,7 @@ fn any(draw: u8, token: u32, spec: impl Fn(&mut JobSpec)) -> Op {
     }
 }
 
-/// A call a thread, and a look afterwards.
+/// One call a thread, then a read.
 fn each(call: impl Fn(usize) -> Op) -> [Vec<Op>; THREADS] {
     std::array::from_fn(|n| vec![call(n), get()])
 }
@@ -223,7 +223,7 @@ fn lapsed(change: impl FnOnce(&mut JobSpec)) -> Vec<Op> {
     before
 }
 
-/// A job that is over and may be purged (or is not kept at all).
+/// A job that is over and may be purged (or has no retention).
 fn over(change: impl FnOnce(&mut JobSpec)) -> Vec<Op> {
     let mut before = held(change);
     before.extend([finish(FIRST, end(0)), advance(25 * 3600)]);

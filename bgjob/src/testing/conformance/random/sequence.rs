@@ -1,4 +1,4 @@
-//! One program of calls after the other, each answer and all that can be seen judged by the model.
+//! Plays one program of calls. The model judges each answer, and all that can be read afterwards.
 
 use std::{
     fmt,
@@ -28,16 +28,16 @@ use crate::{
 
 /// Longer than any program takes on the slowest provider.
 const WATCHDOG: Duration = Duration::from_secs(60);
-/// How long a failure is made smaller, in milliseconds.
+/// How long a failed program is shrunk, in milliseconds.
 const SHRINK_MS: u32 = 60_000;
 
-/// What went wrong, and the calls up to there.
+/// What went wrong, and the calls up to then.
 struct Wrong {
     program: String,
     why: String,
 }
 
-/// What was done.
+/// What was run.
 #[derive(Debug, Default)]
 pub(super) struct Done {
     pub(super) sequences: u64,
@@ -56,7 +56,7 @@ impl fmt::Display for Done {
     }
 }
 
-/// Runs the programs of these seeds. Answers the first failure in its smallest form.
+/// Runs the programs of these seeds. Returns the first failure, in its smallest form.
 pub(super) fn run<F: StoreFixture>(
     runtime: &Runtime,
     factory: &impl AsyncFn() -> F,
@@ -88,7 +88,7 @@ pub(super) fn run<F: StoreFixture>(
     Ok(done)
 }
 
-/// Draws the same for the same seed.
+/// Draws the same values for the same seed.
 pub(super) fn runner(seed: u64) -> TestRunner {
     let config = Config {
         failure_persistence: None,
@@ -96,12 +96,12 @@ pub(super) fn runner(seed: u64) -> TestRunner {
         max_shrink_time: SHRINK_MS,
         ..Config::default()
     };
-    // Not ChaCha: each value drawn forks the generator, and that took most of the time of all.
+    // Not ChaCha: each drawn value forks the generator, and that took most of the time.
     let bytes = [mixed(seed), mixed(!seed)].map(u64::to_le_bytes).concat();
     TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::XorShift, &bytes))
 }
 
-/// Neighbouring seeds far apart (the finaliser of SplitMix64).
+/// Maps neighbouring seeds far apart (the finaliser of SplitMix64).
 const fn mixed(seed: u64) -> u64 {
     let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -126,7 +126,7 @@ fn report<F: StoreFixture>(
     format!("sequence {seed}, made as small as it can be:\n{program}{why}")
 }
 
-/// Plays one program on a store of its own.
+/// Plays one program on a new store.
 async fn play<F: StoreFixture>(factory: &impl AsyncFn() -> F, steps: &[Step]) -> Result<(), Wrong> {
     let fixture = factory().await;
     let mut program = Vec::new();
@@ -152,7 +152,8 @@ async fn play_on(fixture: &dyn StoreFixture, steps: &[Step], program: &mut Vec<O
     let mut model = Model::new(now, stores[0].capabilities().next_due);
     let mut world = World::default();
     for (nth, step) in steps.iter().enumerate() {
-        // Whoever looks then knows all: the next call is made by the same one half of the time.
+        // A process that reads knows everything afterwards. Half of the time it also makes the next
+        // call.
         let (caller, looker) = (&*stores[nth % 2], &*stores[nth / 2 % 2]);
         let op = world.resolve(step, &model);
         program.push(op.clone());
@@ -183,7 +184,7 @@ async fn call(store: &dyn JobStore, model: &mut Model, op: &Op) -> Verdict {
     model.judge(op, &answer)
 }
 
-/// All that can be seen.
+/// Calls that read everything.
 fn looks() -> [Op; 3] {
     let all = Op::List {
         filter: Filter::default(),

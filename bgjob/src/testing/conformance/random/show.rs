@@ -1,4 +1,4 @@
-//! Calls as lines of a program that somebody can read.
+//! Prints calls as the lines of a readable program.
 
 use std::fmt;
 
@@ -53,7 +53,7 @@ fn all<T>(each: &[T], show: impl Fn(&T) -> String) -> String {
     format!("[{}]", each.join(", "))
 }
 
-/// A job with what is not at its default.
+/// A job, with the fields that are not at their defaults.
 fn job(new: &NewJob) -> String {
     let spec = &*new.spec;
     let plain = JobSpec::new(spec.name.clone(), spec.metadata.clone());

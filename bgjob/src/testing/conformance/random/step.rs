@@ -1,5 +1,6 @@
-//! [`Step`]: one call as it is drawn. It says "the second that runs" where an [`Op`](super::op::Op)
-//! has an id, so that a program still makes sense when calls before it are left out.
+//! [`Step`]: one call as it is drawn. It says "the second running job" where an
+//! [`Op`](super::op::Op) has an id, so that a program still makes sense if earlier calls are left
+//! out.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -32,21 +33,21 @@ pub(super) enum Step {
     Purge(usize),
     List(Sought, Order, Option<u8>, usize),
     Advance(Duration),
-    /// The call made so many calls ago once more: its answer was lost.
+    /// Repeats the call made this many calls ago, as if its answer had been lost.
     Repeat(usize),
 }
 
 /// A job, and a token shown for it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Holder {
-    /// The nth of those that run, or just the nth.
+    /// The index among the running jobs, or among all.
     pub(super) job: u8,
     pub(super) running: bool,
-    /// How many grants ago the job got this token: 0 is the one that holds it.
+    /// How many grants ago the job got this token: 0 is the current grant.
     pub(super) old: u8,
 }
 
-/// A filter, and times that it is about: the last so long.
+/// A filter, and its times, each as a span before now.
 #[derive(Debug, Clone)]
 pub(super) struct Sought {
     pub(super) filter: Filter,
@@ -55,7 +56,7 @@ pub(super) struct Sought {
     pub(super) ended: Option<Duration>,
 }
 
-/// An operator's request; an edit needs the job's `ver`.
+/// An operator's request. An edit needs the job's `ver`.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Wish {
     Cancel,
@@ -78,7 +79,7 @@ pub(super) fn program() -> impl Strategy<Value = Vec<Step>> {
     vec(phrase, 1..90).prop_map(|phrases| phrases.concat())
 }
 
-/// A process takes all there is and dies, so that there are suspects: by chance they are rare.
+/// A process claims everything and dies, so that there are suspects; by chance they are rare.
 fn crash() -> impl Strategy<Value = Vec<Step>> {
     (serves(), policy()).prop_map(|(serves, policy)| {
         let want = |queue: &str| Want {
@@ -117,7 +118,7 @@ const fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// Waits and spans that meet each other and the steps of time.
+/// Spans that coincide with each other and with the steps of time.
 fn span() -> impl Strategy<Value = Duration> {
     select(vec![
         secs(5),
@@ -129,7 +130,7 @@ fn span() -> impl Strategy<Value = Duration> {
     ])
 }
 
-/// For `expires` and `deadline`: most jobs live to be claimed.
+/// For `expires` and `deadline`. Most jobs live long enough to be claimed.
 fn limit_span() -> impl Strategy<Value = Duration> {
     select(vec![secs(60), secs(300), secs(30), secs(5), Duration::ZERO])
 }
@@ -150,7 +151,7 @@ fn due() -> impl Strategy<Value = Due> {
     prop_oneof![
         4 => Just(Due::Now),
         2 => span().prop_map(Due::After),
-        // Long ago, for a place before all others.
+        // Long ago, for a place before all other jobs.
         1 => (0..3_i64).prop_map(|s| {
             Due::At(crate::Timestamp::from_millis(1_000_000_000_000 + s * 1000))
         }),
@@ -204,7 +205,7 @@ fn spec() -> impl Strategy<Value = JobSpec> {
     })
 }
 
-/// A time-out and a backoff of the job's own: stores keep them and look at neither.
+/// A time-out and a backoff of the job's own. Stores keep them and do not use them.
 fn own_ways() -> impl Strategy<Value = (Option<Duration>, Option<StoredBackoff>)> {
     let backoff = Backoff::exponential(secs(1), secs(60)).without_jitter();
     let backoff = StoredBackoff::try_from(backoff).ok();

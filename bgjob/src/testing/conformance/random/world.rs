@@ -1,4 +1,4 @@
-//! [`World`]: what the makers of calls know of the store: makes an [`Op`] of a [`Step`].
+//! [`World`]: what is known of the store when calls are made. It turns a [`Step`] into an [`Op`].
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -18,14 +18,14 @@ use crate::{
 pub(super) struct World {
     /// Grants made so far.
     grants: u32,
-    /// The tokens each job was held by, the last one at the end.
+    /// The tokens that each job was held by, the latest one last.
     tokens: BTreeMap<JobId, Vec<Token>>,
     /// Calls made so far.
     calls: Vec<Op>,
 }
 
 impl World {
-    /// The call that a step means now.
+    /// The call that a step stands for now.
     pub(super) fn resolve(&mut self, step: &Step, model: &Model) -> Op {
         let op = match step {
             Step::Create(jobs) => create(jobs),
@@ -86,7 +86,7 @@ impl World {
         op
     }
 
-    /// Notes who holds what now.
+    /// Notes which token holds which job now.
     pub(super) fn look(&mut self, model: &Model) {
         for job in model.jobs.values() {
             if let Phase::Running(hold) = &job.phase {
@@ -137,11 +137,11 @@ impl World {
         };
         let tokens = self.tokens.get(&id).map_or(&[][..], Vec::as_slice);
         let token = tokens.iter().rev().nth(usize::from(holder.old));
-        // Nobody's, where it had not so many.
+        // A token that no grant has, if the job did not have that many.
         (id, token.copied().unwrap_or_else(|| names::token(u32::MAX)))
     }
 
-    /// A lost answer: the very same call, but that a claim says so.
+    /// The same call again, as after a lost answer. A claim says that it is a repeat.
     fn repeat(&self, back: usize) -> Op {
         let at = self.calls.len().checked_sub(back);
         let mut op = at.map_or(Op::Counts, |at| self.calls[at].clone());
@@ -154,7 +154,7 @@ impl World {
     }
 }
 
-/// Within one call an id always means the same job: a batch has no order.
+/// Within one call an id always means the same job, because a batch has no order.
 fn create(jobs: &[(u8, crate::JobSpec, crate::job::Due)]) -> Op {
     let mut news: Vec<NewJob> = Vec::new();
     for (nth, spec, due) in jobs {
@@ -192,7 +192,7 @@ fn operate(id: JobId, wish: Wish, model: &Model) -> (JobId, Operation) {
 fn filter(sought: &Sought, now: Timestamp) -> Filter {
     let last = |span: Option<Duration>| Period {
         from: span.map(|span| Timestamp::from_millis(now.as_millis() - millis(span))),
-        // What is due at this very moment is not among them.
+        // A job that is due at this very moment is not included.
         until: span.map(|_| now),
     };
     let mut filter = sought.filter.clone();

@@ -1,4 +1,4 @@
-//! [`Bundle`]: a fresh store and short words for what the cases do with it.
+//! [`Bundle`]: a fresh store, and helpers that keep the cases short.
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
@@ -16,7 +16,7 @@ use crate::{
     testing::conformance::StoreFixture,
 };
 
-/// The queue and the name of a job that says nothing else, and the other ones there are.
+/// The queue and name of a job by default, and the other ones that the cases use.
 pub(super) const QUEUE: &str = "pictures";
 pub(super) const OTHER_QUEUE: &str = "mail";
 pub(super) const NAME: &str = "resize";
@@ -76,7 +76,7 @@ pub(super) fn plain(n: usize) -> Vec<NewJob> {
     (0..n).map(|_| new(|_| {})).collect()
 }
 
-/// Jobs without anything special that are suspects after one crash.
+/// Like [`plain`], but one crash makes the job a suspect.
 pub(super) fn fragile(n: usize) -> Vec<NewJob> {
     (0..n).map(|_| new(|spec| spec.max_crashes = 2)).collect()
 }
@@ -89,7 +89,7 @@ pub(super) fn claimed_ids(jobs: &[ClaimedJob]) -> Vec<JobId> {
     jobs.iter().map(|job| job.id).collect()
 }
 
-/// What serves every job of the cases, suspects too.
+/// Serves every job of the cases, suspects too.
 pub(super) fn serves() -> Serves {
     serving(&[(NAME, VERSION), (OTHER_NAME, VERSION)], true)
 }
@@ -134,7 +134,7 @@ pub(super) fn want(queue: &str, max: usize) -> Want {
     }
 }
 
-/// One way a job gets to its end.
+/// One way in which a job ends.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum To {
     Success,
@@ -155,7 +155,7 @@ impl Bundle {
         }
     }
 
-    /// A grant with a token of its own.
+    /// A grant with a new token.
     pub(super) fn grant(&self) -> Grant {
         Grant {
             token: Token::random(),
@@ -169,7 +169,7 @@ impl Bundle {
         self.fixture.advance(by).await;
     }
 
-    /// Makes a job unreadable; answers whether that can be done to this store.
+    /// Makes a job unreadable. Returns whether this store can do that.
     pub(super) async fn damage(&self, id: JobId) -> bool {
         self.fixture.damage(id).await
     }
@@ -188,7 +188,7 @@ impl Bundle {
         answers
     }
 
-    /// Stores jobs that must be new.
+    /// Stores jobs, all of which must be new.
     pub(super) async fn add_all(&self, jobs: &[NewJob]) {
         let answers = self.create(jobs).await;
         assert_eq!(
@@ -215,7 +215,7 @@ impl Bundle {
         jobs.remove(0)
     }
 
-    /// A job that must be there.
+    /// Reads a job that must be there.
     pub(super) async fn job(&self, id: JobId) -> Job {
         self.get(id)
             .await
@@ -267,7 +267,7 @@ impl Bundle {
         claimed.expect("claim_ready answers")
     }
 
-    /// Claims what is ready in the usual queue.
+    /// Claims the ready jobs of the usual queue.
     pub(super) async fn ready(&self, max: usize) -> Vec<ClaimedJob> {
         self.ready_by(&[want(QUEUE, max)], &self.grant(), &serves())
             .await
@@ -290,7 +290,7 @@ impl Bundle {
             .remove(0)
     }
 
-    /// Ends an attempt that must be held.
+    /// Ends an attempt that must still hold its job.
     pub(super) async fn finish(&self, job: &ClaimedJob, end: End) -> State {
         match self.try_finish(job.id, job.token, end).await {
             Finished::Applied(state) => state,
@@ -337,7 +337,7 @@ impl Bundle {
             .expect("operate answers")
     }
 
-    /// Lets a job's lease run out and has it revoked.
+    /// Lets a job's lease run out, and has the job revoked.
     pub(super) async fn crash(&self, job: &ClaimedJob) {
         self.advance(LEASE + secs(2)).await;
         self.sweep().await;
@@ -347,7 +347,7 @@ impl Bundle {
         assert!(!held, "a lease that ran out is revoked by a sweep");
     }
 
-    /// A job that crashed once, has one chance left, and whose crash backoff is over.
+    /// A job that has crashed once, has one chance left, and whose crash backoff is over.
     pub(super) async fn suspect(&self, change: impl FnOnce(&mut JobSpec)) -> JobId {
         let last_chance = |spec: &mut JobSpec| {
             spec.max_crashes = 2;
@@ -359,7 +359,7 @@ impl Bundle {
         job.id
     }
 
-    /// Brings a waiting job to its end.
+    /// Ends a waiting job.
     pub(super) async fn end(&self, id: JobId, to: To) {
         match to {
             To::Success => {
@@ -377,19 +377,19 @@ impl Bundle {
         }
     }
 
-    /// Stores a job and brings it to its end.
+    /// Stores a job and ends it.
     pub(super) async fn ended(&self, to: To, change: impl FnOnce(&mut JobSpec)) -> JobId {
         let id = self.add(change).await;
         self.end(id, to).await;
         id
     }
 
-    /// A part of a list, of few enough jobs to be read at once.
+    /// A page of a list whose jobs fit into one answer.
     pub(super) async fn slice(&self, filter: &Filter, slice: &Slice) -> Listed {
         self.store.list(filter, slice).await.expect("list answers")
     }
 
-    /// The first so many behind an id.
+    /// The first `n` jobs after an id.
     pub(super) async fn list(&self, filter: &Filter, after: Option<JobId>, n: usize) -> Vec<Job> {
         let order = Order::Oldest;
         let slice = Slice {
@@ -400,7 +400,7 @@ impl Bundle {
         self.slice(filter, &slice).await.jobs
     }
 
-    /// What a queue has of a name.
+    /// The counts of one name in a queue.
     pub(super) async fn count(&self, queue: &str, name: &str) -> QueueCounts {
         let counts = self.store.counts().await.expect("counts answers");
         let mut of = counts
@@ -411,7 +411,7 @@ impl Bundle {
         count.unwrap_or_else(|| QueueCounts::new(queue, name))
     }
 
-    /// The counts of one queue, by state, zeros left out.
+    /// The counts of one queue by state, without zeros.
     pub(super) async fn counts(&self, queue: &str) -> Vec<(State, u64)> {
         let counts = self.store.counts().await.expect("counts answers");
         let of = |state| {
@@ -427,7 +427,7 @@ impl Bundle {
     }
 }
 
-/// The job of a claim that must have worked.
+/// The job of a claim that must succeed.
 pub(super) fn claimed(claim: Claim) -> ClaimedJob {
     match claim {
         Claim::Claimed(job) => job,

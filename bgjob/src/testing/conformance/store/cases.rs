@@ -1,6 +1,6 @@
-//! The list of all cases, in one place: tests are made from it, and the table.
+//! The list of all cases, in one place. The tests and the table are made from it.
 
-/// Hands `area [needs] { case, … }` for all areas to the macro that is named.
+/// Passes `area [needs] { case, … }` for all areas to the named macro.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __store_cases {
@@ -390,7 +390,7 @@ macro_rules! __store_cases {
     };
 }
 
-/// `area [needs] { case, … }` → the table of them.
+/// Turns `area [needs] { case, … }` into the table of cases.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __store_table {

@@ -1,4 +1,4 @@
-//! T2 by id: who gets a job, and who is turned down with which answer.
+//! T2 by id: who gets a job, and which answer a refused claim gets.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! `counts`: what waits for what, and what became of the rest.
+//! `counts`: how many jobs wait, for what, and how the others ended.
 
 use super::bundle::{Bundle, NAME, OTHER_NAME, OTHER_QUEUE, QUEUE, To, error_after, secs};
 use crate::job::{Due, End, transition::Operation};
@@ -38,7 +38,7 @@ pub(super) async fn what_backs_off_is_told_from_what_is_delayed(t: &Bundle) {
     t.finish(&snoozed, End::Snooze(secs(60))).await;
     let counts = t.count(QUEUE, NAME).await;
     assert_eq!((counts.due, counts.delayed, counts.backing_off), (0, 1, 2));
-    // Once they are due they are like all others.
+    // Once they are due they count like all others.
     t.advance(secs(61)).await;
     let counts = t.count(QUEUE, NAME).await;
     assert_eq!((counts.due, counts.delayed, counts.backing_off), (2, 1, 0));
@@ -71,7 +71,7 @@ pub(super) async fn the_age_of_the_oldest_due_job_is_told(t: &Bundle) {
     let told = age(t.count(QUEUE, NAME).await);
     assert!((secs(30)..secs(36)).contains(&told), "{told:?}");
     t.end(first, To::Success).await;
-    // The urgent one has waited nearly as long.
+    // The urgent job has waited nearly as long.
     let told = age(t.count(QUEUE, NAME).await);
     assert!((secs(29)..secs(36)).contains(&told), "{told:?}");
 }

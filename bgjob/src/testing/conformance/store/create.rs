@@ -1,4 +1,4 @@
-//! T1: what is stored is what was given, once.
+//! T1: a job is stored once, and as it was given.
 
 use std::{sync::Arc, time::Duration};
 
@@ -115,7 +115,7 @@ pub(super) async fn a_repeat_is_known_by_its_id_and_name(t: &Bundle) {
         id: job.id,
         ..due(Due::After(secs(60)), |spec| {
             spec.priority = Priority::High;
-            // A map has no order, and a type grows.
+            // A map has no order, and a type may get new fields.
             spec.metadata = Json::trusted(r#"{"picture":8}"#);
             spec.version = 1;
         })

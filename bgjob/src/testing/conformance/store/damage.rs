@@ -1,6 +1,6 @@
-//! One job that can't be read (somebody edited it, a newer program wrote it) among many: it is left
-//! as it is, and hurts no other. Only where the fixture can
-//! [damage](super::super::StoreFixture::damage) one.
+//! One unreadable job among many (somebody edited it, or a newer program wrote it). It stays as it
+//! is, and does not affect the others. Only if the fixture can
+//! [damage](super::super::StoreFixture::damage) a job.
 
 use super::bundle::{Bundle, To, claimed_ids, secs};
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
     store::{Claim, Swept},
 };
 
-/// Some jobs, and one of them that can't be read; `None` where none can be damaged.
+/// Damages one of these jobs. Returns its id and the others; `None` if no job can be damaged.
 async fn among(t: &Bundle, jobs: Vec<JobId>) -> Option<(JobId, Vec<JobId>)> {
     let damaged = jobs[jobs.len() / 2];
     let others = jobs.into_iter().filter(|id| *id != damaged).collect();
@@ -29,7 +29,7 @@ pub(super) async fn a_claim_passes_it_over(t: &Bundle) {
         return;
     }
     let mut claimed = claimed_ids(&t.ready(10).await);
-    // What was passed over may have taken the place of another one.
+    // The unreadable job may have taken the place of another one.
     claimed.extend(claimed_ids(&t.ready(10).await));
     claimed.sort_unstable();
     assert_eq!(claimed, others);

@@ -1,4 +1,4 @@
-//! Limits: what is at them is taken whole, what is beyond them is refused with a reason.
+//! Limits: values at a limit are stored whole, values beyond it are refused with a reason.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::{
     store::{Created, Held},
 };
 
-/// A JSON text of exactly so many bytes.
+/// A JSON text of this many bytes.
 fn text(bytes: usize) -> Json {
     Json::trusted(format!("\"{}\"", "x".repeat(bytes - 2)))
 }
@@ -135,7 +135,7 @@ pub(super) async fn the_longest_note_is_kept(t: &Bundle) {
 
 pub(super) async fn a_note_that_is_too_long_is_cut(t: &Bundle) {
     let held = t.running(|_| {}).await;
-    // Written by hand, as its fields are public: nobody has looked at it.
+    // Made by hand, which its public fields allow, so it was not checked before.
     let progress = Some(Progress {
         done: 1,
         total: None,
@@ -186,7 +186,7 @@ pub(super) async fn a_failure_that_is_too_large_is_cut(t: &Bundle) {
         assert!(failure.messages.len() <= limits::ERROR_CHAIN);
         assert!(!failure.message().contains(char::is_control));
     }
-    // And the job is one that goes on.
+    // The job can still be claimed.
     t.claim(id).await;
 }
 

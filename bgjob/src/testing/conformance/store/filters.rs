@@ -1,4 +1,4 @@
-//! Lists both ways, and every part of a filter.
+//! Lists in both orders, and every part of a filter.
 
 use super::bundle::{
     Bundle, NAME, OTHER_NAME, OTHER_QUEUE, QUEUE, To, error_after, failure, new, secs,
@@ -9,7 +9,7 @@ use crate::{
     store::{Order, Slice},
 };
 
-/// All that fits, page by page.
+/// All jobs that fit, read page by page.
 async fn paged(t: &Bundle, filter: &Filter, order: Order, limit: usize) -> Vec<Job> {
     let (mut jobs, mut after) = (Vec::new(), None);
     for _ in 0..200 {
@@ -166,7 +166,7 @@ pub(super) async fn by_the_text_of_the_last_error(t: &Bundle) {
     assert!(found(t, text("%")).await.is_empty(), "no pattern");
 }
 
-/// A store of odd jobs, and what it answers to many filters held to the filter itself.
+/// A store of odd jobs. Its answers to many filters are compared with the filter itself.
 pub(super) async fn every_filter_finds_what_fits(t: &Bundle) {
     let mut all = Vec::new();
     for n in 0..48_u64 {

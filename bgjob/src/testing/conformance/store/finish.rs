@@ -1,4 +1,4 @@
-//! T4–T6: how attempts end, and what of it is kept.
+//! T4–T6: how attempts end, and what is kept of them.
 
 use std::time::Duration;
 
@@ -218,7 +218,7 @@ pub(super) async fn what_has_started_does_not_expire(t: &Bundle) {
         t.advance(secs(10)).await;
         assert!(t.sweep().await.is_empty());
         t.claim(held.id).await;
-        // Out of the way of the next one's sweep.
+        // So that the next job's sweep does not see it.
         t.operate(held.id, Operation::Cancel).await;
     }
 }

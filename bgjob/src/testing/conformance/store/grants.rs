@@ -1,4 +1,4 @@
-//! T2′ and tokens: a repeated claim is answered again, and an old grant reaches nothing.
+//! T2′ and tokens: a repeated claim gets the same answer, and an old grant has no effect.
 
 use std::time::Duration;
 
@@ -93,7 +93,7 @@ pub(super) async fn jobs_of_one_grant_end_each_by_itself(t: &Bundle) {
     assert_eq!(t.finish(&held[3], success()).await, State::Succeeded);
 }
 
-/// The old holder of a job that has a new one by now.
+/// Checks that the old holder has no effect on a job that has a new holder.
 async fn replaced(t: &Bundle, old: &ClaimedJob, why: &str) {
     t.advance(secs(10)).await;
     let new = t.claim(old.id).await;
@@ -165,7 +165,7 @@ pub(super) async fn an_old_grant_reaches_nothing_after_its_batch_went_on(t: &Bun
     let answers = t.claim_by(&ids(&jobs), &grant, &serves()).await;
     let held: Vec<_> = answers.into_iter().map(claimed).collect();
     t.finish(&held[0], error_after(secs(1))).await;
-    // The grant itself lives on in its second job.
+    // The grant still holds its second job.
     replaced(t, &held[0], "one of a batch").await;
     assert_eq!(t.finish(&held[1], success()).await, State::Succeeded);
 }

@@ -1,4 +1,4 @@
-//! Jobs that are large: what one answer brings has a bound in bytes.
+//! Large jobs: one answer has a bound in bytes.
 
 use super::bundle::{Bundle, ids, new, serves};
 use crate::{
@@ -7,7 +7,7 @@ use crate::{
     store::Claim,
 };
 
-/// Jobs of 256 KiB, of which sixteen are a batch.
+/// Jobs of 256 KiB. Sixteen of them fill a batch.
 pub(super) fn large(n: usize) -> Vec<NewJob> {
     (0..n)
         .map(|_| new(|spec| grow(spec, limits::METADATA)))
@@ -18,7 +18,7 @@ pub(super) fn grow(spec: &mut JobSpec, bytes: usize) {
     spec.metadata = Json::trusted(format!("\"{}\"", "x".repeat(bytes - 2)));
 }
 
-/// How many bytes these bring along, but for their keys.
+/// The bytes of these jobs, without their keys.
 pub(super) fn bytes(jobs: &[ClaimedJob]) -> usize {
     let of = |job: &ClaimedJob| {
         let headers = job.spec.headers.iter().map(|(k, v)| k.len() + v.len());

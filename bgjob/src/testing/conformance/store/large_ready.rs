@@ -1,4 +1,4 @@
-//! The same for claims of what is ready.
+//! Large jobs in claims of ready jobs.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::{
     job::{Grant, NewJob, State, limits},
 };
 
-/// Claims all of them. Answers how many calls that took.
+/// Claims all of these jobs. Returns the number of calls.
 async fn claim_all(t: &Bundle, jobs: &[NewJob]) -> usize {
     let mut got: Vec<JobId> = Vec::new();
     let mut calls = 0;

@@ -17,7 +17,7 @@ async fn listed(t: &Bundle, filter: &Filter) -> Vec<JobId> {
         .collect()
 }
 
-/// All that fits, page by page.
+/// All jobs that fit, read page by page.
 async fn paged(t: &Bundle, filter: &Filter, n: usize) -> Vec<JobId> {
     let (mut all, mut after) = (Vec::new(), None);
     for _ in 0..100 {

@@ -1,4 +1,4 @@
-//! `operate_many`: each operation of a batch as if it were alone.
+//! `operate_many`: each operation of a batch acts as if it were alone.
 
 use super::bundle::{Bundle, To, plain, secs};
 use crate::{

@@ -1,4 +1,4 @@
-//! `operate_many` where jobs have unique keys.
+//! `operate_many` on jobs with unique keys.
 
 use super::{
     bundle::{Bundle, To, new},

@@ -53,7 +53,7 @@ pub enum StoreCapability {
 }
 
 impl StoreCapability {
-    /// Those that a store lacks.
+    /// The capabilities that a store lacks.
     pub fn lacking(capabilities: &StoreCapabilities) -> Vec<Self> {
         let each = [
             (Self::ReadyScan, capabilities.ready_scan),
@@ -71,17 +71,17 @@ type Run = for<'a> fn(&'a Bundle) -> Pin<Box<dyn Future<Output = ()> + Send + 'a
 /// One case of the store suite.
 #[derive(Clone, Copy)]
 pub struct StoreCase {
-    /// What part of the contract it is about.
+    /// The part of the contract that the case is about.
     pub area: &'static str,
     /// What has to hold.
     pub name: &'static str,
-    /// It is left out where one of these is lacking.
+    /// The capabilities that the case needs. Without one of them it is left out.
     pub needs: &'static [StoreCapability],
     run: Run,
 }
 
 impl StoreCase {
-    /// Runs it; it panics where the store breaks the contract.
+    /// Runs the case. It panics if the store breaks the contract.
     pub(super) async fn run(&self, bundle: &Bundle) {
         (self.run)(bundle).await;
     }

@@ -1,4 +1,4 @@
-//! When the next job is due, so that an idle dispatcher sleeps exactly as long.
+//! The time until the next job is due, so that an idle dispatcher waits exactly that long.
 
 use std::time::Duration;
 

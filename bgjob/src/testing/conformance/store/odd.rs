@@ -1,4 +1,4 @@
-//! Odd characters: every text comes back as it was given, byte for byte.
+//! Odd characters: every text is read back as it was written, byte for byte.
 
 use super::bundle::{Bundle, To, error_after, secs, success};
 use crate::{
@@ -7,7 +7,7 @@ use crate::{
     store::Held,
 };
 
-/// What breaks those who quote, cut, fold or store text by other means than length and bytes.
+/// Texts that break code which quotes, cuts or folds them, or does not go by length and bytes.
 const ODD: &[&str] = &[
     "",
     " ",

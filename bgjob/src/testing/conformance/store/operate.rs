@@ -1,4 +1,4 @@
-//! T9, T10 and T12: what an operator may do to a job in which state.
+//! T9, T10 and T12: what an operator may do to a job, state by state.
 
 use super::{
     bundle::{Bundle, To, between, error_after, new, secs, success},
@@ -32,7 +32,7 @@ async fn one_of_each(t: &Bundle) -> [(State, JobId); 5] {
     ]
 }
 
-/// The operation is refused in these states, and changes nothing.
+/// Checks that the operation is refused in these states, and changes nothing.
 async fn refused(t: &Bundle, operation: Operation, states: &[State]) {
     for (state, id) in one_of_each(t).await {
         if states.contains(&state) {

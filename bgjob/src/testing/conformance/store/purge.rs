@@ -1,4 +1,4 @@
-//! T12: what is over is forgotten when its time has come, and not before.
+//! T12: a job that is over is deleted when its retention has passed, and not before.
 
 use super::bundle::{Bundle, DAY, LEASE, To, ids, plain, secs};
 use crate::{

@@ -100,7 +100,7 @@ pub(super) async fn success_and_error_cannot_both_count(t: &Bundle) {
     }
 }
 
-/// Several ends of one grant, at the same time.
+/// Makes several ends of one grant at the same time.
 async fn finish_at_once(
     t: &Bundle,
     held: &ClaimedJob,
@@ -120,7 +120,8 @@ pub(super) async fn what_comes_after_the_end_of_a_vanishing_job_is_lost(t: &Bund
         let held = t.running(|spec| spec.retain = Duration::ZERO).await;
         let ends = (0..8).map(|n| if n == 0 { success() } else { End::Release });
         let answers = finish_at_once(t, &held, ends).await;
-        // A release that is repeated may be answered the same again; nothing after the success.
+        // A repeated release may get the same answer again. After the success nothing else is
+        // applied.
         let expected = match t.get(held.id).await {
             None => Finished::Applied(State::Succeeded),
             Some(job) => Finished::Applied(job.state()),

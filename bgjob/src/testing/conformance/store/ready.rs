@@ -1,4 +1,4 @@
-//! `claim_ready`: what is due, in the right order, and nothing else.
+//! `claim_ready`: it claims the due jobs in the right order, and no others.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! `claim_ready` under several callers at once.
+//! `claim_ready`, called by several callers at once.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -82,7 +82,7 @@ pub(super) async fn creators_and_workers_together_lose_nothing(t: &Bundle) {
                 return 0;
             }
             let mut done = 0;
-            // Long enough to see some of it; the rest is finished below.
+            // Enough rounds to claim some of the jobs; the rest are finished below.
             for _ in 0..30 {
                 let grant = Grant {
                     token: Token::random(),

@@ -1,4 +1,4 @@
-//! `claim_ready` and what has crashed: a suspect at a time, and nobody hidden behind one.
+//! `claim_ready` and jobs that have crashed: one suspect a call, and no job hidden behind one.
 
 use super::bundle::{
     Bundle, NAME, OTHER_QUEUE, QUEUE, VERSION, claimed_ids, fragile, new, plain, secs, serves,
@@ -34,7 +34,7 @@ pub(super) async fn what_has_chances_left_is_claimed_like_any_other(t: &Bundle) 
     }
 }
 
-/// Between suspects that are not wanted, or not any more, stand some that have chances left.
+/// Jobs with chances left stand between suspects that the claim does not want, or wants no more of.
 pub(super) async fn suspects_hide_nobody_behind_them(t: &Bundle) {
     let jobs: Vec<_> = (0..8)
         .map(|nth| new(|spec| spec.max_crashes = 2 + nth % 2))

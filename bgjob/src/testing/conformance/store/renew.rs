@@ -1,4 +1,4 @@
-//! T3: leases move on, progress comes in, the wish to end goes out.
+//! T3: a renewal extends the lease, stores the progress, and returns requests to end.
 
 use super::bundle::{Bundle, LEASE, To, claimed, ids, plain, secs, serves, success};
 use crate::{

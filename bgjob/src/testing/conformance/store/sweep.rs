@@ -1,4 +1,4 @@
-//! T7 and T11: what nobody renews is revoked, what is too late is ended.
+//! T7 and T11: a job whose lease ran out is revoked, a job that is too late is ended.
 
 use super::{
     bundle::{Bundle, LEASE, between, claimed, error_after, ids, plain, secs, serves},

@@ -1,4 +1,4 @@
-//! T8: who is due and was not hinted at lately is hinted at again.
+//! T8: a due job without a recent hint gets another hint.
 
 use super::bundle::{Bundle, QUEUE, To, error_after, new, secs};
 use crate::{

@@ -1,4 +1,4 @@
-//! Unique keys under several callers at once.
+//! Unique keys, with several callers at once.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! `retain` zero: gone at the end, and an id that is remembered for a while.
+//! `retain` zero: the job is deleted when it ends, and its id is remembered for a while.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Waits: who sleeps is woken, and nothing is missed between the look and the sleep.
+//! Waits: a change wakes the waiting caller, even if it comes just before the wait.
 
 use std::{future::Future, pin::pin, sync::Arc, task::Poll, time::Duration};
 
@@ -14,7 +14,7 @@ use crate::{
 /// Longer than any wake-up takes, however busy the machine is.
 const PATIENCE: Duration = secs(10);
 
-/// Begins the wait, makes the change, and demands that the wait ends.
+/// Begins the wait, makes the change, and checks that the wait ends.
 async fn woken(why: &str, wait: impl Future<Output = Result<()>>, change: impl Future) {
     let mut wait = pin!(wait);
     // The call begins with its first poll.
@@ -174,12 +174,12 @@ pub(super) async fn a_cancel_wakes_those_who_hold_jobs(t: &Bundle) {
 }
 
 pub(super) async fn a_wait_is_woken_not_polled(t: &Bundle) {
-    // The best of several tries: a busy machine may be late once, a slow poll always is.
+    // The best of several tries: a busy machine may be late once, a slow poll is late every time.
     let mut best = PATIENCE;
     for _ in 0..10 {
         let mut since = None;
         woken("a job was stored", t.store.wait_ready(&queues()), async {
-            // Let the wait settle, so that what it polls does not come by chance just now.
+            // Let the wait settle, so that a poll of it does not coincide with the change.
             tokio::task::yield_now().await;
             t.add(|_| {}).await;
             since = Some(std::time::Instant::now());

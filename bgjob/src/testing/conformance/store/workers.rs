@@ -1,4 +1,4 @@
-//! Names of workers, which are for people: a store need not keep them.
+//! Names of workers. They are for people, so a store need not keep them.
 
 use super::bundle::Bundle;
 use crate::job::Owner;

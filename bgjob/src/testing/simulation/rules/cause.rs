@@ -1,4 +1,4 @@
-//! [`Cause`]: what made a change of a job.
+//! [`Cause`]: the call that changed a job.
 
 use std::{fmt, time::Duration};
 
@@ -12,7 +12,7 @@ use crate::{
     store::{Ending, Finished},
 };
 
-/// Which call made a change.
+/// The call that made a change.
 #[derive(Debug)]
 pub(in crate::testing::simulation) enum Cause {
     Create,
@@ -39,8 +39,8 @@ impl fmt::Display for Cause {
 }
 
 impl Cause {
-    /// What must have been done, told by what became of the job: whoever writes a document does
-    /// not say what for.
+    /// Infers the call from the change of the job, because a write of a document does not say what
+    /// it is for.
     pub(in crate::testing::simulation) fn told_by(
         before: Option<&Job>,
         after: Option<&Job>,
@@ -73,7 +73,7 @@ impl Cause {
         }
     }
 
-    /// The same of a job that has gone.
+    /// Infers the call that removed a job.
     fn told_by_the_end(before: &Job, now: Timestamp) -> Self {
         match &before.phase {
             Phase::Ended(_) => Self::Operate(Operation::Delete),
@@ -91,7 +91,7 @@ impl Cause {
     }
 }
 
-/// How an attempt must have ended.
+/// Infers how an attempt ended.
 fn end(before: &Job, after: &Job) -> End {
     match after.state() {
         State::Succeeded => End::Success(Json::null()),

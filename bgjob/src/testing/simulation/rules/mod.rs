@@ -17,7 +17,7 @@ pub(super) use cause::Cause;
 #[derive(Debug, Clone)]
 pub(super) struct Known {
     pub(super) job: Job,
-    /// Of this epoch: grants, and those of them that cost nothing.
+    /// The grants of this epoch, and how many of them cost nothing.
     starts: u32,
     free: u32,
 }
@@ -32,7 +32,7 @@ impl Known {
     }
 }
 
-/// Checks a change, and answers what is known from now on.
+/// Checks a change. Returns what is known of the job afterwards.
 pub(super) fn change(
     known: Option<Known>,
     job: Option<Job>,
@@ -50,12 +50,12 @@ pub(super) fn change(
     }
 }
 
-/// S1: only what has ended may go.
+/// S1: only a job that has ended may be removed.
 fn gone(known: &Known, cause: &Cause, now: Timestamp) -> Result<(), String> {
     match cause {
         Cause::Purge if transition::is_purgeable(&known.job, now) => Ok(()),
         Cause::Operate(Operation::Delete) if known.job.state().is_terminal() => Ok(()),
-        // Not kept: gone in the step that ended it.
+        // A job without retention is removed in the step that ends it.
         _ if !known.job.spec.retain.is_zero() => {
             Err(format!("S1: it went while it was {}", known.job.state()))
         }
@@ -90,7 +90,7 @@ fn went_on(mut known: Known, job: Job, cause: &Cause, now: Timestamp) -> Result<
     Ok(known)
 }
 
-/// S6, S7, and a token and fence of its own.
+/// S6 and S7. The grant also needs the token of its claim and a greater fence.
 fn start(known: &mut Known, job: &Job, cause: &Cause, now: Timestamp) -> Result<(), String> {
     let (Cause::Claim(token), Phase::Running(hold)) = (cause, &job.phase) else {
         return Err("it runs though nobody claimed it".to_owned());
@@ -118,7 +118,7 @@ fn start(known: &mut Known, job: &Job, cause: &Cause, now: Timestamp) -> Result<
     Ok(())
 }
 
-/// What ends a grant: its holder, or the sweeper once the lease has run out.
+/// A grant ends by its holder, or by the sweeper once the lease has run out.
 fn end(known: &mut Known, job: &Job, cause: &Cause, now: Timestamp) -> Result<(), String> {
     match cause {
         Cause::Finish(ending, Finished::Applied(_)) => {
@@ -133,8 +133,8 @@ fn end(known: &mut Known, job: &Job, cause: &Cause, now: Timestamp) -> Result<()
     }
 }
 
-/// What became of the job is what its holder said: a success that leaves it alive could be one of
-/// two (S3), an error that is not counted one of any number (S6).
+/// The job's state must fit what its holder said. A success that leaves the job alive could become
+/// a second success (S3); an error that is not counted would break the limit (S6).
 fn check_end(before: &Job, after: &Job, end: &End) -> Result<(), String> {
     let counted = after.errors - before.errors;
     let (rule, fits) = match (end, after.state()) {
@@ -163,7 +163,7 @@ fn check_end(before: &Job, after: &Job, end: &End) -> Result<(), String> {
     ))
 }
 
-/// A lease has run out before its job is taken from who holds it.
+/// A job is revoked only after its lease has run out.
 fn check_revoked(job: &Job, now: Timestamp) -> Result<(), String> {
     match &job.phase {
         Phase::Running(hold) if hold.lease_until < now => Ok(()),
@@ -172,7 +172,7 @@ fn check_revoked(job: &Job, now: Timestamp) -> Result<(), String> {
     }
 }
 
-/// Whether it has waited longer than it may.
+/// Whether the job has waited longer than it may.
 fn too_late(job: &Job, now: Timestamp) -> bool {
     let limits = [job.expires_at, job.deadline_at];
     limits.into_iter().flatten().any(|limit| limit <= now)
@@ -193,7 +193,7 @@ fn check_holder(job: &Job, token: Token) -> Result<(), String> {
     Err("S5: an end was recorded for a token that does not hold it".to_owned())
 }
 
-/// Whose grant it is under now.
+/// The token of the job's current grant.
 pub(super) fn holder(job: &Job) -> Option<Token> {
     match &job.phase {
         Phase::Running(hold) => Some(hold.token),

@@ -1,4 +1,4 @@
-//! Each rule is broken once, and seen.
+//! Breaks each rule once, and checks that this is noticed.
 
 use std::{sync::Arc, time::Duration};
 
@@ -30,7 +30,7 @@ fn ready(change: impl FnOnce(&mut JobSpec)) -> Job {
     transition::create(&new, T0)
 }
 
-/// Its grant to this token, whether it is due or not.
+/// Grants the job to this token, whether it is due or not.
 fn claimed(mut job: Job, n: u8, now: Timestamp) -> Job {
     let grant = Grant {
         token: token(n),
@@ -73,7 +73,7 @@ fn by(n: u8, end: End, answer: Finished) -> Cause {
     Cause::Finish(ending, answer)
 }
 
-/// What is said about these changes, one after the other, at the same time.
+/// The verdict on these changes, made one after the other at the same time.
 fn say(changes: Vec<(Option<Job>, Cause)>) -> Result<(), String> {
     let mut known = None;
     for (job, cause) in changes {
@@ -152,7 +152,7 @@ fn s2_what_is_over_stays_over() {
 
 #[test]
 fn s3_one_success_an_epoch() {
-    // A store that says that a success is recorded, and leaves the job for another.
+    // A store that answers that a success is recorded, and leaves the job for another attempt.
     let job = ready(|_| {});
     let first = claimed(job.clone(), 1, T0);
     let mut again = first.clone();
@@ -203,12 +203,12 @@ fn s6_starts_are_bounded() {
     let failed = by(1, error(), Finished::Applied(State::Ready));
     let uncounted = finished(first.clone(), 1, &End::Release);
     check("S6", until(vec![(Some(uncounted.clone()), failed)]));
-    // One that counts them, and knows no limit.
+    // A store that counts errors, and has no limit.
     let failed = by(1, error(), Finished::Applied(State::Ready));
     let mut counted = uncounted.clone();
     counted.errors = 1;
     check("S6", until(vec![(Some(counted), failed)]));
-    // One that knows no limit to crashes.
+    // A store that has no limit for crashes.
     let mut crashed = uncounted;
     crashed.crashes = 1;
     let again = claimed(crashed.clone(), 2, T0);

@@ -1,4 +1,4 @@
-//! Claims, by id and of what is ready.
+//! Claims, by id and of ready jobs.
 
 use std::sync::Arc;
 
@@ -13,14 +13,14 @@ use crate::{
     testing::conformance::random::op::Claimer,
 };
 
-/// A claim of what is ready, while its answer is gone through.
+/// The state of a claim of ready jobs, while its answer is judged job by job.
 pub(super) struct Row<'a> {
     pub(super) by: &'a Claimer,
-    /// A suspect may be claimed: one is wanted, and the grant holds none.
+    /// A suspect may be claimed: the claimer wants one, and the grant holds none.
     pub(super) wanted: bool,
-    /// The queue the one suspect of the answer came from, if it has one.
+    /// The queue of the answer's one suspect, if it has one.
     from: Option<Arc<str>>,
-    /// It was seen.
+    /// The suspect was seen.
     pub(super) taken: bool,
 }
 
@@ -89,7 +89,7 @@ impl Model {
         Ok(())
     }
 
-    /// What a repeated claim answers first. Returns the rest.
+    /// Checks the jobs that a repeated claim returns first. Returns the rest.
     fn repeated<'a>(
         &mut self,
         by: &Claimer,
@@ -110,7 +110,7 @@ impl Model {
         Ok(new)
     }
 
-    /// One job of the answer, in its turn.
+    /// Checks one job of the answer, in its turn.
     fn claim_next(&mut self, row: &mut Row<'_>, got: &ClaimedJob) -> Verdict {
         let Some(job) = self.jobs.get(&got.id) else {
             return Err(format!("claimed {}, which is not there", got.id));
@@ -131,15 +131,15 @@ impl Model {
         self.follow(&row.by.grant, &serves, got)
     }
 
-    /// The first of a queue that can be claimed.
+    /// The first job of a queue that can be claimed.
     fn first(&self, row: &Row<'_>, queue: &str) -> Option<JobId> {
         let in_queue = self.jobs.values().filter(|job| *job.spec.queue == *queue);
         let can = in_queue.filter(|job| self.can(row, job));
         can.min_by_key(|job| place(job)).map(|job| job.id)
     }
 
-    /// Whether a claim can take this job now. The one suspect may come from any queue: which goes
-    /// first is the store's.
+    /// Whether a claim can take this job now. The one suspect may come from any queue; the store
+    /// decides which.
     pub(super) fn can(&self, row: &Row<'_>, job: &Job) -> bool {
         let its_queue = row.from.as_ref().is_none_or(|from| *from == job.spec.queue);
         let serves = Serves {
@@ -150,7 +150,7 @@ impl Model {
         ready && transition::claim(&mut job.clone(), &row.by.grant, &serves, self.now).is_ok()
     }
 
-    /// Claims what the store says it has claimed, if it tells the truth.
+    /// Follows a claim that the store reports, if the claim is allowed.
     fn follow(&mut self, grant: &Grant, serves: &Serves, got: &ClaimedJob) -> Verdict {
         let now = self.now;
         let Some(job) = self.jobs.get_mut(&got.id) else {
@@ -184,7 +184,7 @@ fn place(job: &Job) -> (u8, Timestamp) {
     (job.spec.priority.rank(), job.due_at)
 }
 
-/// How many of these are of this queue.
+/// How many of these jobs are of this queue.
 fn of(queue: &str, jobs: &[ClaimedJob]) -> usize {
     let of = jobs.iter().filter(|job| *job.spec.queue == *queue);
     of.count()

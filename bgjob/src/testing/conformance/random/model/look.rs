@@ -1,4 +1,4 @@
-//! Calls that only look.
+//! Calls that only read.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -49,7 +49,7 @@ impl Model {
     }
 
     pub(super) fn counts(&self, got: &[QueueCounts]) -> Verdict {
-        // A job that is too late and waits for a sweep may count for the age, or not, by itself.
+        // A job that is too late and waits for a sweep may count for the age or not.
         let is_late = |job: &Job| {
             let mut limits = job.expires_at.into_iter().chain(job.deadline_at);
             limits.any(|limit| limit <= self.now)
@@ -91,24 +91,24 @@ impl Model {
     }
 }
 
-/// How long the due jobs of a kind have been due.
+/// The ages of the due jobs of one kind.
 #[derive(Default)]
 struct Ages {
-    /// The oldest of those that can be claimed.
+    /// The age of the oldest job that can be claimed.
     oldest: Option<Duration>,
-    /// All that are too late.
+    /// The ages of all jobs that are too late.
     late: Vec<Duration>,
 }
 
 impl Ages {
-    /// Whether a store may answer this.
+    /// Whether a store may return this age.
     fn allow(&self, got: Option<Duration>) -> bool {
         let is_late = got.is_some_and(|age| self.late.contains(&age));
         got == self.oldest || (is_late && got > self.oldest)
     }
 }
 
-/// Says in which fields two jobs differ.
+/// Reports the fields in which two jobs differ.
 fn same_job(expected: &Job, got: &Job) -> Verdict {
     if expected == got {
         return Ok(());

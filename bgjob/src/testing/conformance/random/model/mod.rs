@@ -1,9 +1,9 @@
 //! [`Model`]: what a store may answer, by the pure transitions and nothing else.
 //!
-//! Jobs in a map, every question a scan over all of them, no index that could be wrong. The model
-//! does not answer calls itself: it is shown an answer, says whether it is one that the contract
-//! allows, and follows it. So what the contract leaves open (which of equals is claimed, how much a
-//! fence grows, what goes first where a limit bites) is open here too.
+//! Jobs are in a map, every question is a scan over all of them, and there is no index that could
+//! be wrong. The model does not answer calls itself: it gets an answer, checks that the contract
+//! allows it, and follows it. So it leaves open what the contract leaves open: which of equal jobs
+//! is claimed, by how much a fence grows, which jobs go first if a limit is reached.
 
 mod claim;
 mod look;
@@ -25,17 +25,18 @@ use crate::{
 /// Why an answer is wrong.
 pub(super) type Verdict = Result<(), String>;
 
-/// The jobs there should be.
+/// The jobs that the store should have.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Model {
     pub(super) now: Timestamp,
     pub(super) jobs: BTreeMap<JobId, Job>,
-    /// Ids of jobs that were deleted at their end, and until when they are remembered.
+    /// The ids of jobs that were deleted when they ended, and until when they are remembered.
     gone: BTreeMap<JobId, Timestamp>,
-    /// Ends that were applied: a store may answer a repeat the same again.
+    /// The ends that were applied: a store may answer a repeat with the same again.
     applied: Vec<Applied>,
-    /// Its claims tell when the next job is due. Not asked of claims that others interfere with:
-    /// a store may look and take at different moments, and whoever waits is woken by the change.
+    /// Its claims say when the next job is due. This is not checked if other calls interfere with
+    /// claims: a store may read and claim at different moments, and the change wakes the waiting
+    /// claimer.
     pub(super) tells_next_due: bool,
 }
 
@@ -58,7 +59,7 @@ impl Model {
         }
     }
 
-    /// Judges the answer to a call made now, and follows it.
+    /// Judges the answer to a call made now, and applies the call.
     pub(super) fn judge(&mut self, op: &Op, answer: &Answer) -> Verdict {
         match (op, answer) {
             (Op::Create(jobs), Answer::Created(answers)) => {
@@ -108,7 +109,7 @@ impl Model {
             .get(&new.id)
             .is_some_and(|until| *until > self.now)
         {
-            // Its content is gone, so a store can't tell a repeat from another job.
+            // The job's content is gone, so a store can't tell a repeat from another job.
             let fine = matches!(got, Created::Exists | Created::IdTaken(_));
             return ensure(fine, || format!("the id is remembered, not {got:?}"));
         }
@@ -193,7 +194,7 @@ impl Model {
         done
     }
 
-    /// Deletes a job that is not to be kept.
+    /// Deletes a job that has ended and has no retention.
     fn settle(&mut self, id: JobId) {
         if self.jobs.get(&id).is_some_and(transition::vanishes) {
             self.jobs.remove(&id);
@@ -212,7 +213,7 @@ fn same<T: PartialEq + std::fmt::Debug>(call: &str, expected: &T, got: &T) -> Ve
     })
 }
 
-/// One answer an element, in order.
+/// Checks that there is one answer an element, in order.
 fn each<T, A>(
     call: &str,
     asked: &[T],

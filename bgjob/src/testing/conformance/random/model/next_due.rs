@@ -1,4 +1,4 @@
-//! How long a claimer may sleep.
+//! How long a claimer may wait.
 
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use crate::{
 };
 
 impl Model {
-    /// A claimer that goes by the answer must neither miss a job that it could claim, nor be told a
-    /// time at which there is none.
+    /// A claimer that waits by this answer must not miss a job that it could claim, and must not
+    /// get a time at which no job is due.
     pub(super) fn next_due(&self, want: &[Want], row: &Row<'_>, got: Option<Duration>) -> Verdict {
         let wanted = |job: &&Job| want.iter().any(|want| want.queue == job.spec.queue);
         let (mut must, mut may) = (None, Vec::new());
@@ -32,13 +32,13 @@ impl Model {
                         format!("more is ready, so there is no next due time, not {got:?}")
                     });
                 }
-                // Too late, or a second suspect: a store need not look that closely.
+                // A job that is too late, or a second suspect: a store need not check that closely.
                 unsure = true;
                 continue;
             }
             let wait = job.due_at.since(self.now);
             may.push(wait);
-            // A second suspect, and what is too late, can't be claimed.
+            // A second suspect, or a job that is too late, can't be claimed.
             let too_late = transition::expire(&mut job.clone(), self.now);
             if !(too_late || suspect && (row.taken || !row.wanted)) {
                 must = must.into_iter().chain([wait]).min();

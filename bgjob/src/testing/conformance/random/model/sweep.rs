@@ -1,4 +1,4 @@
-//! What time does to jobs.
+//! What the passing of time does to jobs.
 
 use std::collections::BTreeSet;
 
@@ -40,7 +40,7 @@ impl Model {
         if swept.len() == limit {
             return Ok(());
         }
-        // What a revoke left too late may wait for the next sweep.
+        // A job that a revoke left too late may wait for the next sweep.
         let left = self.jobs.values().filter(|job| !revoked.contains(&job.id));
         let due = left.filter_map(|job| {
             let job = &mut job.clone();
@@ -54,8 +54,8 @@ impl Model {
         }
     }
 
-    /// Which ones go where the limit bites is the store's: `left` says which it still has of
-    /// those looked for.
+    /// If the limit is reached, the store chooses which jobs go: `left` names those of `look` that
+    /// are still there.
     pub(super) fn purge(
         &mut self,
         limit: usize,
