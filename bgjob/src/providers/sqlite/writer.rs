@@ -322,10 +322,14 @@ impl Thread {
         let db = self.db.as_mut().expect("it was just connected");
         let result = transact(db, now, calls, || self.inbox.linger());
         let file = self.options.path.display();
-        result.map_err(|failed| match failed {
+        let news = result.map_err(|failed| match failed {
             Failed::Whole(error) => Failed::Whole(error.with("file", file)),
             Failed::Call(error) => Failed::Call(error.with("file", file)),
-        })
+        })?;
+        // A call may have joined after the file was taken away: what went into a file that nobody
+        // finds again is not acknowledged.
+        self.connect().map_err(Failed::Whole)?;
+        Ok(news)
     }
 
     /// Checks the connection, or makes a new one if there is none.
