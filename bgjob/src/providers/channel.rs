@@ -32,10 +32,10 @@ use crate::{
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> bgjob::Result<()> {
 /// let queue = ChannelQueue::new();
-/// let hint = Hint { id: JobId::new(), queue: "mail".into(), priority: Priority::Normal };
+/// let hint = Hint::new(JobId::new(), "mail", Priority::Normal);
 /// queue.push(&[hint.clone()]).await?;
 ///
-/// let want = Want { queue: "mail".into(), max: 10 };
+/// let want = Want::new("mail", 10);
 /// let received = queue.receive(&[want], Duration::ZERO).await?;
 /// assert_eq!(received[0].hint, hint);
 /// # Ok(()) }
