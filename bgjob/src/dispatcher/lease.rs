@@ -180,28 +180,34 @@ async fn hear_cancels(core: &Core, tracked: &[Tracked]) -> bool {
     false
 }
 
-/// Stores the progress of jobs that are about to be asked to end: they may get no further renewal
-/// to carry it. If the store fails, that progress is lost.
+/// Stores what jobs have reported that are about to be asked to end: there may be no later renewal
+/// to carry the report. Where the store fails, the next renewal carries it, if there is one.
 async fn report(core: &Core, ours: &[Arc<Held>]) {
-    let mut renewals = Vec::new();
-    for held in ours.iter().take(limits::BATCH) {
-        if let Some(progress) = held.take_progress() {
-            renewals.push(Renewal {
-                id: held.job.id,
-                token: held.job.token,
-                progress: Some(progress),
-            });
-        }
-    }
+    let reported = ours.iter().filter_map(|held| {
+        let progress = held.take_progress()?;
+        Some((held, progress))
+    });
+    let (reporters, renewals): (Vec<_>, Vec<_>) = reported
+        .take(limits::BATCH)
+        .map(|(held, progress)| {
+            let renewal = Renewal::new(held.job.id, held.job.token);
+            (held, renewal.progress(progress))
+        })
+        .unzip();
     if renewals.is_empty() {
         return;
     }
     let lease = core.config.lease;
-    let call = contained(&core.events, Part::Store, || {
-        core.store.renew(&renewals, lease)
-    });
-    // Lost leases are noticed at the next renewal.
-    let _ = timeout(lease / 15, call).await;
+    let call = || core.store.renew(&renewals, lease);
+    let call = contained(&core.events, Part::Store, call);
+    // A job whose lease is lost learns of it at the next renewal.
+    if !matches!(timeout(lease / 15, call).await, Ok(Ok(_))) {
+        for (held, renewal) in reporters.into_iter().zip(renewals) {
+            if let Some(progress) = renewal.progress {
+                held.give_back_progress(progress);
+            }
+        }
+    }
 }
 
 /// Renews the jobs that are due, a batch at a time. A call that fails is repeated at the next tick.
