@@ -16,12 +16,10 @@ use bgjob::{
         sqlite::{SqliteOptions, SqliteStore, Sync},
     },
     store::{DocumentStore, Documents},
-    testing::{
-        Faulty, ManualClock, MemoryDocuments,
-        conformance::{
-            Clocked, DOCUMENT_CASES, LIFECYCLE_CASES, QUEUE_CASES, STORE_CASES, Stored, Timed,
-        },
-    },
+    testing::{Faulty, ManualClock, MemoryDocuments},
+};
+use bgjob_conformance::{
+    Clocked, DOCUMENT_CASES, LIFECYCLE_CASES, QUEUE_CASES, STORE_CASES, Stored, Timed,
 };
 use bgjob_test_servers::{pgbouncer::PgBouncer, postgres::Server};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, raw_sql};
@@ -31,9 +29,9 @@ async fn memory() -> Clocked {
     Clocked::new(MemoryStore::with_clock(Arc::new(clock.clone())), clock)
 }
 
-bgjob::store_conformance!(memory, memory);
-bgjob::store_sequences!(random_memory, memory, sequences = 2000, histories = 500);
-bgjob::lifecycle_conformance!(memory_at_work, memory);
+bgjob_conformance::store_conformance!(memory, memory);
+bgjob_conformance::store_sequences!(random_memory, memory, sequences = 2000, histories = 500);
+bgjob_conformance::lifecycle_conformance!(memory_at_work, memory);
 
 /// A folder of one test's own, gone with it.
 struct Folder(PathBuf);
@@ -81,14 +79,14 @@ async fn sqlite_twice() -> Clocked {
     Clocked::new(store, clock).with_second(second).keep(folder)
 }
 
-bgjob::store_conformance!(sqlite, sqlite);
-bgjob::store_sequences!(
+bgjob_conformance::store_conformance!(sqlite, sqlite);
+bgjob_conformance::store_sequences!(
     random_sqlite,
     sqlite_twice,
     sequences = 100,
     histories = 500
 );
-bgjob::lifecycle_conformance!(sqlite_at_work, sqlite_twice);
+bgjob_conformance::lifecycle_conformance!(sqlite_at_work, sqlite_twice);
 
 fn server() -> &'static Server {
     // Whether a commit is on the disk is not what these cases are about.
@@ -139,14 +137,14 @@ async fn twice(url: &str) -> Clocked {
     Clocked::new(store, clock).with_second(open_schema(options).await)
 }
 
-bgjob::store_conformance!(postgres, postgres);
-bgjob::store_sequences!(
+bgjob_conformance::store_conformance!(postgres, postgres);
+bgjob_conformance::store_sequences!(
     random_postgres,
     postgres_twice,
     sequences = 100,
     histories = 200
 );
-bgjob::lifecycle_conformance!(postgres_at_work, postgres_twice);
+bgjob_conformance::lifecycle_conformance!(postgres_at_work, postgres_twice);
 
 /// A pooler that has fewer connections than the cases make.
 fn pooler() -> String {
@@ -164,14 +162,14 @@ async fn postgres_pooled_twice() -> Clocked {
     twice(&pooler()).await
 }
 
-bgjob::store_conformance!(postgres_pooled, postgres_pooled, without = [Wakes]);
-bgjob::lifecycle_conformance!(postgres_pooled_at_work, postgres_pooled_twice);
+bgjob_conformance::store_conformance!(postgres_pooled, postgres_pooled, without = [Wakes]);
+bgjob_conformance::lifecycle_conformance!(postgres_pooled_at_work, postgres_pooled_twice);
 
 async fn memory_documents() -> Stored {
     Stored::new(MemoryDocuments::new(Arc::new(ManualClock::new())))
 }
 
-bgjob::document_conformance!(memory_documents, memory_documents);
+bgjob_conformance::document_conformance!(memory_documents, memory_documents);
 
 async fn memory_documents_wrapped() -> Stored {
     let documents = MemoryDocuments::new(Arc::new(ManualClock::new()));
@@ -179,7 +177,7 @@ async fn memory_documents_wrapped() -> Stored {
     Stored::new(Faulty::new(documents))
 }
 
-bgjob::document_conformance!(memory_documents_wrapped, memory_documents_wrapped);
+bgjob_conformance::document_conformance!(memory_documents_wrapped, memory_documents_wrapped);
 
 async fn documents() -> Clocked {
     let clock = ManualClock::new();
@@ -196,14 +194,14 @@ async fn documents_twice() -> Clocked {
     Clocked::new(Documents::new(documents), clock).with_second(second)
 }
 
-bgjob::store_conformance!(documents, documents);
-bgjob::store_sequences!(
+bgjob_conformance::store_conformance!(documents, documents);
+bgjob_conformance::store_sequences!(
     random_documents,
     documents_twice,
     sequences = 2000,
     histories = 500
 );
-bgjob::lifecycle_conformance!(documents_at_work, documents_twice);
+bgjob_conformance::lifecycle_conformance!(documents_at_work, documents_twice);
 
 /// Types that nobody knows, behind wrappers without faults. For the wrappers one store is enough:
 /// `tidy` sees to it that they hand every call on.
@@ -215,7 +213,7 @@ async fn documents_wrapped() -> Clocked {
     Clocked::new(Faulty::new(store), clock)
 }
 
-bgjob::store_conformance!(documents_wrapped, documents_wrapped);
+bgjob_conformance::store_conformance!(documents_wrapped, documents_wrapped);
 
 async fn open_files(folder: &Folder, clock: &ManualClock) -> FileDocuments {
     let opened = FileDocuments::with_clock(folder.0.join("jobs"), Arc::new(clock.clone())).await;
@@ -228,7 +226,7 @@ async fn file_documents() -> Stored {
     Stored::new(documents).keep(folder)
 }
 
-bgjob::document_conformance!(file_documents, file_documents);
+bgjob_conformance::document_conformance!(file_documents, file_documents);
 
 async fn file() -> Clocked {
     let (folder, clock) = (Folder::new(), ManualClock::new());
@@ -253,29 +251,29 @@ async fn file_twice() -> Clocked {
     clocked.with_second(second).keep(folder)
 }
 
-bgjob::store_conformance!(file, file, without = [Wakes]);
-bgjob::store_sequences!(random_file, file_twice, sequences = 100, histories = 500);
-bgjob::lifecycle_conformance!(file_at_work, file_twice);
+bgjob_conformance::store_conformance!(file, file, without = [Wakes]);
+bgjob_conformance::store_sequences!(random_file, file_twice, sequences = 100, histories = 500);
+bgjob_conformance::lifecycle_conformance!(file_at_work, file_twice);
 
 async fn channel() -> Timed {
     Timed::new(ChannelQueue::new(), Duration::from_secs(30))
 }
 
-bgjob::queue_conformance!(channel, channel, without = [Shared]);
+bgjob_conformance::queue_conformance!(channel, channel, without = [Shared]);
 
 async fn channel_wrapped() -> Timed {
     let queue: Arc<dyn JobQueue> = Arc::new(ChannelQueue::new());
     Timed::new(Faulty::new(queue), Duration::from_secs(30))
 }
 
-bgjob::queue_conformance!(channel_wrapped, channel_wrapped, without = [Shared]);
+bgjob_conformance::queue_conformance!(channel_wrapped, channel_wrapped, without = [Shared]);
 
 /// The hints of a store that is known to be good.
 async fn channel_at_work() -> Clocked {
     memory().await.with_queue(ChannelQueue::new())
 }
 
-bgjob::lifecycle_conformance!(channel_at_work, channel_at_work);
+bgjob_conformance::lifecycle_conformance!(channel_at_work, channel_at_work);
 
 #[test]
 fn every_case_has_a_name_of_its_own() {

@@ -6,11 +6,9 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use bgjob::{
     Durability, ErrorKind, JobDispatcher, JobError, JobId, JobManager, Registry, SystemClock, job,
     store::{Document, DocumentStore, Documents, Inserted, Key, KeyRange, Replaced, Version},
-    testing::{
-        Call, Faulty, ManualClock, Rates,
-        conformance::{Clocked, DOCUMENT_CASES, LIFECYCLE_CASES, STORE_CASES, Stored},
-    },
+    testing::{Call, Faulty, ManualClock, Rates},
 };
+use bgjob_conformance::{Clocked, DOCUMENT_CASES, LIFECYCLE_CASES, STORE_CASES, Stored};
 
 #[path = "../examples/own_provider/src/store.rs"]
 mod store;
@@ -48,7 +46,7 @@ async fn fresh_documents() -> Stored {
     Stored::new(documents).keep(file)
 }
 
-bgjob::document_conformance!(redb_documents, fresh_documents);
+bgjob_conformance::document_conformance!(redb_documents, fresh_documents);
 
 async fn fresh() -> Clocked {
     let (file, clock) = (TempFile::new(), ManualClock::new());
@@ -57,9 +55,9 @@ async fn fresh() -> Clocked {
     Clocked::new(Documents::new(documents), clock).keep(file)
 }
 
-bgjob::store_conformance!(redb, fresh, without = []);
-bgjob::store_sequences!(random_redb, fresh, sequences = 100, histories = 100);
-bgjob::lifecycle_conformance!(redb_at_work, fresh);
+bgjob_conformance::store_conformance!(redb, fresh, without = []);
+bgjob_conformance::store_sequences!(random_redb, fresh, sequences = 100, histories = 100);
+bgjob_conformance::lifecycle_conformance!(redb_at_work, fresh);
 
 fn document(body: &str) -> Document {
     Document {
@@ -200,9 +198,9 @@ fn methods(code: &str, contract: &str) -> (usize, usize) {
 #[test]
 fn the_guide_counts_the_methods_of_the_contracts() {
     let guide = include_str!("../docs/write-a-provider.md");
-    let jobs = include_str!("../bgjob/src/store/jobs.rs");
-    let documents = include_str!("../bgjob/src/store/documents.rs");
-    let queue = include_str!("../bgjob/src/queue.rs");
+    let jobs = include_str!("../bgjob-core/src/store/jobs.rs");
+    let documents = include_str!("../bgjob-core/src/store/documents.rs");
+    let queue = include_str!("../bgjob-core/src/queue.rs");
     for (contract, code) in [
         ("JobStore", jobs),
         ("DocumentStore", documents),

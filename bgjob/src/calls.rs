@@ -12,9 +12,9 @@ use tokio::{runtime::Handle, time::timeout};
 
 use crate::{
     Error, ErrorKind, Result,
-    error::panic_text,
     events::{Event, Events, Part},
 };
+use bgjob_core::panic_text;
 
 /// Returns the answer of a call; `None` if it takes longer than `span`. A call that is ready at its
 /// first poll, as those of stores in memory are, pays for no timer. Without a tokio runtime there

@@ -39,25 +39,17 @@
 //!   (`guide::coming_from`).
 //! * To bring a store or queue: [`store`], [`queue`], [`providers`], and the feature `conformance`.
 
-pub mod extract;
-pub mod job;
 pub mod prelude;
 pub mod providers;
-pub mod queue;
 pub mod registry;
-pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
 
 mod calls;
-mod clock;
 mod dispatcher;
-mod entropy;
-mod error;
 mod events;
 mod manager;
 mod task;
-mod transaction;
 
 #[doc(hidden)]
 #[path = "private.rs"]
@@ -67,27 +59,31 @@ pub mod __private;
 #[cfg(all(test, feature = "macros"))]
 extern crate self as bgjob;
 
+#[doc(inline)]
+pub use bgjob_core::{
+    Backoff, BoxError, CancelReason, Clock, Due, Durability, Error, ErrorKind, FromContext,
+    IntoOutcome, Job, JobContext, JobError, JobId, JobQueue, JobSpec, JobStore, Json, Metadata,
+    Outcome, Owner, Priority, Progress, Result, SystemClock, Timestamp, Want, extract,
+    extract::State,
+    job,
+    job::State as JobState,
+    queue, register_scheme, store,
+    store::{Filter, QueueCounts},
+    toolkit,
+};
+pub(crate) use bgjob_core::{entropy, transaction};
 #[cfg(feature = "macros")]
 #[doc = include_str!("docs/job.md")]
 pub use bgjob_macros::job;
-pub use clock::{Clock, SystemClock, Timestamp};
 pub use dispatcher::{
     DispatcherBuilder, DispatcherHandle, Health, JobDispatcher, Middleware, Next, ShutdownReport,
 };
-pub use error::{BoxError, Error, ErrorKind, Result};
 pub use events::{DeadJob, Event, Fate, Part, Verdict, Via};
-pub use extract::{CancelReason, FromContext, JobContext, Metadata, State};
-pub use job::{
-    Backoff, Due, IntoOutcome, Job, JobError, JobId, JobSpec, Json, Outcome, Owner, Priority,
-    Progress, State as JobState,
-};
 pub use manager::{
     Bulk, Bulked, Connect, Cursor, Enqueue, EnqueueAll, EnqueueStatement, InTransaction, JobHandle,
     JobManager, List, ManagerBuilder, Page, Select,
 };
-pub use queue::JobQueue;
 pub use registry::{JobItem, Registry};
-pub use store::{Durability, Filter, JobStore, QueueCounts, Want};
 
 /// The README's code, as doctests.
 #[cfg(all(doctest, feature = "macros", feature = "sqlite"))]

@@ -171,19 +171,10 @@ mod tests {
         spec.version = version;
         spec.headers = BTreeMap::from([("tenant".to_owned(), "7".to_owned())]);
         spec.tags = vec!["blue".to_owned()];
-        let job = ClaimedJob {
-            id: JobId::from_key("one"),
-            spec: Arc::new(spec),
-            token: Token::random(),
-            fence: 9,
-            epoch: 0,
-            errors: 1,
-            crashes: 0,
-            created_at: Timestamp::MIN,
-            due_at: Timestamp::MIN,
-            deadline_at: None,
-            claimed_at: Timestamp::MIN,
-        };
+        let (id, spec) = (JobId::from_key("one"), Arc::new(spec));
+        let mut job = ClaimedJob::new(id, spec, Token::random(), Timestamp::MIN);
+        job.fence = 9;
+        job.errors = 1;
         let claimed = tokio::time::Instant::now();
         let ctx = JobContext::new(Arc::new(Held::new(job, Arc::new(services), claimed)));
         (T::descriptor().handler())(ctx).await

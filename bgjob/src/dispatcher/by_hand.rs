@@ -38,18 +38,12 @@ impl ByHand {
 
     /// All jobs this dispatcher can run, including suspects.
     pub(crate) fn serves(&self) -> Serves {
-        Serves {
-            jobs: Arc::clone(&self.0.serves),
-            suspect: true,
-        }
+        Serves::new(Arc::clone(&self.0.serves)).suspect(true)
     }
 
     /// A want for one job of each served queue.
     pub(crate) fn want_one(&self) -> Vec<Want> {
-        let one = |hand: &Arc<Hand>| Want {
-            queue: Arc::clone(&hand.queue),
-            max: 1,
-        };
+        let one = |hand: &Arc<Hand>| Want::new(Arc::clone(&hand.queue), 1);
         self.0.hands.iter().map(one).collect()
     }
 

@@ -302,13 +302,7 @@ impl Core {
 
     /// The grant of a new claim call, with a fresh token.
     pub(super) fn grant(&self) -> Grant {
-        let (owner, lease) = (self.owner, self.config.lease);
-        Grant {
-            token: Token::random(),
-            owner,
-            lease,
-            repeat: false,
-        }
+        Grant::new(Token::random(), self.owner, self.config.lease)
     }
 
     /// What this dispatcher can run, and whether a suspect is wanted: one at a time, into a free
@@ -317,10 +311,7 @@ impl Core {
     /// loops claim.
     pub(super) fn serves(core: &Arc<Self>) -> (Serves, Option<SuspectTurn>) {
         let turn = SuspectTurn::take(core).filter(|_| core.wants_suspect());
-        let serves = Serves {
-            jobs: Arc::clone(&core.serves),
-            suspect: turn.is_some(),
-        };
+        let serves = Serves::new(Arc::clone(&core.serves)).suspect(turn.is_some());
         (serves, turn)
     }
 
@@ -353,10 +344,7 @@ impl Core {
         let trip = self.tally.trip();
         let hungry = self.hands.iter().filter(|hand| hungry(hand));
         hungry
-            .map(|hand| Want {
-                queue: Arc::clone(&hand.queue),
-                max: hand.want(trip),
-            })
+            .map(|hand| Want::new(Arc::clone(&hand.queue), hand.want(trip)))
             .filter(|want| want.max > 0)
             .collect()
     }

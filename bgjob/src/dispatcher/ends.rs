@@ -96,11 +96,8 @@ impl Batch {
 
     /// The ends in the form that a store takes.
     pub(super) fn endings(&self) -> Vec<Ending> {
-        let ending = |Ended { held, end, .. }: &Ended| Ending {
-            id: held.job.id,
-            token: held.job.token,
-            end: end.clone(),
-        };
+        let ending =
+            |Ended { held, end, .. }: &Ended| Ending::new(held.job.id, held.job.token, end.clone());
         self.ends.iter().map(ending).collect()
     }
 
@@ -164,19 +161,9 @@ mod tests {
     }
 
     fn push_end(ends: &Ends, fence: u64, end: End) -> bool {
-        let job = ClaimedJob {
-            id: JobId::new(),
-            spec: Arc::new(JobSpec::new("a", Json::null())),
-            token: Token::random(),
-            fence,
-            epoch: 0,
-            errors: 0,
-            crashes: 0,
-            created_at: Timestamp::MIN,
-            due_at: Timestamp::MIN,
-            deadline_at: None,
-            claimed_at: Timestamp::MIN,
-        };
+        let spec = Arc::new(JobSpec::new("a", Json::null()));
+        let mut job = ClaimedJob::new(JobId::new(), spec, Token::random(), Timestamp::MIN);
+        job.fence = fence;
         let held = Held::new(job, Arc::new(Services::default()), Instant::now());
         ends.push(Arc::new(held), end)
     }

@@ -22,7 +22,6 @@ use super::{
 };
 use crate::{
     CancelReason, Error, ErrorKind, JobContext, Json, Outcome,
-    error::panic_text,
     events::{Event, Events, Span},
     extract::{Commit, Held, current},
     job::{End, Failure, FailureKind, Retry, limits},
@@ -30,6 +29,7 @@ use crate::{
     store::{self, Finished},
     transaction,
 };
+use bgjob_core::panic_text;
 
 /// How a handler ended.
 enum Ran {
@@ -208,7 +208,7 @@ async fn supervise(core: &Core, running: &mut Running<'_>, held: &Held, limit: I
     let grace = match reason {
         CancelReason::LeaseLost => Duration::ZERO,
         CancelReason::Shutdown => core.config.cancel,
-        CancelReason::Timeout | CancelReason::User => Config::GRACE,
+        _ => Config::GRACE,
     };
     tokio::select! {
         biased;

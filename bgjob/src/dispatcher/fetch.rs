@@ -270,13 +270,7 @@ impl Fetch {
     /// One call to the store: records ends, claims jobs, or both.
     async fn call(&mut self, ends: Batch, want: Vec<Want>) -> Result<()> {
         let (grant, sent) = match self.in_doubt {
-            Some((grant, sent)) => (
-                Grant {
-                    repeat: true,
-                    ..grant
-                },
-                sent,
-            ),
+            Some((grant, sent)) => (grant.repeat(true), sent),
             None => (self.core.grant(), Instant::now()),
         };
         // A claim in doubt is repeated even if no jobs are wanted: its jobs may be held for us.

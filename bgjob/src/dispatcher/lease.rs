@@ -221,10 +221,10 @@ async fn renew(core: &Core, tracked: &mut [Tracked], age: Duration) -> bool {
     for batch in due.chunks_mut(limits::BATCH) {
         let renewals: Vec<_> = batch
             .iter()
-            .map(|job| Renewal {
-                id: job.held.job.id,
-                token: job.held.job.token,
-                progress: job.held.take_progress(),
+            .map(|job| {
+                let mut renewal = Renewal::new(job.held.job.id, job.held.job.token);
+                renewal.progress = job.held.take_progress();
+                renewal
             })
             .collect();
         let sent = Instant::now();
@@ -326,11 +326,7 @@ async fn end_stuck(core: &Core, job: &mut Tracked) {
     };
     core.tell_end(held, Some(&end), ran, &Span::none());
     core.events.emit(Event::SlotStuck { job: &held.job });
-    let ending = Ending {
-        id: held.job.id,
-        token: held.job.token,
-        end: end.clone(),
-    };
+    let ending = Ending::new(held.job.id, held.job.token, end.clone());
     // A short limit, because the renewals of the other jobs wait.
     let finish = || finish(core, std::slice::from_ref(&ending));
     let finish = contained(&core.events, Part::Store, finish);

@@ -24,14 +24,10 @@ const BATCHES: usize = 10;
 /// Sweeps and purges until the dispatcher drains. The first pass begins at once.
 pub(super) async fn run(core: Arc<Core>) {
     let can = core.store.capabilities();
-    let policy = SweepPolicy {
-        margin: match can.clock {
-            ClockSource::Store => Duration::ZERO,
-            ClockSource::Client => SweepPolicy::default().margin,
-        },
-        touch: core.queue.as_ref().map(|_| SweepPolicy::TOUCH),
-        ..SweepPolicy::default()
-    };
+    let mut policy = SweepPolicy::default().touch(core.queue.as_ref().map(|_| SweepPolicy::TOUCH));
+    if can.clock == ClockSource::Store {
+        policy.margin = Duration::ZERO;
+    }
     let (mut lookout, mut clocks) = (Lookout::new(), Clocks::default());
     let mut introduced = Introduced::default();
     while core.phase() == Phase::Running {

@@ -15,7 +15,6 @@ use super::core::{Core, OpenClaim, Phase};
 use crate::{
     JobId, JobQueue, Result, entropy,
     events::{Event, Via},
-    job::Grant,
     queue::{Delivery, Receipt},
     store::Claim,
 };
@@ -158,10 +157,7 @@ async fn claim(
             let _ = give_back(core, queue, receipts).await;
         }
         // The repeated claim is granted again what a lost answer granted.
-        grant = Grant {
-            repeat: true,
-            ..grant
-        };
+        grant = grant.repeat(true);
     }
     if tries >= TRIES {
         return Ok(());

@@ -138,11 +138,7 @@ async fn hint(core: &Core, ends: &[Ended]) {
         .iter()
         .filter(|ended| matches!(ended.end, End::Release));
     let hints: Vec<_> = given_back
-        .map(|Ended { held, .. }| Hint {
-            id: held.job.id,
-            queue: Arc::clone(&held.job.spec.queue),
-            priority: held.job.spec.priority,
-        })
+        .map(|Ended { held, .. }| Hint::at(held.job.id, &held.job.spec))
         .collect();
     push(queue.as_ref(), &hints, &core.events).await;
 }

@@ -315,5 +315,6 @@ fn because(reason: DeadReason) -> &'static str {
         DeadReason::Decode => "its metadata can't be decoded",
         DeadReason::Expired => "it had not started when it expired",
         DeadReason::Deadline => "its deadline comes first",
+        _ => "of a reason that this version does not know",
     }
 }

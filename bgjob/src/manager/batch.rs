@@ -195,11 +195,7 @@ impl Creates {
             .iter()
             .zip(answers)
             .filter(|(job, answer)| stored(answer) && job.due == Due::Now)
-            .map(|(job, _)| Hint {
-                id: job.id,
-                queue: Arc::clone(&job.spec.queue),
-                priority: job.spec.priority,
-            })
+            .map(|(job, _)| Hint::at(job.id, &job.spec))
             .collect();
         push(queue.as_ref(), &hints, &self.events).await;
     }

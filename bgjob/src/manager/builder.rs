@@ -14,7 +14,7 @@ use crate::{
     Durability, Error, ErrorKind, JobQueue, JobStore, Result,
     events::{Event, Events},
     job::limits,
-    providers, registry,
+    providers,
 };
 
 /// A manager about to connect; await it. See [`JobManager::connect`].
@@ -88,9 +88,9 @@ impl Connect {
     }
 
     async fn connect(self) -> Result<JobManager> {
-        let store = providers::open_store(&self.store_url, registry::schemes()).await?;
+        let store = providers::open_store(&self.store_url).await?;
         let queue = match &self.queue_url {
-            Some(url) => Some(providers::open_queue(url, registry::schemes()).await?),
+            Some(url) => Some(providers::open_queue(url).await?),
             None => None,
         };
         ManagerBuilder {

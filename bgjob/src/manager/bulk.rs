@@ -201,11 +201,7 @@ impl Bulk {
                 Operated::Done(state) => {
                     so_far.done += 1;
                     asked |= state == JobState::Running;
-                    hints.push(Hint {
-                        id: job.id,
-                        queue: Arc::clone(&job.spec.queue),
-                        priority: job.spec.priority,
-                    });
+                    hints.push(Hint::at(job.id, &job.spec));
                 }
                 Operated::KeyTaken(_) => so_far.key_taken += 1,
                 Operated::Refused(_) | Operated::Stale(_) | Operated::Missing => {

@@ -95,8 +95,6 @@ impl<'a> Search<'a> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::{ErrorKind, JobId, JobSpec, Json, job::Due};
 
@@ -104,12 +102,7 @@ mod tests {
     /// were refused, and after how many calls.
     fn search(n: usize, refuses: impl Fn(usize) -> bool, kind: ErrorKind) -> (Vec<usize>, usize) {
         let jobs: Vec<_> = (0..n)
-            .map(|_| NewJob {
-                id: JobId::new(),
-                spec: Arc::new(JobSpec::new("a", Json::null())),
-                due: Due::Now,
-                aliases: &[],
-            })
+            .map(|_| NewJob::new(JobId::new(), JobSpec::new("a", Json::null()), Due::Now))
             .collect();
         let (mut search, mut calls) = (Search::new(&jobs), 0);
         while let Some((range, batch)) = search.next() {

@@ -225,10 +225,10 @@ impl<M: Serialize, R> Enqueue<M, R> {
     /// # Errors
     /// As for [`Enqueue`]; `Unsupported` where the store takes no part in transactions. After an
     /// error of the database the transaction can only be rolled back, as after any such error.
-    pub fn in_transaction<T: Transaction + ?Sized>(
+    pub fn in_transaction<T: Transaction<Driver> + ?Sized, Driver>(
         self,
         transaction: &mut T,
-    ) -> InTransaction<'_, Self, T> {
+    ) -> InTransaction<'_, Self, T, Driver> {
         InTransaction::new(self, transaction)
     }
 
@@ -331,10 +331,10 @@ impl<M: Serialize, R> EnqueueAll<M, R> {
     /// All jobs or none are stored, if you roll back after an error. An error that is not the
     /// database's (`AlreadyExists`, say, for one of the jobs) leaves the transaction open with the
     /// others in it, so a commit after it would store those.
-    pub fn in_transaction<T: Transaction + ?Sized>(
+    pub fn in_transaction<T: Transaction<Driver> + ?Sized, Driver>(
         self,
         transaction: &mut T,
-    ) -> InTransaction<'_, Self, T> {
+    ) -> InTransaction<'_, Self, T, Driver> {
         InTransaction::new(self, transaction)
     }
 
@@ -429,12 +429,7 @@ fn new_job<M: Serialize>(
         let message = "this store has no unique keys: leave `unique_key` out";
         return Err(refuse(Error::new(ErrorKind::Unsupported, message)));
     }
-    Ok(NewJob {
-        id,
-        spec: Arc::new(spec),
-        due: options.due,
-        aliases: source.family(),
-    })
+    Ok(NewJob::new(id, spec, options.due).aliases(source.family()))
 }
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = Result<T>> + Send>>;

@@ -22,31 +22,33 @@ use crate::{
 /// # Cancel safety
 /// Dropping the future leaves the transaction with the job or without it: roll it back.
 #[must_use = "nothing is enqueued until it is awaited"]
-pub struct InTransaction<'t, E, T: ?Sized> {
+pub struct InTransaction<'t, E, T: ?Sized, Driver> {
     enqueue: E,
     transaction: &'t mut T,
+    driver: PhantomData<fn() -> Driver>,
 }
 
-impl<'t, E, T: ?Sized> InTransaction<'t, E, T> {
+impl<'t, E, T: ?Sized, Driver> InTransaction<'t, E, T, Driver> {
     pub(super) fn new(enqueue: E, transaction: &'t mut T) -> Self {
         Self {
             enqueue,
             transaction,
+            driver: PhantomData,
         }
     }
 }
 
-impl<E: fmt::Debug, T: ?Sized> fmt::Debug for InTransaction<'_, E, T> {
+impl<E: fmt::Debug, T: ?Sized, Driver> fmt::Debug for InTransaction<'_, E, T, Driver> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("InTransaction").field(&self.enqueue).finish()
     }
 }
 
 /// Stores jobs in a transaction, in as few statements as the limits allow.
-async fn store_all<R>(
+async fn store_all<R, Driver>(
     manager: JobManager,
     jobs: Vec<NewJob>,
-    within: &mut (impl Transaction + ?Sized),
+    within: &mut (impl Transaction<Driver> + ?Sized),
 ) -> Result<Vec<JobHandle<R>>> {
     let mut handles = Vec::with_capacity(jobs.len());
     let mut rest = jobs.as_slice();
@@ -156,11 +158,12 @@ impl<R> fmt::Debug for EnqueueStatement<R> {
 
 type BoxFuture<'t, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 't>>;
 
-impl<'t, M, R, T> IntoFuture for InTransaction<'t, Enqueue<M, R>, T>
+impl<'t, M, R, T, Driver> IntoFuture for InTransaction<'t, Enqueue<M, R>, T, Driver>
 where
     M: Serialize + Send + 'static,
     R: 'static,
-    T: Transaction + ?Sized,
+    T: Transaction<Driver> + ?Sized,
+    Driver: 'static,
 {
     type Output = Result<JobHandle<R>>;
     type IntoFuture = BoxFuture<'t, JobHandle<R>>;
@@ -174,11 +177,12 @@ where
     }
 }
 
-impl<'t, M, R, T> IntoFuture for InTransaction<'t, EnqueueAll<M, R>, T>
+impl<'t, M, R, T, Driver> IntoFuture for InTransaction<'t, EnqueueAll<M, R>, T, Driver>
 where
     M: Serialize + Send + 'static,
     R: 'static,
-    T: Transaction + ?Sized,
+    T: Transaction<Driver> + ?Sized,
+    Driver: 'static,
 {
     type Output = Result<Vec<JobHandle<R>>>;
     type IntoFuture = BoxFuture<'t, Vec<JobHandle<R>>>;

@@ -1,7 +1,5 @@
 //! What can be asked of a job by its id, and how a job is found.
 
-use std::sync::Arc;
-
 use serde::Serialize;
 
 use super::{JobHandle, JobManager, handle::gone, push};
@@ -152,11 +150,7 @@ impl JobManager {
             && due_now
             && let Some(job) = self.get(id).await?
         {
-            let hint = Hint {
-                id,
-                queue: Arc::clone(&job.spec.queue),
-                priority: job.spec.priority,
-            };
+            let hint = Hint::at(id, &job.spec);
             push(queue.as_ref(), &[hint], &self.inner.events).await;
         }
         Ok(())

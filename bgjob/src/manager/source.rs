@@ -27,10 +27,11 @@ impl Source {
         match self {
             Self::Described(job) => job.spec(metadata),
             // The name stays as given: workers may know only the old one.
-            Self::Named(name, Some(job)) => JobSpec {
-                name: Arc::clone(name),
-                ..job.spec(metadata)
-            },
+            Self::Named(name, Some(job)) => {
+                let mut spec = job.spec(metadata);
+                spec.name = Arc::clone(name);
+                spec
+            }
             Self::Named(name, None) => JobSpec::new(Arc::clone(name), metadata),
         }
     }

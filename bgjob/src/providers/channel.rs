@@ -19,10 +19,20 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
+use super::plain;
 use crate::{
     JobId, JobQueue, Priority, Result, Want,
     queue::{Delivery, Hint, QueueCapabilities, Receipt},
+    store::Scheme,
 };
+
+/// How [`JobManager`](crate::JobManager) opens it.
+pub(super) const SCHEME: Scheme = Scheme::queue("channel", |url| {
+    Box::pin(async move {
+        plain(url, "channel:")?;
+        Ok(Arc::new(ChannelQueue::new()) as Arc<dyn JobQueue>)
+    })
+});
 
 /// Carries hints from the managers to the dispatchers of one process.
 ///
@@ -241,12 +251,12 @@ impl Hints {
             }
         }
         let mut deliveries = Vec::new();
-        for Want { queue, max } in want {
+        for Want { queue, max, .. } in want {
             for hint in self.pop(queue, *max) {
                 self.receipts += 1;
                 let receipt = Receipt(self.receipts.to_be_bytes().to_vec());
                 self.send_out(self.receipts, now + redelivery, hint.clone());
-                deliveries.push(Delivery { hint, receipt });
+                deliveries.push(Delivery::new(hint, receipt));
             }
         }
         (deliveries, self.back.first().map(|(back, _)| *back))
@@ -256,11 +266,8 @@ impl Hints {
         let levels = &mut self.serve(queue).levels;
         let levels = levels.iter_mut().zip(Priority::ALL);
         let hints = levels.flat_map(|(ids, priority)| {
-            std::iter::from_fn(|| ids.pop_front()).map(move |id| Hint {
-                id,
-                queue: Arc::clone(queue),
-                priority,
-            })
+            std::iter::from_fn(|| ids.pop_front())
+                .map(move |id| Hint::new(id, Arc::clone(queue), priority))
         });
         hints.take(max).collect()
     }
@@ -283,11 +290,7 @@ mod tests {
     use super::*;
 
     fn hint(queue: &str) -> Hint {
-        Hint {
-            id: JobId::new(),
-            queue: queue.into(),
-            priority: Priority::Normal,
-        }
+        Hint::new(JobId::new(), queue, Priority::Normal)
     }
 
     #[tokio::test]
@@ -306,10 +309,7 @@ mod tests {
         assert_eq!(queue.depth("first").await.expect("it can"), 0);
         assert_eq!(queue.depth("mine").await.expect("it can"), 1);
         let newest = format!("tenant-{}", 2 * STRANGE - 1);
-        let want = Want {
-            queue: newest.into(),
-            max: 9,
-        };
+        let want = Want::new(newest, 9);
         let received = queue.receive(&[want], Duration::ZERO).await;
         assert_eq!(received.expect("it can").len(), 1);
     }

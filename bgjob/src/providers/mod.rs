@@ -1,5 +1,5 @@
-//! Stores and queues, one per file or folder. Code outside does not name any of them, except for
-//! [`JobManager::connect`](crate::JobManager::connect), which opens them by URL.
+//! Stores and queues, one per file, folder or crate. Code outside does not name any of them;
+//! [`JobManager::connect`](crate::JobManager::connect) opens them by URL.
 //!
 //! | URL | feature | what it is |
 //! |---|---|---|
@@ -8,106 +8,85 @@
 //! | `file:path/to/folder` | `file` | a store of JSON files, for one host |
 //! | `postgres://host/database` | `postgres` | a store in PostgreSQL, for any number of hosts |
 //! | `channel:` | `memory` | a queue within the process |
+//!
+//! What needs a client library is a crate of its own (`bgjob-sqlite`, `bgjob-postgres`) behind its
+//! feature. A crate of yours is opened by URL as well: [`register_scheme!`](crate::register_scheme).
 
 use std::sync::Arc;
 
 use crate::{
     Error, ErrorKind, JobQueue, JobStore, Result,
-    store::{Opens, Scheme},
+    store::{Opens, Scheme, linked},
 };
 
 #[cfg(feature = "memory")]
 pub mod channel;
-#[cfg(any(feature = "sqlite", feature = "postgres"))]
-mod columns;
 #[cfg(feature = "file")]
 pub mod file;
 #[cfg(feature = "memory")]
 pub mod memory;
 #[cfg(feature = "postgres")]
-pub mod postgres;
+#[doc(inline)]
+pub use bgjob_postgres as postgres;
 #[cfg(feature = "sqlite")]
-pub mod sqlite;
-#[cfg(any(feature = "sqlite", feature = "postgres"))]
-mod wake;
-#[cfg(any(feature = "file", feature = "sqlite"))]
-mod worker;
+#[doc(inline)]
+pub use bgjob_sqlite as sqlite;
 
-/// Makes a path absolute, so that it leads to the same place after the program changes its folder.
-/// Links in the path stay: they may be moved on purpose.
-#[cfg(any(feature = "file", feature = "sqlite"))]
-fn absolute(path: &std::path::Path) -> Result<std::path::PathBuf> {
-    std::path::absolute(path).map_err(|error| {
-        Error::new(
-            ErrorKind::InvalidInput,
-            "the path of the store is empty, or relative to a folder that is gone",
-        )
-        .because(error)
-    })
-}
+/// Those that are part of this crate. The linker collects the others.
+const OWN: &[Scheme] = &[
+    #[cfg(feature = "memory")]
+    memory::SCHEME,
+    #[cfg(feature = "memory")]
+    channel::SCHEME,
+    #[cfg(feature = "file")]
+    file::SCHEME,
+];
+
+/// The features that bring a scheme. Only the texts of errors use them.
+const STORES: &[(&str, &str)] = &[
+    ("memory", "memory"),
+    ("sqlite", "sqlite"),
+    ("file", "file"),
+    ("postgres", "postgres"),
+    ("postgresql", "postgres"),
+];
+const QUEUES: &[(&str, &str)] = &[("channel", "memory")];
 
 /// Opens a store by its URL.
-pub(crate) async fn open_store(url: &str, others: &[&Scheme]) -> Result<Arc<dyn JobStore>> {
-    match scheme(url, "store", "memory:` or `sqlite:jobs.db")? {
-        #[cfg(feature = "memory")]
-        "memory" => {
-            plain(url, "memory:")?;
-            Ok(Arc::new(memory::MemoryStore::new()))
-        }
-        #[cfg(not(feature = "memory"))]
-        "memory" => Err(missing("memory")),
-        #[cfg(feature = "sqlite")]
-        "sqlite" => Ok(Arc::new(sqlite::SqliteStore::open_url(url).await?)),
-        #[cfg(not(feature = "sqlite"))]
-        "sqlite" => Err(missing("sqlite")),
-        #[cfg(feature = "file")]
-        "file" => Ok(Arc::new(file::FileStore::open_url(url).await?)),
-        #[cfg(not(feature = "file"))]
-        "file" => Err(missing("file")),
-        #[cfg(feature = "postgres")]
-        "postgres" | "postgresql" => Ok(Arc::new(postgres::PostgresStore::open_url(url).await?)),
-        #[cfg(not(feature = "postgres"))]
-        "postgres" | "postgresql" => Err(missing("postgres")),
-        "channel" => Err(Error::new(
-            ErrorKind::InvalidInput,
-            "`channel:` is a queue, not a store: pass it to `.queue_url(…)`",
-        )),
-        name => match other(name, others)? {
-            Some(Opens::Store(open)) => open(url).await,
-            Some(Opens::Queue(_)) => Err(Error::invalid(format!(
-                "`{name}:` is a queue, not a store: pass it to `.queue_url(…)`"
-            ))),
-            None => Err(unknown(
+pub(crate) async fn open_store(url: &str) -> Result<Arc<dyn JobStore>> {
+    let name = scheme(url, "store", "memory:` or `sqlite:jobs.db")?;
+    match find(name)? {
+        Some(Opens::Store(open)) => open(url).await,
+        Some(Opens::Queue(_)) => Err(queue_for_store(name)),
+        None if knows(QUEUES, name).is_some() => Err(queue_for_store(name)),
+        None => Err(match knows(STORES, name) {
+            Some(feature) => missing(feature),
+            None => unknown(
                 name,
                 "store",
                 "memory:`, `sqlite:path`, `file:folder`, `postgres://host/database",
-                others,
-            )),
-        },
+            ),
+        }),
     }
 }
 
 /// Opens a queue by its URL.
-pub(crate) async fn open_queue(url: &str, others: &[&Scheme]) -> Result<Arc<dyn JobQueue>> {
-    match scheme(url, "queue", "channel:")? {
-        #[cfg(feature = "memory")]
-        "channel" => {
-            plain(url, "channel:")?;
-            Ok(Arc::new(channel::ChannelQueue::new()))
-        }
-        #[cfg(not(feature = "memory"))]
-        "channel" => Err(missing("memory")),
-        store @ ("memory" | "sqlite" | "file" | "postgres" | "postgresql") => Err(Error::new(
-            ErrorKind::InvalidInput,
-            format!("`{store}:` is a store that needs no queue: leave `.queue_url(…)` out"),
-        )),
-        name => match other(name, others)? {
-            Some(Opens::Queue(open)) => open(url).await,
-            Some(Opens::Store(_)) => Err(Error::invalid(format!(
-                "`{name}:` is a store: pass it to `JobManager::connect`"
-            ))),
-            None => Err(unknown(name, "queue", "channel:", others)),
-        },
+pub(crate) async fn open_queue(url: &str) -> Result<Arc<dyn JobQueue>> {
+    let name = scheme(url, "queue", "channel:")?;
+    if knows(STORES, name).is_some() {
+        return Err(Error::invalid(format!(
+            "`{name}:` is a store that needs no queue: leave `.queue_url(…)` out"
+        )));
+    }
+    match find(name)? {
+        Some(Opens::Queue(open)) => open(url).await,
+        Some(Opens::Store(_)) => Err(Error::invalid(format!(
+            "`{name}:` is a store: pass it to `JobManager::connect`"
+        ))),
+        None => Err(match knows(QUEUES, name) {
+            Some(feature) => missing(feature),
+            None => unknown(name, "queue", "channel:"),
+        }),
     }
 }
 
@@ -122,10 +101,9 @@ fn scheme<'a>(url: &'a str, what: &str, like: &str) -> Result<&'a str> {
             Ok(scheme)
         }
         // The text is not repeated: it may hold a password.
-        _ => Err(Error::new(
-            ErrorKind::InvalidInput,
-            format!("a {what} URL starts with a scheme, like `{like}`"),
-        )),
+        _ => Err(Error::invalid(format!(
+            "a {what} URL starts with a scheme, like `{like}`"
+        ))),
     }
 }
 
@@ -135,31 +113,18 @@ fn plain(url: &str, all: &str) -> Result<()> {
     if url == all {
         return Ok(());
     }
-    Err(Error::new(
-        ErrorKind::InvalidInput,
-        format!("`{all}` takes no path and no options"),
-    ))
+    Err(Error::invalid(format!(
+        "`{all}` takes no path and no options"
+    )))
 }
 
-#[cfg(not(all(
-    feature = "memory",
-    feature = "sqlite",
-    feature = "file",
-    feature = "postgres"
-)))]
-fn missing(feature: &str) -> Error {
-    Error::new(
-        ErrorKind::Unsupported,
-        format!(
-            "this build of bgjob has no `{feature}` feature: add it in Cargo.toml, as in \
-             `bgjob = {{ version = \"0.1\", features = [\"{feature}\"] }}`"
-        ),
-    )
+fn schemes() -> impl Iterator<Item = &'static Scheme> {
+    OWN.iter().chain(linked::schemes().iter().copied())
 }
 
-/// The scheme of this name that another crate has registered, if there is exactly one.
-fn other(name: &str, others: &[&Scheme]) -> Result<Option<Opens>> {
-    let mut of_name = others.iter().filter(|scheme| scheme.name == name);
+/// What is opened by URLs of this scheme, if there is exactly one.
+fn find(name: &str) -> Result<Option<Opens>> {
+    let mut of_name = schemes().filter(|scheme| scheme.name == name);
     let first = of_name.next().map(|scheme| scheme.opens);
     if of_name.next().is_some() {
         return Err(Error::invalid(format!(
@@ -170,16 +135,38 @@ fn other(name: &str, others: &[&Scheme]) -> Result<Option<Opens>> {
     Ok(first)
 }
 
-fn unknown(scheme: &str, what: &str, known: &str, others: &[&Scheme]) -> Error {
-    let linked: String = others
-        .iter()
-        .map(|other| format!(", `{}:`", other.name))
-        .collect();
+fn knows(known: &[(&str, &'static str)], name: &str) -> Option<&'static str> {
+    let mut features = known.iter().filter(|(scheme, _)| *scheme == name);
+    features.next().map(|(_, feature)| *feature)
+}
+
+fn queue_for_store(name: &str) -> Error {
+    Error::invalid(format!(
+        "`{name}:` is a queue, not a store: pass it to `.queue_url(…)`"
+    ))
+}
+
+fn missing(feature: &str) -> Error {
     Error::new(
-        ErrorKind::InvalidInput,
+        ErrorKind::Unsupported,
         format!(
-            "`{scheme}:` is no {what} bgjob knows; it knows `{known}`{linked}. Where another crate \
-             has it, the program names that crate once: `use that_crate as _;`"
+            "this build of bgjob has no `{feature}` feature: add it in Cargo.toml, as in \
+             `bgjob = {{ version = \"0.1\", features = [\"{feature}\"] }}`"
         ),
     )
+}
+
+fn unknown(scheme: &str, what: &str, known: &str) -> Error {
+    let others: String = schemes()
+        .filter(|other| {
+            knows(STORES, other.name)
+                .or(knows(QUEUES, other.name))
+                .is_none()
+        })
+        .map(|other| format!(", `{}:`", other.name))
+        .collect();
+    Error::invalid(format!(
+        "`{scheme}:` is no {what} bgjob knows; it knows `{known}`{others}. Where another crate has \
+         it, the program names that crate once: `use that_crate as _;`"
+    ))
 }

@@ -1,7 +1,6 @@
 //! [`JobDescriptor`]: a job's name, handler and default options.
 
 use std::{
-    collections::BTreeMap,
     fmt,
     panic::Location,
     pin::Pin,
@@ -346,23 +345,15 @@ impl JobDescriptor {
             .shared
             .get_or_init(|| (self.name.into(), self.queue.into()))
             .clone();
-        JobSpec {
-            name,
-            queue,
-            version: self.version,
-            priority: self.priority,
-            metadata,
-            headers: BTreeMap::new(),
-            tags: Vec::new(),
-            unique_key: None,
-            max_attempts: self.max_attempts,
-            max_crashes: self.max_crashes,
-            expires: self.expires,
-            deadline: self.deadline,
-            retain: self.retain,
-            timeout: None,
-            backoff: None,
-        }
+        let mut spec = JobSpec::in_queue(queue, name, metadata);
+        spec.version = self.version;
+        spec.priority = self.priority;
+        spec.max_attempts = self.max_attempts;
+        spec.max_crashes = self.max_crashes;
+        spec.expires = self.expires;
+        spec.deadline = self.deadline;
+        spec.retain = self.retain;
+        spec
     }
 
     /// How a signature differs from the job it stands for, one phrase per difference.

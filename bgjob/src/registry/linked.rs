@@ -7,17 +7,13 @@
 use std::sync::LazyLock;
 
 use super::{JobDescriptor, Registry};
-use crate::{Error, ErrorKind, Result, store::Scheme};
+use crate::{Error, ErrorKind, Result};
 
 #[cfg(all(feature = "macros", not(target_family = "wasm"), not(miri)))]
 pub(crate) mod section {
-    use crate::{registry::JobDescriptor, store::Scheme};
+    use crate::registry::JobDescriptor;
 
     pub use linkme;
-
-    /// Stores and queues of other crates.
-    #[linkme::distributed_slice]
-    pub static BGJOB_V0_1_SCHEMES: [&'static Scheme];
 
     /// Named after the version that defines its layout: one program may contain two versions of
     /// bgjob.
@@ -34,53 +30,6 @@ pub(crate) mod section {
 
     pub(super) fn signatures() -> &'static [&'static JobDescriptor] {
         &BGJOB_V0_1_SIGNATURES
-    }
-
-    pub(super) fn schemes() -> &'static [&'static Scheme] {
-        &BGJOB_V0_1_SCHEMES
-    }
-
-    /// Makes a store or queue of another crate known to
-    /// [`JobManager::connect`](crate::JobManager::connect) by the scheme of its URL.
-    ///
-    /// A program that uses it names its crate once, as in `use bgjob_mine as _;`: the linker leaves
-    /// out a crate that nobody names. Where jobs can't be collected by the linker (WebAssembly,
-    /// Miri, feature `macros` off) it does nothing, and
-    /// [`JobManager::builder`](crate::JobManager::builder) takes the opened store. Of two schemes
-    /// with one name none is opened.
-    ///
-    /// ```
-    /// use std::sync::Arc;
-    ///
-    /// use bgjob::{JobManager, JobStore, providers::memory::MemoryStore, store::{Opening, Scheme}};
-    ///
-    /// fn open(url: &str) -> Opening<'_, dyn JobStore> {
-    ///     Box::pin(async move {
-    ///         let _folder = url.strip_prefix("mine:");
-    ///         Ok(Arc::new(MemoryStore::new()) as Arc<dyn JobStore>)
-    ///     })
-    /// }
-    ///
-    /// bgjob::register_scheme!(Scheme::store("mine", open));
-    ///
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> bgjob::Result<()> {
-    /// let jobs = JobManager::connect("mine:folder").await?;
-    /// # drop(jobs); Ok(()) }
-    /// ```
-    #[cfg(not(test))]
-    #[macro_export]
-    macro_rules! register_scheme {
-        ($scheme:expr) => {
-            const _: () = {
-                static SCHEME: $crate::store::Scheme = $scheme;
-                #[$crate::__private::linkme::distributed_slice(
-                    $crate::__private::BGJOB_V0_1_SCHEMES
-                )]
-                #[linkme(crate = $crate::__private::linkme)]
-                static __LINKED: &$crate::store::Scheme = &SCHEME;
-            };
-        };
     }
 
     // bgjob's own unit tests list their jobs: under `forbid(unsafe_code)` only another crate's
@@ -112,11 +61,7 @@ pub(crate) mod section {
 
 #[cfg(not(all(feature = "macros", not(target_family = "wasm"), not(miri))))]
 pub(crate) mod section {
-    use crate::{registry::JobDescriptor, store::Scheme};
-
-    pub(super) const fn schemes() -> &'static [&'static Scheme] {
-        &[]
-    }
+    use crate::registry::JobDescriptor;
 
     pub(super) fn jobs() -> Option<&'static [&'static JobDescriptor]> {
         None
@@ -141,22 +86,6 @@ macro_rules! __register_signature {
     ($descriptor:expr) => {};
 }
 
-#[cfg(any(test, miri, target_family = "wasm", not(feature = "macros")))]
-#[doc(hidden)]
-#[macro_export]
-macro_rules! register_scheme {
-    ($scheme:expr) => {
-        const _: $crate::store::Scheme = $scheme;
-    };
-}
-
-/// How stores and queues of other crates are opened.
-pub(crate) fn schemes() -> &'static [&'static Scheme] {
-    section::schemes()
-}
-
-/// The job of this name or alias that is linked into this program, be it a signature, if there is
-/// one.
 /// The job or signature of this name or alias that is linked into this program, if there is one.
 pub(crate) fn known(name: &str) -> Option<&'static JobDescriptor> {
     static LINKED: LazyLock<Registry> = LazyLock::new(|| {

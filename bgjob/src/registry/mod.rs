@@ -9,7 +9,7 @@ mod suggest;
 mod table;
 
 pub use descriptor::{Handler, HandlerFuture, JobDescriptor, ReadBack};
-pub(crate) use linked::{known, schemes};
+pub(crate) use linked::known;
 pub use table::Registry;
 
 /// A job, as a type. `#[job]` generates it beside the function.

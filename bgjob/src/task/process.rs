@@ -15,7 +15,9 @@ use std::{
 use fastrand::Rng;
 use tokio::{sync::Notify, task::AbortHandle};
 
-use crate::{Clock, clock, entropy};
+use bgjob_core::clock;
+
+use crate::{Clock, entropy};
 
 thread_local! {
     /// The process that this thread runs now.

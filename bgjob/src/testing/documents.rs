@@ -188,11 +188,10 @@ impl State {
 #[async_trait]
 impl DocumentStore for MemoryDocuments {
     fn capabilities(&self) -> DocumentCapabilities {
-        DocumentCapabilities {
-            clock: self.clock_source,
-            shared: self.shared,
-            ..DocumentCapabilities::new("memory documents", Durability::Volatile)
-        }
+        let mut can = DocumentCapabilities::new("memory documents", Durability::Volatile);
+        can.clock = self.clock_source;
+        can.shared = self.shared;
+        can
     }
 
     fn clock(&self) -> Arc<dyn Clock> {

@@ -385,18 +385,11 @@ impl Hands {
         let context = by_hand.context(claimed);
         let end = by_hand.run(&context).await.unwrap_or(End::Release);
         if let progress @ Some(_) = context.reported() {
-            let held = Held {
-                id,
-                token,
-                progress,
-            };
+            let mut held = Held::new(id, token);
+            held.progress = progress;
             answered(self.store.renew(&[held], grant.lease).await);
         }
-        let ending = Ending {
-            id,
-            token,
-            end: end.clone(),
-        };
+        let ending = Ending::new(id, token, end.clone());
         answered(self.store.finish(&[ending]).await);
         // A job with a retention of zero is gone by now. Its end is known all the same.
         let after = answered(self.store.get(&[id]).await).pop().flatten();

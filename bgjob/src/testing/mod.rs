@@ -3,9 +3,6 @@
 //! every store and queue must pass.
 
 mod clock;
-#[cfg(feature = "conformance")]
-pub mod conformance;
-mod context;
 mod diff;
 mod documents;
 mod enqueued;

@@ -261,12 +261,7 @@ impl<M: Serialize, R> Perform<M, R> {
         let by_hand = dispatcher.by_hand().map_err(said)?;
         by_hand.check_needs(self.job.name()).map_err(said)?;
         let now = Timestamp::now();
-        let new = NewJob {
-            id: self.id,
-            spec: Arc::new(spec),
-            due: Due::Now,
-            aliases: &[],
-        };
+        let new = NewJob::new(self.id, spec, Due::Now);
         let mut job = transition::create(&new, now);
         job.errors = self.attempt - 1;
         let grant = by_hand.grant();

@@ -50,14 +50,19 @@ use async_trait::async_trait;
 use tokio::sync::oneshot;
 
 use crate::{
-    Clock, Durability, Error, ErrorKind, JobId, Result, SystemClock,
+    Clock, Durability, Error, ErrorKind, JobId, JobStore, Result, SystemClock,
     store::{
         ClockSource, Document, DocumentCapabilities, DocumentStore, Documents, Filed, Inserted,
-        KeyRange, Replaced, Version,
+        KeyRange, Replaced, Scheme, Version,
     },
 };
 
-use super::{absolute, worker::Worker};
+use crate::toolkit::{Worker, absolute, forward_job_store};
+
+/// How [`JobManager::connect`](crate::JobManager::connect) opens it.
+pub(super) const SCHEME: Scheme = Scheme::store("file", |url| {
+    Box::pin(async move { Ok(Arc::new(FileStore::open_url(url).await?) as Arc<dyn JobStore>) })
+});
 use folder::{Batch, Folder};
 
 /// How many documents are gathered for one batch.
@@ -76,7 +81,10 @@ const GATHERED: usize = 4000;
 /// # std::fs::remove_dir_all(&folder).unwrap();
 /// # Ok::<(), bgjob::Error>(()) }).unwrap();
 /// ```
-pub type FileStore = Documents<FileDocuments>;
+#[derive(Debug)]
+pub struct FileStore(Documents<FileDocuments>);
+
+forward_job_store!([] FileStore, |store| &store.0);
 
 impl FileStore {
     /// Opens the store in this folder, and makes it if there is none.
@@ -85,7 +93,8 @@ impl FileStore {
     /// `Unavailable` where the folder can't be read or written, `InvalidInput` where it holds
     /// something else, `Unsupported` where a newer version made it.
     pub async fn open(folder: impl Into<PathBuf>) -> Result<Self> {
-        FileDocuments::open(folder).await.map(Self::new)
+        let documents = FileDocuments::open(folder).await?;
+        Ok(Self(Documents::new(documents)))
     }
 
     /// Opens the store of a URL: `file:folder`. The path is taken literally.
@@ -275,10 +284,9 @@ impl DocumentStore for FileDocuments {
             Durability::OsCrash
         };
         // The clock is the host's, which is one for all clients of the store.
-        DocumentCapabilities {
-            clock: ClockSource::Store,
-            ..DocumentCapabilities::new("file", durability)
-        }
+        let mut can = DocumentCapabilities::new("file", durability);
+        can.clock = ClockSource::Store;
+        can
     }
 
     fn clock(&self) -> Arc<dyn Clock> {

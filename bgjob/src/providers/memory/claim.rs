@@ -63,7 +63,7 @@ impl Table {
         let mut room = Room::default();
         jobs.iter().for_each(|job| room.take(job.spec.bytes()));
         let (mut more, mut full, mut next) = (false, false, None);
-        for Want { queue, max } in want {
+        for Want { queue, max, .. } in want {
             let held = jobs.iter().filter(|job| job.spec.queue == *queue).count();
             let most = jobs.len() + max.saturating_sub(held);
             let mut merge = self.lanes.merge(queue, serves, now);
@@ -92,11 +92,9 @@ impl Table {
         if full {
             next_due_in = Some(Duration::ZERO);
         }
-        Claimed {
-            jobs,
-            next_due_in,
-            unreadable: Vec::new(),
-        }
+        let mut claimed = Claimed::new(jobs);
+        claimed.next_due_in = next_due_in;
+        claimed
     }
 
     /// Claims a job that was taken out of its lane.

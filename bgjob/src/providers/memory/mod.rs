@@ -29,6 +29,7 @@ use std::{
 use async_trait::async_trait;
 
 use self::{table::Table, waits::Wait};
+use super::plain;
 use crate::{
     Clock, Job, JobId, Result, SystemClock, Timestamp,
     job::{
@@ -37,9 +38,17 @@ use crate::{
     },
     store::{
         Claim, Claimed, Created, Durability, Ending, Filter, Finished, Held, JobStore, Listed,
-        QueueCounts, Renewed, Slice, StoreCapabilities, Swept, Want,
+        QueueCounts, Renewed, Scheme, Slice, StoreCapabilities, Swept, Want,
     },
 };
+
+/// How [`JobManager::connect`](crate::JobManager::connect) opens it.
+pub(super) const SCHEME: Scheme = Scheme::store("memory", |url| {
+    Box::pin(async move {
+        plain(url, "memory:")?;
+        Ok(Arc::new(MemoryStore::new()) as Arc<dyn JobStore>)
+    })
+});
 
 /// Keeps jobs in this process's memory: for tests, for trying out, and for work that may be lost
 /// with the process.

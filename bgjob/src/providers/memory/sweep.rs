@@ -94,11 +94,7 @@ impl Table {
         for (_, slot) in due {
             if self.change(slot, now, |job| transition::touch(job, policy, now)) {
                 let job = &self.slab.at(slot).job;
-                swept.push(Swept::Touched(Hint {
-                    id: job.id,
-                    queue: job.spec.queue.clone(),
-                    priority: job.spec.priority,
-                }));
+                swept.push(Swept::Touched(Hint::at(job.id, &job.spec)));
             }
         }
     }

@@ -38,28 +38,15 @@ fn bundle(limits: impl FnOnce(MemoryStoreBuilder) -> MemoryStoreBuilder) -> Bund
 fn new(due: Due, retain: Duration) -> NewJob {
     let mut spec = JobSpec::new("job", Json::null());
     spec.retain = retain;
-    NewJob {
-        id: JobId::new(),
-        spec: Arc::new(spec),
-        due,
-        aliases: &[],
-    }
+    NewJob::new(JobId::new(), spec, due)
 }
 
 fn grant() -> Grant {
-    Grant {
-        token: Token::random(),
-        owner: Owner::random(),
-        lease: Duration::from_secs(30),
-        repeat: false,
-    }
+    Grant::new(Token::random(), Owner::random(), Duration::from_secs(30))
 }
 
 fn serves() -> Serves {
-    Serves {
-        jobs: Arc::new([("job".into(), 0)].into()),
-        suspect: true,
-    }
+    Serves::new(Arc::new([("job".into(), 0)].into())).suspect(true)
 }
 
 impl Bundle {
@@ -69,10 +56,7 @@ impl Bundle {
     }
 
     async fn ready(&self) -> Claimed {
-        let want = Want {
-            queue: JobSpec::QUEUE.into(),
-            max: 10,
-        };
+        let want = Want::new(JobSpec::QUEUE, 10);
         self.store
             .claim_ready(&[want], &grant(), &serves())
             .await
@@ -81,11 +65,8 @@ impl Bundle {
 
     /// Runs all ready jobs.
     async fn drain(&self) {
-        let ends = self.ready().await.jobs.into_iter().map(|job| Ending {
-            id: job.id,
-            token: job.token,
-            end: End::Success(Json::null()),
-        });
+        let jobs = self.ready().await.jobs.into_iter();
+        let ends = jobs.map(|job| Ending::new(job.id, job.token, End::Success(Json::null())));
         self.store
             .finish(&ends.collect::<Vec<_>>())
             .await
@@ -161,10 +142,7 @@ async fn a_clock_that_goes_back_makes_nobody_early_and_loses_nobody() {
     let job = new(Due::After(HOUR), HOUR);
     t.create(&job).await;
     t.clock.set(start + 2 * HOUR);
-    let elsewhere = Want {
-        queue: JobSpec::QUEUE.into(),
-        max: 0,
-    };
+    let elsewhere = Want::new(JobSpec::QUEUE, 0);
     // This look finds it due, but no one takes it.
     t.store
         .claim_ready(&[elsewhere], &grant(), &serves())

@@ -20,12 +20,7 @@ use crate::{
 const SPAN: Duration = Duration::from_secs(1);
 
 fn new() -> NewJob {
-    NewJob {
-        id: JobId::new(),
-        spec: Arc::new(JobSpec::new("job", Json::null())),
-        due: Due::Now,
-        aliases: &[],
-    }
+    NewJob::new(JobId::new(), JobSpec::new("job", Json::null()), Due::Now)
 }
 
 /// Creates a job with this fault. Returns whether the caller was told that the job is stored
@@ -90,11 +85,7 @@ async fn a_late_call_is_done_after_its_caller_has_given_up() {
 async fn hints(push: Fault, receive: Fault) -> Vec<usize> {
     let queue = Faulty::new(ChannelQueue::new());
     let pushed: Vec<_> = (0..3)
-        .map(|_| Hint {
-            id: JobId::new(),
-            queue: "default".into(),
-            priority: Default::default(),
-        })
+        .map(|_| Hint::new(JobId::new(), "default", Default::default()))
         .collect();
     queue.faults().plan(move |call, _| match call {
         Call::Push => push,
@@ -102,10 +93,7 @@ async fn hints(push: Fault, receive: Fault) -> Vec<usize> {
         _ => Fault::None,
     });
     queue.push(&pushed).await.unwrap();
-    let want = [Want {
-        queue: "default".into(),
-        max: 10,
-    }];
+    let want = [Want::new("default", 10)];
     let got = queue.receive(&want, Duration::ZERO).await.unwrap();
     let place = |id| pushed.iter().position(|hint| hint.id == id);
     let places = got.iter().filter_map(|got| place(got.hint.id)).collect();

@@ -24,10 +24,8 @@ impl Below {
         truth: Arc<Truth>,
     ) -> Self {
         let store = MemoryStore::with_clock(clock);
-        let can = StoreCapabilities {
-            finish_beside,
-            ..store.capabilities()
-        };
+        let mut can = store.capabilities();
+        can.finish_beside = finish_beside;
         Self::Jobs(Arc::new(Witness::new(store, truth)), can)
     }
 

@@ -56,11 +56,7 @@ impl Cause {
             (Phase::Running(_), Phase::Running(_)) => Self::Renew,
             (Phase::Running(_), _) if after.crashes > before.crashes => Self::Sweep,
             (Phase::Running(hold), _) => {
-                let ending = Ending {
-                    id: before.id,
-                    token: hold.token,
-                    end: end(before, after),
-                };
+                let ending = Ending::new(before.id, hold.token, end(before, after));
                 Self::Finish(ending, Finished::Applied(after.state()))
             }
             (_, Phase::Running(hold)) => Self::Claim(hold.token),
@@ -78,11 +74,7 @@ impl Cause {
         match &before.phase {
             Phase::Ended(_) => Self::Operate(Operation::Delete),
             Phase::Running(hold) => {
-                let ending = Ending {
-                    id: before.id,
-                    token: hold.token,
-                    end: End::Release,
-                };
+                let ending = Ending::new(before.id, hold.token, End::Release);
                 Self::Finish(ending, Finished::Applied(State::Succeeded))
             }
             Phase::Ready { .. } if too_late(before, now) => Self::Sweep,

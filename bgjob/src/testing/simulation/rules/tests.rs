@@ -21,27 +21,14 @@ fn token(n: u8) -> Token {
 fn ready(change: impl FnOnce(&mut JobSpec)) -> Job {
     let mut spec = JobSpec::new("job", Json::null());
     change(&mut spec);
-    let new = NewJob {
-        id: JobId::from_key("a"),
-        spec: Arc::new(spec),
-        due: Due::Now,
-        aliases: &[],
-    };
+    let new = NewJob::new(JobId::from_key("a"), spec, Due::Now);
     transition::create(&new, T0)
 }
 
 /// Grants the job to this token, whether it is due or not.
 fn claimed(mut job: Job, n: u8, now: Timestamp) -> Job {
-    let grant = Grant {
-        token: token(n),
-        owner: Owner::from_bytes([n; 16]),
-        lease: LEASE,
-        repeat: false,
-    };
-    let serves = Serves {
-        jobs: Arc::new([("job".into(), 0)].into()),
-        suspect: true,
-    };
+    let grant = Grant::new(token(n), Owner::from_bytes([n; 16]), LEASE);
+    let serves = Serves::new(Arc::new([("job".into(), 0)].into())).suspect(true);
     let due_at = std::mem::replace(&mut job.due_at, now);
     transition::claim(&mut job, &grant, &serves, now).expect("it is ready");
     job.due_at = due_at;
@@ -65,11 +52,7 @@ fn error() -> End {
 }
 
 fn by(n: u8, end: End, answer: Finished) -> Cause {
-    let ending = Ending {
-        id: JobId::from_key("a"),
-        token: token(n),
-        end,
-    };
+    let ending = Ending::new(JobId::from_key("a"), token(n), end);
     Cause::Finish(ending, answer)
 }
 

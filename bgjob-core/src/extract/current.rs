@@ -1,0 +1,59 @@
+//! The job whose handler this thread runs, for code that a handler calls without its context.
+
+use std::{cell::RefCell, mem, sync::Arc};
+
+use super::Held;
+use crate::JobId;
+
+thread_local! {
+    static CURRENT: RefCell<Option<Arc<Held>>> = const { RefCell::new(None) };
+}
+
+/// The job, if a handler is the caller.
+#[doc(hidden)]
+pub fn job() -> Option<Arc<Held>> {
+    CURRENT.with_borrow(Clone::clone)
+}
+
+/// Runs a part of a handler, with `job` as the current one. Puts the job back afterwards, even if
+/// that part panics.
+#[doc(hidden)]
+pub fn within<T>(job: &mut Option<Arc<Held>>, run: impl FnOnce() -> T) -> T {
+    struct Back<'a>(&'a mut Option<Arc<Held>>);
+    impl Drop for Back<'_> {
+        fn drop(&mut self) {
+            CURRENT.with_borrow_mut(|current| mem::swap(current, self.0));
+        }
+    }
+    CURRENT.with_borrow_mut(|current| mem::swap(current, job));
+    let _back = Back(job);
+    run()
+}
+
+/// Notes, until it is dropped, that a handler waits for the end of a job. Does nothing if the
+/// caller is no handler.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Waits {
+    job: Option<Arc<Held>>,
+    on: JobId,
+}
+
+impl Waits {
+    #[doc(hidden)]
+    pub fn on(on: JobId) -> Self {
+        let job = job();
+        if let Some(job) = &job {
+            job.waits_on(on);
+        }
+        Self { job, on }
+    }
+}
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        if let Some(job) = &self.job {
+            job.waits_no_more(self.on);
+        }
+    }
+}
