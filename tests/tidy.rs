@@ -57,7 +57,8 @@ fn lines_are_short() {
 fn modules_point_down_only() {
     let files = files();
     let modules: BTreeSet<&str> = files.iter().filter_map(File::module).collect();
-    let reexports = find(&files, "bgjob/src/lib.rs").code().reexports();
+    let reexports = LAYERED.map(|src| find(&files, &format!("{src}lib.rs")).code().reexports());
+    let reexported = |name: &String| reexports.iter().find_map(|names| names.get(name));
     let mut faults = Vec::new();
     // A file of unit tests may use what its module may not.
     let is_tests = |path: &str| path.ends_with("/tests.rs") || path.contains("/tests/");
@@ -74,7 +75,7 @@ fn modules_point_down_only() {
             let used = if modules.contains(&*name) {
                 Some(&name)
             } else {
-                reexports.get(&name)
+                reexported(&name)
             };
             let Some(used) = used.filter(|m| modules.contains(m.as_str())) else {
                 continue;
@@ -91,6 +92,47 @@ fn modules_point_down_only() {
         "move the code to where both sides may see it (LAYERS)",
         &faults,
     );
+}
+
+/// What stands further down in the list may use what stands above it, so there is no circle.
+#[test]
+fn layers_are_in_order() {
+    let place = |of: &str| LAYERS.iter().position(|(name, _)| *name == of);
+    let mut faults = Vec::new();
+    for (nth, (name, used)) in LAYERS.iter().enumerate() {
+        let up = used
+            .iter()
+            .filter(|used| place(used).is_none_or(|at| at >= nth));
+        faults.extend(up.map(|used| format!("{name} uses {used}")));
+    }
+    report(
+        "a module uses only those that stand above it in LAYERS",
+        &faults,
+    );
+}
+
+/// No crate depends on one that stands further down in the list: a provider of ours uses nothing
+/// that another author's could not.
+#[test]
+fn crates_point_down_only() {
+    let files = files();
+    let mut faults = Vec::new();
+    for (folder, allowed) in CRATES {
+        let manifest = &find(&files, &format!("{folder}/Cargo.toml")).text;
+        // The dependencies of tests may point anywhere.
+        for section in manifest.split("\n[").filter(|section| {
+            let head = section.lines().next().unwrap_or_default();
+            head.contains("dependencies") && !head.contains("dev-dependencies")
+        }) {
+            let names = section
+                .lines()
+                .filter_map(|line| line.split(['.', ' ', ']']).next());
+            let ours = names.filter(|name| *name == "bgjob" || name.starts_with("bgjob-"));
+            let wrong = ours.filter(|name| !allowed.contains(name));
+            faults.extend(wrong.map(|name| format!("{folder} depends on {name}")));
+        }
+    }
+    report("turn the arrow round, or list it in CRATES", &faults);
 }
 
 #[test]
@@ -264,10 +306,10 @@ fn links_lead_somewhere() {
 fn packages_hold_what_they_include() {
     let mut faults = Vec::new();
     for file in files().iter().filter(|f| f.is_rust()) {
-        let Some(inside) = ["bgjob/", "bgjob-macros/"]
-            .iter()
-            .find_map(|package| file.path.strip_prefix(package))
-        else {
+        let Some(inside) = CRATES.iter().find_map(|(package, _)| {
+            let rest = file.path.strip_prefix(package)?;
+            rest.strip_prefix('/')
+        }) else {
             continue;
         };
         let depth = inside.matches('/').count();
@@ -440,18 +482,25 @@ fn example(path: &str) -> Option<&str> {
     (!name.contains('/')).then_some(name)
 }
 
-/// `memory` for the file that has its module docs: `memory.rs` or `memory/mod.rs`.
+/// `memory` for the file that has its module docs: `memory.rs` or `memory/mod.rs`, or the `lib.rs` of
+/// a crate of its own.
 fn provider(path: &str) -> Option<&str> {
-    let inside = path
-        .strip_prefix("bgjob/src/providers/")?
-        .strip_suffix(".rs")?;
-    let name = inside.strip_suffix("/mod").unwrap_or(inside);
+    let name = match path.strip_prefix("bgjob/src/providers/") {
+        Some(inside) => {
+            let inside = inside.strip_suffix(".rs")?;
+            inside.strip_suffix("/mod").unwrap_or(inside)
+        }
+        None => path
+            .strip_prefix("providers/")?
+            .strip_suffix("/src/lib.rs")?,
+    };
     (!name.contains('/') && !NO_PROVIDERS.contains(&name)).then_some(name)
 }
 
 /// `super::` leads out of the module from these files.
 fn is_top(path: &str) -> bool {
-    let inside = path.trim_start_matches("bgjob/src/");
+    let inside = LAYERED.iter().find_map(|src| path.strip_prefix(src));
+    let inside = inside.unwrap_or(path);
     !inside.contains('/') || (inside.ends_with("/mod.rs") && inside.matches('/').count() == 1)
 }
 

@@ -2,7 +2,8 @@
 
 use std::{any::Any, error::Error as StdError, fmt};
 
-use crate::job::limits::ERROR_CHAIN;
+/// Texts kept of one chain of causes.
+pub(crate) const ERROR_CHAIN: usize = 16;
 
 /// A result with bgjob's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -61,7 +62,7 @@ struct Inner {
     message: String,
     context: Vec<(&'static str, String)>,
     source: Option<BoxError>,
-    job: Option<crate::JobId>,
+    job: Option<crate::id::JobId>,
 }
 
 impl Error {
@@ -101,7 +102,7 @@ impl Error {
 
     /// Names the job that the error concerns; see [`job_id`](Self::job_id).
     #[must_use]
-    pub fn about(mut self, job: crate::JobId) -> Self {
+    pub fn about(mut self, job: crate::id::JobId) -> Self {
         self.0.job = Some(job);
         self
     }
@@ -118,7 +119,7 @@ impl Error {
 
     /// The job that the error concerns. A job that is enqueued again with this id can't be stored
     /// twice.
-    pub fn job_id(&self) -> Option<crate::JobId> {
+    pub fn job_id(&self) -> Option<crate::id::JobId> {
         self.0.job
     }
 

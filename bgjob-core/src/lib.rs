@@ -26,6 +26,7 @@ pub mod clock;
 #[doc(hidden)]
 pub mod entropy;
 mod error;
+mod id;
 
 pub use clock::{Clock, SystemClock, Timestamp};
 #[doc(hidden)]

@@ -56,6 +56,26 @@ impl Delivery {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Receipt(pub Vec<u8>);
 
+/// How many jobs of a queue are wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Want {
+    /// The queue.
+    pub queue: Arc<str>,
+    /// At most this many jobs.
+    pub max: usize,
+}
+
+impl Want {
+    /// At most `max` jobs of this queue.
+    pub fn new(queue: impl Into<Arc<str>>, max: usize) -> Self {
+        Self {
+            queue: queue.into(),
+            max,
+        }
+    }
+}
+
 /// A queue service. It needs no lease, no order and no memory: a delivery is acknowledged as soon
 /// as the job is claimed (or turned down), and the sweeper finds jobs whose hints were lost.
 #[async_trait]
@@ -71,7 +91,7 @@ pub trait JobQueue: Send + Sync + fmt::Debug {
 
     /// Receives at most `max` hints a queue, and waits at most `wait` for the first one. Cancel
     /// safe: hints that were not returned are delivered again.
-    async fn receive(&self, want: &[crate::Want], wait: Duration) -> Result<Vec<Delivery>>;
+    async fn receive(&self, want: &[Want], wait: Duration) -> Result<Vec<Delivery>>;
 
     /// Acknowledges deliveries, so that they are not delivered again. Unknown receipts are ignored.
     async fn ack(&self, receipts: &[Receipt]) -> Result<()>;
@@ -99,7 +119,7 @@ impl<Q: JobQueue + ?Sized> JobQueue for Arc<Q> {
         (**self).push(hints).await
     }
 
-    async fn receive(&self, want: &[crate::Want], wait: Duration) -> Result<Vec<Delivery>> {
+    async fn receive(&self, want: &[Want], wait: Duration) -> Result<Vec<Delivery>> {
         (**self).receive(want, wait).await
     }
 

@@ -37,7 +37,8 @@
 //! * To test your jobs: the feature `testing` (`guide::testing`).
 //! * From Sidekiq, Oban, Celery, Hangfire or apalis: their words and ours
 //!   (`guide::coming_from`).
-//! * To bring a store or queue: [`store`], [`queue`], [`providers`], and the feature `conformance`.
+//! * To bring a store or queue: [`store`], [`queue`], [`providers`], and the crate
+//!   `bgjob-conformance`.
 
 pub mod prelude;
 pub mod providers;

@@ -22,40 +22,46 @@ pub(crate) const LONGER_FUNCTIONS: &[(&str, usize, &str)] = &[];
 
 // ---- direction ----
 
-/// What each module of bgjob may use: itself, and these. Arrows point down only.
+/// What each module may use: itself, and these, which all stand above it in this list. So arrows
+/// point one way, and there is no circle. First the modules of `bgjob-core`, then those of `bgjob`,
+/// which sees the core's under the same names.
 pub(crate) const LAYERS: &[(&str, &[&str])] = &[
+    ("clock", &[]),
     ("entropy", &[]),
-    ("task", &["clock", "entropy"]),
-    ("error", &["job"]), // an error says which job it is about
-    ("clock", &["error"]),
-    ("job", &["clock", "entropy", "error"]),
+    ("id", &["clock", "entropy"]),
+    ("error", &["id"]), // an error says which job it is about
+    ("job", &["clock", "entropy", "error", "id"]),
     ("transaction", &["error"]),
+    ("queue", &["error", "id", "job"]),
     // The contracts are one layer: a sweep tells which hints to push.
     (
         "store",
-        &["clock", "entropy", "error", "job", "queue", "transaction"],
-    ),
-    ("queue", &["clock", "entropy", "error", "job", "store"]),
-    (
-        "providers",
         &[
             "clock",
             "entropy",
             "error",
-            "extract", // `JobTransaction`, of a provider with a driver's transactions
+            "id",
             "job",
-            "store",
             "queue",
             "transaction",
         ],
     ),
+    ("extract", &["clock", "error", "id", "job", "transaction"]),
+    ("toolkit", &["error", "id", "job", "store"]),
+    // ---- bgjob ----
+    ("task", &["clock", "entropy"]),
     (
         "events",
-        &["clock", "entropy", "error", "extract", "job", "store"],
+        &["clock", "entropy", "error", "extract", "id", "job", "store"],
     ),
     ("calls", &["error", "events"]),
-    ("extract", &["clock", "error", "job", "transaction"]),
-    ("registry", &["error", "extract", "job", "store"]), // schemes of stores are linked too
+    ("registry", &["error", "extract", "id", "job", "store"]),
+    (
+        "providers",
+        &[
+            "clock", "entropy", "error", "id", "job", "queue", "store", "toolkit",
+        ],
+    ),
     (
         "manager",
         &[
@@ -63,15 +69,16 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
             "clock",
             "entropy",
             "error",
-            "job",
-            "store",
-            "queue",
             "events",
             "extract", // who waits for a job may be a job's handler itself
+            "id",
+            "job",
+            "providers", // in `connect` alone, see `only_connect_opens_providers`
+            "queue",
             "registry",
+            "store",
             "task",
             "transaction",
-            "providers", // in `connect` alone, see `only_connect_opens_providers`
         ],
     ),
     (
@@ -81,13 +88,14 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
             "clock",
             "entropy",
             "error",
-            "job",
-            "store",
-            "queue",
             "events",
             "extract",
-            "registry",
+            "id",
+            "job",
             "manager",
+            "queue",
+            "registry",
+            "store",
             "task",
             "transaction",
         ],
@@ -95,6 +103,25 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
 ];
 /// Modules that may use every other one.
 pub(crate) const ABOVE_ALL: &[&str] = &["lib", "prelude", "private", "testing"];
+/// The crates whose modules these are.
+pub(crate) const LAYERED: [&str; 2] = ["bgjob-core/src/", "bgjob/src/"];
+/// What is published. A crate may depend on those before it, and nothing else of bgjob's.
+pub(crate) const CRATES: &[(&str, &[&str])] = &[
+    ("bgjob-macros", &[]),
+    ("bgjob-core", &[]),
+    ("providers/postgres", &["bgjob-core"]),
+    ("providers/sqlite", &["bgjob-core"]),
+    (
+        "bgjob",
+        &[
+            "bgjob-core",
+            "bgjob-macros",
+            "bgjob-postgres",
+            "bgjob-sqlite",
+        ],
+    ),
+    ("bgjob-conformance", &["bgjob"]),
+];
 
 // ---- words ----
 
@@ -152,32 +179,36 @@ pub(crate) const BANS: &[Ban] = &[
             "std :: thread",
             "File",
         ],
-        within: &["bgjob/src/job/"],
+        within: &["bgjob-core/src/job/"],
         // Names errors of tokio's, so that `?` converts them.
-        except: &["bgjob/src/job/outcome.rs"],
+        except: &["bgjob-core/src/job/outcome.rs"],
         code: Part::ForUsers,
         remedy: "job/ is pure: it awaits nothing and does no I/O",
     },
     Ban {
         words: &["tracing", "println !", "eprintln !"],
-        within: &["bgjob/src/"],
-        // What conformance has to say goes to the person who runs it.
+        within: &["bgjob-core/src/", "bgjob/src/", "providers/"],
         except: &["bgjob/src/events/", "bgjob/src/testing/"],
         code: Part::ForUsers,
         remedy: "only events/ logs: emit an event there; a provider returns an error instead",
     },
     Ban {
         words: &["linkme"],
-        within: &["bgjob/src/"],
-        // private.rs hands it on to the macro of linked.rs.
-        except: &["bgjob/src/registry/linked.rs", "bgjob/src/private.rs"],
+        within: &["bgjob-core/src/", "bgjob/src/", "providers/"],
+        // private.rs and lib.rs hand it on to the macros of linked.rs.
+        except: &[
+            "bgjob-core/src/lib.rs",
+            "bgjob-core/src/store/linked.rs",
+            "bgjob/src/private.rs",
+            "bgjob/src/registry/linked.rs",
+        ],
         code: Part::All,
-        remedy: "only registry/linked.rs knows linkme",
+        remedy: "only the two files linked.rs know linkme",
     },
     Ban {
         words: &["SystemTime :: now"],
-        within: &["bgjob/src/"],
-        except: &["bgjob/src/clock.rs"],
+        within: &["bgjob-core/src/", "bgjob/src/", "providers/"],
+        except: &["bgjob-core/src/clock.rs"],
         code: Part::All,
         remedy: "take the time from the `Clock` that is given",
     },
@@ -225,11 +256,14 @@ pub(crate) const TOP_LEVEL: &[&str] = &[
     "SECURITY.md",
     "benches",
     "bgjob",
+    "bgjob-conformance",
+    "bgjob-core",
     "bgjob-macros",
     "deny.toml",
     "docs",
     "examples",
     "fuzz",
+    "providers",
     "rustfmt.toml",
     "target",
     "tests",
@@ -241,31 +275,35 @@ pub(crate) const OWN_ADDRESSES: &[&str] = &[
 ];
 /// Examples whose output depends on what they are given: they have tests of their own.
 pub(crate) const NO_FIXED_OUTPUT: &[&str] = &["quickstart", "web"];
-/// Files in providers/ that are no provider.
-pub(crate) const NO_PROVIDERS: &[&str] = &["mod", "columns", "wake", "worker", "open", "url"];
+/// Files in providers/ of bgjob that are no provider.
+pub(crate) const NO_PROVIDERS: &[&str] = &["mod"];
 
 /// Who hands each call on, and the contract it does so for: `(trait, its file, the forwarders)`.
+/// `forward_job_store!` in the first of them serves every type that only wraps a store.
 pub(crate) const FORWARDERS: &[(&str, &str, &[&str])] = &[
     (
         "JobStore",
-        "bgjob/src/store/jobs.rs",
+        "bgjob-core/src/store/jobs.rs",
         &[
-            "bgjob/src/store/shared.rs",
+            "bgjob-core/src/store/shared.rs",
             "bgjob/src/testing/faulty/store.rs",
             "bgjob/src/testing/simulation/witness.rs",
         ],
     ),
     (
         "DocumentStore",
-        "bgjob/src/store/documents.rs",
+        "bgjob-core/src/store/documents.rs",
         &[
-            "bgjob/src/store/shared.rs",
+            "bgjob-core/src/store/shared.rs",
             "bgjob/src/testing/faulty/documents.rs",
         ],
     ),
     (
         "JobQueue",
-        "bgjob/src/queue.rs",
-        &["bgjob/src/queue.rs", "bgjob/src/testing/faulty/queue.rs"],
+        "bgjob-core/src/queue.rs",
+        &[
+            "bgjob-core/src/queue.rs",
+            "bgjob/src/testing/faulty/queue.rs",
+        ],
     ),
 ];

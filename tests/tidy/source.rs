@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
+use super::rules::LAYERED;
 use proc_macro2::{Delimiter, LineColumn, Spacing, TokenStream, TokenTree};
 
 /// A text file of the checkout.
@@ -18,12 +19,10 @@ impl File {
         self.path.ends_with(".rs")
     }
 
-    /// The module of bgjob it is part of: `job` for `bgjob/src/job/id.rs`.
+    /// The module of the layered crates it is part of: `job` for `bgjob-core/src/job/end.rs`.
     pub(crate) fn module(&self) -> Option<&str> {
-        let inside = self
-            .path
-            .strip_prefix("bgjob/src/")
-            .filter(|_| self.is_rust())?;
+        let mut crates = LAYERED.iter().filter(|_| self.is_rust());
+        let inside = crates.find_map(|src| self.path.strip_prefix(src))?;
         let end = inside.find(['/', '.'])?;
         Some(&inside[..end])
     }

@@ -1,12 +1,12 @@
 //! What a job is, and the pure transitions that change it. Nothing here awaits or does I/O.
 
 mod end;
-mod id;
 mod item;
 mod json;
 mod misfit;
 mod options;
 mod outcome;
+mod parse;
 mod retry;
 mod state;
 mod strict;
@@ -14,8 +14,8 @@ pub mod transition;
 mod unique;
 mod wide;
 
+pub use crate::id::{JobId, Owner, Token};
 pub use end::{Attempt, AttemptEnd, End, Failure, FailureKind, Retry};
-pub use id::{JobId, Owner, Token};
 pub use item::{ClaimedJob, Due, Grant, Job, NewJob, Progress, Serves};
 pub use json::Json;
 #[doc(hidden)]

@@ -33,7 +33,7 @@ pub mod limits {
     /// The texts of an error and its causes as they are kept, in bytes in all.
     pub const ERROR: usize = 16 * 1024;
     /// Texts kept of one chain of causes.
-    pub const ERROR_CHAIN: usize = 16;
+    pub const ERROR_CHAIN: usize = crate::error::ERROR_CHAIN;
     /// A note of a progress report, in bytes.
     pub const NOTE: usize = 1024;
     /// Attempts kept in a job's history; older ones are dropped.

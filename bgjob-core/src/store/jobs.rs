@@ -12,7 +12,7 @@ use crate::{
     },
 };
 
-use super::{Filter, InTransactions, Listed, QueueCounts, Slice, Swept};
+use super::{Filter, InTransactions, Listed, QueueCounts, Slice, Swept, Want};
 
 /// Where jobs are kept: the only truth.
 ///
@@ -330,26 +330,6 @@ impl Claimed {
             jobs,
             next_due_in: None,
             unreadable: Vec::new(),
-        }
-    }
-}
-
-/// How many jobs of a queue are wanted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Want {
-    /// The queue.
-    pub queue: Arc<str>,
-    /// At most this many jobs.
-    pub max: usize,
-}
-
-impl Want {
-    /// At most `max` jobs of this queue.
-    pub fn new(queue: impl Into<Arc<str>>, max: usize) -> Self {
-        Self {
-            queue: queue.into(),
-            max,
         }
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! To bring a store of your own, begin with [`DocumentStore`]: eight methods that know nothing of
 //! jobs. The guide [Write your own provider][guide] goes through a real one. The suite of
-//! `testing::conformance` is what every store has to pass.
+//! `bgjob-conformance` is what every store has to pass.
 //!
 //! [guide]: https://github.com/bgjob/bgjob/blob/main/docs/write-a-provider.md
 
@@ -19,6 +19,7 @@ mod shared;
 mod swept;
 mod transactions;
 
+pub use crate::queue::Want;
 pub use crate::transaction::{Statement, Transaction};
 #[doc(hidden)]
 pub use adapter::Body;
@@ -31,7 +32,7 @@ pub use documents::{
 };
 pub use jobs::{
     Claim, Claimed, ClockSource, Created, Durability, Ending, Finished, Held, Holder, JobStore,
-    Renewed, StoreCapabilities, Want,
+    Renewed, StoreCapabilities,
 };
 pub use look::{Filter, Listed, Order, Period, QueueCounts, Slice};
 #[doc(hidden)]

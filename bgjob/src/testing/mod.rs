@@ -1,6 +1,6 @@
 //! Tools for tests: a kit for testing your own jobs ([`TestJobs`], [`Perform`],
-//! [`assert_enqueued!`](crate::assert_enqueued)), clocks that a test moves, and the suites that
-//! every store and queue must pass.
+//! [`assert_enqueued!`](crate::assert_enqueued)), clocks that a test moves, stores with faults, and
+//! a simulator. The suites that every store and queue must pass are the crate `bgjob-conformance`.
 
 mod clock;
 mod diff;

@@ -2,14 +2,13 @@
 
 use std::{
     fmt,
-    str::FromStr,
     sync::atomic::{AtomicU64, Ordering},
 };
 
 use serde::{Deserialize, Serialize, Serializer};
 use uuid::Uuid;
 
-use crate::{Error, Timestamp, clock, entropy};
+use crate::{Timestamp, clock, entropy};
 
 /// The name of one job: a UUID, version 7 unless it is the user's own.
 ///
@@ -90,16 +89,6 @@ impl From<Uuid> for JobId {
 impl From<JobId> for Uuid {
     fn from(id: JobId) -> Self {
         id.0
-    }
-}
-
-impl FromStr for JobId {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self, Error> {
-        Uuid::try_parse(text)
-            .map(Self)
-            .map_err(|e| Error::invalid("a job id is a UUID, like those bgjob prints").because(e))
     }
 }
 
