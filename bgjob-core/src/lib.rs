@@ -4,8 +4,8 @@
 //! Users of bgjob name `bgjob`, which shows all of this under the same paths. A crate with a store
 //! or a queue depends on this one alone, and so compiles neither the dispatcher nor another store.
 //!
-//! * [`store`]: [`JobStore`], the whole contract; [`DocumentStore`](store::DocumentStore), the small
-//!   one; [`Documents`](store::Documents), which makes the first of the second.
+//! * [`store`]: [`JobStore`], the whole contract; [`DocumentStore`](store::DocumentStore), the
+//!   small one; [`Documents`](store::Documents), which makes the first of the second.
 //! * [`queue`]: [`JobQueue`], the contract of what carries hints.
 //! * [`job`]: what is stored, and the pure functions of [`job::transition`].
 //! * [`extract`]: what handlers can be called with, for crates that bring something of the kind.
@@ -43,7 +43,14 @@ pub use store::{Durability, JobStore, Want};
 /// What the code of [`register_scheme!`] names.
 #[doc(hidden)]
 pub mod __private {
-    pub use async_trait::async_trait;
+    /// What [`forward_job_store!`](crate::forward_job_store) names.
+    pub mod contract {
+        pub use std::{sync::Arc, time::Duration};
+
+        pub use async_trait::async_trait;
+
+        pub use crate::{JobId, JobStore, Result, Timestamp, job::transition::*, job::*, store::*};
+    }
 
     #[cfg(all(feature = "linked", not(target_family = "wasm"), not(miri)))]
     pub use crate::store::linked::{BGJOB_CORE_V0_1_SCHEMES, linkme};

@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{Clock, JobId, Result};
 
-/// Implements [`JobStore`] for a type that wraps another store: each call goes to the inner one, none
-/// is left to its default.
+/// Implements [`JobStore`] for a type that wraps another store: each call goes to the inner one,
+/// none is left to its default.
 ///
 /// ```
 /// use bgjob::{JobStore, providers::memory::MemoryStore, toolkit::forward_job_store};
@@ -29,102 +29,134 @@ use crate::{Clock, JobId, Result};
 #[macro_export]
 macro_rules! forward_job_store {
     ([$($generics:tt)*] $store:ty, |$this:ident| $inner:expr) => {
-            #[$crate::__private::async_trait]
-            impl<$($generics)*> $crate::JobStore for $store {
-                fn capabilities(&self) -> $crate::store::StoreCapabilities {
+        const _: () = {
+            use $crate::__private::contract as b;
+
+            #[b::async_trait]
+            impl<$($generics)*> b::JobStore for $store {
+                fn capabilities(&self) -> b::StoreCapabilities {
                     { let $this = self; $inner }.capabilities()
                 }
 
-                async fn create(&self, jobs: &[$crate::job::NewJob]) -> $crate::Result<Vec<$crate::store::Created>> {
+                async fn create(&self, jobs: &[b::NewJob]) -> b::Result<Vec<b::Created>> {
                     { let $this = self; $inner }.create(jobs).await
                 }
 
-                async fn claim(&self, ids: &[$crate::JobId], grant: &$crate::job::Grant, serves: &$crate::job::Serves) -> $crate::Result<Vec<$crate::store::Claim>> {
+                async fn claim(
+                    &self,
+                    ids: &[b::JobId],
+                    grant: &b::Grant,
+                    serves: &b::Serves,
+                ) -> b::Result<Vec<b::Claim>> {
                     { let $this = self; $inner }.claim(ids, grant, serves).await
                 }
 
-                async fn claim_ready(&self, want: &[$crate::store::Want], grant: &$crate::job::Grant, serves: &$crate::job::Serves) -> $crate::Result<$crate::store::Claimed> {
+                async fn claim_ready(
+                    &self,
+                    want: &[b::Want],
+                    grant: &b::Grant,
+                    serves: &b::Serves,
+                ) -> b::Result<b::Claimed> {
                     { let $this = self; $inner }.claim_ready(want, grant, serves).await
                 }
 
-                async fn finish(&self, ends: &[$crate::store::Ending]) -> $crate::Result<Vec<$crate::store::Finished>> {
+                async fn finish(&self, ends: &[b::Ending]) -> b::Result<Vec<b::Finished>> {
                     { let $this = self; $inner }.finish(ends).await
                 }
 
                 async fn finish_and_claim(
                     &self,
-                    ends: &[$crate::store::Ending],
-                    want: &[$crate::store::Want],
-                    grant: &$crate::job::Grant,
-                    serves: &$crate::job::Serves,
-                ) -> $crate::Result<(Vec<$crate::store::Finished>, $crate::store::Claimed)> {
+                    ends: &[b::Ending],
+                    want: &[b::Want],
+                    grant: &b::Grant,
+                    serves: &b::Serves,
+                ) -> b::Result<(Vec<b::Finished>, b::Claimed)> {
                     { let $this = self; $inner }.finish_and_claim(ends, want, grant, serves).await
                 }
 
-                async fn renew(&self, held: &[$crate::store::Held], lease: ::std::time::Duration) -> $crate::Result<Vec<$crate::store::Renewed>> {
+                async fn renew(
+                    &self,
+                    held: &[b::Held],
+                    lease: b::Duration,
+                ) -> b::Result<Vec<b::Renewed>> {
                     { let $this = self; $inner }.renew(held, lease).await
                 }
 
-                async fn sweep(&self, limit: usize, policy: &$crate::job::transition::SweepPolicy) -> $crate::Result<Vec<$crate::store::Swept>> {
+                async fn sweep(
+                    &self,
+                    limit: usize,
+                    policy: &b::SweepPolicy,
+                ) -> b::Result<Vec<b::Swept>> {
                     { let $this = self; $inner }.sweep(limit, policy).await
                 }
 
-                async fn operate(&self, id: $crate::JobId, operation: &$crate::job::transition::Operation) -> $crate::Result<$crate::job::transition::Operated> {
+                async fn operate(
+                    &self,
+                    id: b::JobId,
+                    operation: &b::Operation,
+                ) -> b::Result<b::Operated> {
                     { let $this = self; $inner }.operate(id, operation).await
                 }
 
-                async fn operate_many(&self, operations: &[($crate::JobId, $crate::job::transition::Operation)]) -> $crate::Result<Vec<$crate::job::transition::Operated>> {
+                async fn operate_many(
+                    &self,
+                    operations: &[(b::JobId, b::Operation)],
+                ) -> b::Result<Vec<b::Operated>> {
                     { let $this = self; $inner }.operate_many(operations).await
                 }
 
-                async fn get(&self, ids: &[$crate::JobId]) -> $crate::Result<Vec<Option<$crate::Job>>> {
+                async fn get(&self, ids: &[b::JobId]) -> b::Result<Vec<Option<b::Job>>> {
                     { let $this = self; $inner }.get(ids).await
                 }
 
-                async fn list(&self, filter: &$crate::store::Filter, slice: &$crate::store::Slice) -> $crate::Result<$crate::store::Listed> {
+                async fn list(&self, filter: &b::Filter, slice: &b::Slice) -> b::Result<b::Listed> {
                     { let $this = self; $inner }.list(filter, slice).await
                 }
 
-                async fn counts(&self) -> $crate::Result<Vec<$crate::store::QueueCounts>> {
+                async fn counts(&self) -> b::Result<Vec<b::QueueCounts>> {
                     { let $this = self; $inner }.counts().await
                 }
 
-                async fn name_worker(&self, owner: $crate::job::Owner, name: &str) -> $crate::Result<()> {
+                async fn name_worker(&self, owner: b::Owner, name: &str) -> b::Result<()> {
                     { let $this = self; $inner }.name_worker(owner, name).await
                 }
 
-                async fn worker_names(&self, owners: &[$crate::job::Owner]) -> $crate::Result<Vec<Option<String>>> {
+                async fn worker_names(
+                    &self,
+                    owners: &[b::Owner],
+                ) -> b::Result<Vec<Option<String>>> {
                     { let $this = self; $inner }.worker_names(owners).await
                 }
 
-                async fn purge(&self, limit: usize) -> $crate::Result<usize> {
+                async fn purge(&self, limit: usize) -> b::Result<usize> {
                     { let $this = self; $inner }.purge(limit).await
                 }
 
-                async fn now(&self) -> $crate::Result<$crate::Timestamp> {
+                async fn now(&self) -> b::Result<b::Timestamp> {
                     { let $this = self; $inner }.now().await
                 }
 
-                fn transactions(&self) -> Option<&dyn $crate::store::InTransactions> {
+                fn transactions(&self) -> Option<&dyn b::InTransactions> {
                     { let $this = self; $inner }.transactions()
                 }
 
-                async fn wait_ready(&self, queues: &[::std::sync::Arc<str>]) -> $crate::Result<()> {
+                async fn wait_ready(&self, queues: &[b::Arc<str>]) -> b::Result<()> {
                     { let $this = self; $inner }.wait_ready(queues).await
                 }
 
-                async fn wait_cancelled(&self) -> $crate::Result<()> {
+                async fn wait_cancelled(&self) -> b::Result<()> {
                     { let $this = self; $inner }.wait_cancelled().await
                 }
 
-                async fn cancelled(&self) -> $crate::Result<Option<Vec<$crate::JobId>>> {
+                async fn cancelled(&self) -> b::Result<Option<Vec<b::JobId>>> {
                     { let $this = self; $inner }.cancelled().await
                 }
 
-                async fn wait_ended(&self, id: $crate::JobId) -> $crate::Result<()> {
+                async fn wait_ended(&self, id: b::JobId) -> b::Result<()> {
                     { let $this = self; $inner }.wait_ended(id).await
                 }
             }
+        };
     };
 }
 

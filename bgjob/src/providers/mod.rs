@@ -10,7 +10,8 @@
 //! | `channel:` | `memory` | a queue within the process |
 //!
 //! What needs a client library is a crate of its own (`bgjob-sqlite`, `bgjob-postgres`) behind its
-//! feature. A crate of yours is opened by URL as well: [`register_scheme!`](crate::register_scheme).
+//! feature. A crate of yours is opened by URL as well:
+//! [`register_scheme!`](crate::register_scheme).
 
 use std::sync::Arc;
 
