@@ -37,8 +37,9 @@
 //! * To test your jobs: the feature `testing` (`guide::testing`).
 //! * From Sidekiq, Oban, Celery, Hangfire or apalis: their words and ours
 //!   (`guide::coming_from`).
-//! * To bring a store or queue: [`store`], [`queue`], [`providers`], and the crate
-//!   `bgjob-conformance`.
+//! * To bring a store or queue: [`store`], [`queue`], [`toolkit`], and the crate
+//!   `bgjob-conformance` (`guide::providers`).
+//! * All of it on one page: `guide::api`.
 
 pub mod prelude;
 pub mod providers;
@@ -110,6 +111,17 @@ pub mod guide {
     #[cfg(all(feature = "macros", feature = "postgres"))]
     #[doc = include_str!("docs/postgres.md")]
     pub mod postgres {}
+
+    #[doc = include_str!("docs/api.md")]
+    pub mod api {}
+
+    #[doc = include_str!("docs/words.md")]
+    pub mod words {}
+
+    // Its code is that of examples/own_provider: a test compares the two.
+    #[cfg(not(doctest))]
+    #[doc = include_str!("docs/write-a-provider.md")]
+    pub mod providers {}
 
     #[cfg(all(feature = "macros", feature = "testing"))]
     #[doc = include_str!("docs/coming-from/index.md")]

@@ -272,6 +272,7 @@ pub(crate) const TOP_LEVEL: &[&str] = &[
 pub(crate) const OWN_ADDRESSES: &[&str] = &[
     "https://github.com/bgjob/bgjob/blob/main/",
     "https://github.com/bgjob/bgjob/tree/main/",
+    "https://raw.githubusercontent.com/bgjob/bgjob/main/",
 ];
 /// Examples whose output depends on what they are given: they have tests of their own.
 pub(crate) const NO_FIXED_OUTPUT: &[&str] = &["quickstart", "web"];
