@@ -10,9 +10,7 @@ use bgjob::{
 };
 use bgjob_conformance::{Clocked, DOCUMENT_CASES, LIFECYCLE_CASES, STORE_CASES, Stored};
 
-#[path = "../examples/own_provider/src/store.rs"]
-mod store;
-use store::RedbDocuments;
+use bgjob_redb::RedbDocuments;
 
 /// A file of one test's own, gone with it.
 struct TempFile(PathBuf);
@@ -224,7 +222,7 @@ fn the_guide_counts_the_methods_of_the_contracts() {
 #[test]
 fn the_guide_shows_what_is_there() {
     let whole = [
-        include_str!("../examples/own_provider/src/store.rs"),
+        include_str!("../examples/own_provider/redb/src/lib.rs"),
         include_str!("../examples/own_provider/src/main.rs"),
         include_str!("own_provider.rs"),
     ];

@@ -23,9 +23,7 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 
-#[path = "../../examples/own_provider/src/store.rs"]
-mod store;
-use store::RedbDocuments;
+use bgjob_redb::RedbDocuments;
 
 /// How long a process has the file to itself before the others may have it.
 const TURN: Duration = Duration::from_millis(20);

@@ -123,9 +123,13 @@ fn schemes() -> impl Iterator<Item = &'static Scheme> {
     OWN.iter().chain(linked::schemes().iter().copied())
 }
 
-/// What is opened by URLs of this scheme, if there is exactly one.
+/// What is opened by URLs of this scheme, if there is exactly one. Nobody takes the place of what is
+/// part of this crate.
 fn find(name: &str) -> Result<Option<Opens>> {
-    let mut of_name = schemes().filter(|scheme| scheme.name == name);
+    if let Some(own) = OWN.iter().find(|scheme| scheme.name == name) {
+        return Ok(Some(own.opens));
+    }
+    let mut of_name = linked::schemes().iter().filter(|scheme| scheme.name == name);
     let first = of_name.next().map(|scheme| scheme.opens);
     if of_name.next().is_some() {
         return Err(Error::invalid(format!(

@@ -1,18 +1,12 @@
 //! A store of one's own: jobs in a redb file, which bgjob knows nothing about.
 //!
-//! `store.rs` has the store, in one file. It passes every case of the public suite:
-//! `tests/own_provider.rs`.
+//! `redb/` has the store, a crate of its own that depends on `bgjob-core` alone. It passes every
+//! case of the public suite: `tests/own_provider.rs`.
 
-mod store;
+use std::path::Path;
 
-use std::{path::Path, sync::Arc};
-
-use bgjob::{
-    Durability, JobStore, SystemClock,
-    prelude::*,
-    store::{Documents, Opening, Scheme},
-};
-use store::RedbDocuments;
+use bgjob::{Durability, prelude::*};
+use bgjob_redb as _;
 
 /// Adds numbers up.
 #[job(max_attempts = 2, backoff = "constant(10ms)")]
@@ -22,17 +16,6 @@ async fn add_up(numbers: Vec<u32>, ctx: JobContext) -> Result<u32, JobError> {
     }
     Ok(numbers.iter().sum())
 }
-
-/// How the store is opened by its URL, `redb:path`.
-fn open(url: &str) -> Opening<'_, dyn JobStore> {
-    Box::pin(async move {
-        let path = url.strip_prefix("redb:").unwrap_or(url);
-        let documents = RedbDocuments::open(Path::new(path), Arc::new(SystemClock)).await?;
-        Ok(Arc::new(Documents::new(documents)) as Arc<dyn JobStore>)
-    })
-}
-
-bgjob::register_scheme!(Scheme::store("redb", open));
 
 /// What a user writes: what is written for any other store.
 async fn connect(path: &Path) -> bgjob::Result<JobManager> {

@@ -11,19 +11,30 @@
 
 use std::{
     ops::Bound,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use async_trait::async_trait;
-use bgjob::{
-    Clock, Durability, Error, ErrorKind, JobId, Result,
+use bgjob_core::{
+    Clock, Durability, Error, ErrorKind, JobId, JobStore, Result, SystemClock, register_scheme,
     store::{
-        ClockSource, Document, DocumentCapabilities, DocumentStore, Filed, Inserted, Key, KeyRange,
-        Replaced, Version,
+        ClockSource, Document, DocumentCapabilities, DocumentStore, Documents, Filed, Inserted,
+        Key, KeyRange, Opening, Replaced, Scheme, Version,
     },
 };
 use redb::{Database, ReadableDatabase, ReadableTable, Table, TableDefinition};
+
+/// How the store is opened by its URL, `redb:path`.
+fn open(url: &str) -> Opening<'_, dyn JobStore> {
+    Box::pin(async move {
+        let path = url.strip_prefix("redb:").unwrap_or(url);
+        let documents = RedbDocuments::open(Path::new(path), Arc::new(SystemClock)).await?;
+        Ok(Arc::new(Documents::new(documents)) as Arc<dyn JobStore>)
+    })
+}
+
+register_scheme!(Scheme::store("redb", open));
 
 type Id = [u8; 16];
 
