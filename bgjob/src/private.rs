@@ -160,7 +160,7 @@ mod tests {
     use super::*;
     use crate::{
         JobId, JobItem, Timestamp,
-        extract::{Attempts, Fence, Headers, Held, Services, State, Tags},
+        extract::{Attempts, Fence, Headers, HeldJob, Services, State, Tags},
         job::{ClaimedJob, DeadReason, Token},
         prelude::*,
     };
@@ -176,7 +176,7 @@ mod tests {
         job.fence = 9;
         job.errors = 1;
         let claimed = tokio::time::Instant::now();
-        let ctx = JobContext::new(Arc::new(Held::new(job, Arc::new(services), claimed)));
+        let ctx = JobContext::new(Arc::new(HeldJob::new(job, Arc::new(services), claimed)));
         (T::descriptor().handler())(ctx).await
     }
 

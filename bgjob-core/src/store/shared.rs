@@ -61,7 +61,7 @@ macro_rules! forward_job_store {
                     { let $this = self; $inner }.finish_and_claim(ends, want, grant, serves).await
                 }
 
-                async fn renew(&self, held: &[$crate::store::Held], lease: ::std::time::Duration) -> $crate::Result<Vec<$crate::store::Renewed>> {
+                async fn renew(&self, held: &[$crate::store::Renewal], lease: ::std::time::Duration) -> $crate::Result<Vec<$crate::store::Renewed>> {
                     { let $this = self; $inner }.renew(held, lease).await
                 }
 

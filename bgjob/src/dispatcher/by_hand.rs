@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     JobContext, Result,
-    extract::Held,
+    extract::HeldJob,
     job::{ClaimedJob, End, Grant, Job, Serves},
     store::{Finished, Want},
 };
@@ -74,7 +74,7 @@ impl ByHand {
     /// The context in which the attempt of a claimed job runs.
     pub(crate) fn context(&self, job: ClaimedJob) -> JobContext {
         let services = Arc::clone(&self.0.services);
-        JobContext::new(Arc::new(Held::new(job, services, Instant::now())))
+        JobContext::new(Arc::new(HeldJob::new(job, services, Instant::now())))
     }
 
     /// Runs the attempt. `None`: its end is not recorded, because the lease is lost or the end was

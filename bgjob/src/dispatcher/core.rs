@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard,
         atomic::{
             AtomicBool, AtomicU8, AtomicU64, AtomicUsize,
             Ordering::{Relaxed, SeqCst},
@@ -23,8 +23,9 @@ use crate::{
     calls::{contained, within},
     entropy,
     events::{Breaker, Event, Events, Part, Via},
-    extract::{Held, Services},
+    extract::{HeldJob, Services},
     job::{ClaimedJob, End, Grant, Serves, Token},
+    lock::Locked,
     registry::JobDescriptor,
     store::Want,
 };
@@ -108,7 +109,7 @@ pub(super) struct Core {
     pub(super) config: Config,
     pub(super) owner: Owner,
     pub(super) hands: Vec<Arc<Hand>>,
-    /// Held jobs: added by `take_in`, renewed by the lease loop, removed by `release`.
+    /// The held jobs: added by `take_in`, renewed by the lease loop, removed by `release`.
     pub(super) grants: Grants,
     /// Ends to record: added by `end`, taken by the fetch loop (by `gone` without a runtime).
     pub(super) ends: Ends,
@@ -270,9 +271,7 @@ impl Core {
     }
 
     pub(super) fn slow_names(&self) -> MutexGuard<'_, BTreeSet<Arc<str>>> {
-        self.slow_names
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.slow_names.locked()
     }
 
     /// Moves on to a phase; never moves back.
@@ -322,10 +321,7 @@ impl Core {
         if self.hands.iter().any(|hand| hand.has_room()) {
             return true;
         }
-        let mut last = self
-            .last_suspect
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.last_suspect.locked();
         let due = last.is_none_or(|at| at.elapsed() >= Duration::from_secs(1));
         let wanted = due && self.hands.iter().any(|hand| hand.is_quick());
         if wanted {
@@ -363,7 +359,7 @@ impl Core {
             via,
         });
         let held = self.grants.add(jobs, &self.services, claimed);
-        let mut by_queue: Vec<(&Arc<Hand>, Vec<Arc<Held>>)> = Vec::with_capacity(1);
+        let mut by_queue: Vec<(&Arc<Hand>, Vec<Arc<HeldJob>>)> = Vec::with_capacity(1);
         let mut late = Vec::new();
         for job in held {
             match self.hand(&job.job.spec.queue) {
@@ -381,7 +377,7 @@ impl Core {
     }
 
     /// Stops holding a job. After a suspect the next one may come, so the store is asked at once.
-    pub(super) fn release(&self, held: &Held) {
+    pub(super) fn release(&self, held: &HeldJob) {
         self.grants.release(held);
         if held.job.is_suspect() {
             self.look_again();
@@ -395,7 +391,7 @@ impl Core {
     }
 
     /// Gives jobs back, except those whose end is already decided.
-    pub(super) fn give_back(&self, jobs: Vec<Arc<Held>>) {
+    pub(super) fn give_back(&self, jobs: Vec<Arc<HeldJob>>) {
         for job in jobs {
             if job.decide() {
                 self.end(job, End::Release);
@@ -403,15 +399,15 @@ impl Core {
         }
     }
 
-    /// Queues an end to be recorded. Only for the caller that decided it; see [`Held::decide`].
-    pub(super) fn end(&self, held: Arc<Held>, end: End) {
+    /// Queues an end to be recorded. Only for the caller that decided it; see [`HeldJob::decide`].
+    pub(super) fn end(&self, held: Arc<HeldJob>, end: End) {
         if self.ends.push(held, end) {
             self.wake.notify_one();
         }
     }
 
     /// Like `end`, for a handler that can't be stopped: its slot stays taken.
-    pub(super) fn stuck(&self, held: &Arc<Held>, end: End) {
+    pub(super) fn stuck(&self, held: &Arc<HeldJob>, end: End) {
         self.tally.stuck.fetch_add(1, Relaxed);
         self.events.emit(Event::SlotStuck { job: &held.job });
         self.end(Arc::clone(held), end);

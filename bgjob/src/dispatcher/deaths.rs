@@ -4,7 +4,7 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -13,6 +13,7 @@ use tokio::{sync::mpsc, time::timeout};
 use super::core::{Core, Phase};
 use crate::{
     events::{DeadJob, Event, Events},
+    lock::Locked,
     task,
 };
 
@@ -58,7 +59,7 @@ impl Deaths {
     }
 
     fn waiting(&self) -> std::sync::MutexGuard<'_, Option<mpsc::Receiver<DeadJob>>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiting.locked()
     }
 }
 

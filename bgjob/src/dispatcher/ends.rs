@@ -3,19 +3,20 @@
 use std::{
     collections::VecDeque,
     mem,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use crate::{
-    extract::Held,
+    extract::HeldJob,
     job::{End, limits},
+    lock::Locked,
     store::Ending,
 };
 
 /// An attempt that is over, until the store has confirmed its end.
 #[derive(Debug)]
 pub(super) struct Ended {
-    pub(super) held: Arc<Held>,
+    pub(super) held: Arc<HeldJob>,
     pub(super) end: End,
     /// This end was sent before and not answered. If the answer now is `Lost`, the earlier call may
     /// have recorded it.
@@ -28,11 +29,11 @@ pub(super) struct Ends(Arc<Mutex<VecDeque<Ended>>>);
 
 impl Ends {
     fn lock(&self) -> MutexGuard<'_, VecDeque<Ended>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.locked()
     }
 
     /// Adds an end. Returns whether it is the only one that waits.
-    pub(super) fn push(&self, held: Arc<Held>, end: End) -> bool {
+    pub(super) fn push(&self, held: Arc<HeldJob>, end: End) -> bool {
         let mut ends = self.lock();
         ends.push_back(Ended {
             held,
@@ -164,7 +165,7 @@ mod tests {
         let spec = Arc::new(JobSpec::new("a", Json::null()));
         let mut job = ClaimedJob::new(JobId::new(), spec, Token::random(), Timestamp::MIN);
         job.fence = fence;
-        let held = Held::new(job, Arc::new(Services::default()), Instant::now());
+        let held = HeldJob::new(job, Arc::new(Services::default()), Instant::now());
         ends.push(Arc::new(held), end)
     }
 

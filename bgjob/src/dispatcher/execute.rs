@@ -23,7 +23,7 @@ use super::{
 use crate::{
     CancelReason, Error, ErrorKind, JobContext, Json, Outcome,
     events::{Event, Events, Span},
-    extract::{Commit, Held, current},
+    extract::{Commit, HeldJob, current},
     job::{End, Failure, FailureKind, Retry, limits},
     registry::JobDescriptor,
     store::{self, Finished},
@@ -54,7 +54,7 @@ pub(super) enum Over {
 }
 
 /// Runs one attempt.
-pub(super) async fn run(core: &Core, held: &Arc<Held>) -> Over {
+pub(super) async fn run(core: &Core, held: &Arc<HeldJob>) -> Over {
     let started = Instant::now();
     // Never set before: a job is in one hand, and only one slot takes it out.
     let _ = held.started.set(started);
@@ -91,7 +91,7 @@ pub(super) async fn run(core: &Core, held: &Arc<Held>) -> Over {
 
 /// Records a success in the handler's own transaction and commits it. If it is unknown whether the
 /// commit worked, the attempt ends as an error: the store refuses that end if the commit worked.
-async fn commit(core: &Core, held: &Held, result: Json, mut own: Box<dyn Commit>) -> Over {
+async fn commit(core: &Core, held: &HeldJob, result: Json, mut own: Box<dyn Commit>) -> Over {
     let (id, token) = (held.job.id, held.job.token);
     let committed = core.store_call(|| async {
         let statement = store::in_transactions(&core.store)?.succeed(id, token, &result)?;
@@ -128,7 +128,7 @@ async fn commit(core: &Core, held: &Held, result: Json, mut own: Box<dyn Commit>
 
 /// How long the attempt may take: its time-out, or the time to the job's deadline if that is
 /// shorter.
-pub(super) fn time_limit(held: &Held, job: &JobDescriptor) -> Duration {
+pub(super) fn time_limit(held: &HeldJob, job: &JobDescriptor) -> Duration {
     let left = held
         .job
         .deadline_at
@@ -140,7 +140,7 @@ pub(super) fn time_limit(held: &Held, job: &JobDescriptor) -> Duration {
 async fn attempt(
     core: &Core,
     job: &JobDescriptor,
-    held: &Arc<Held>,
+    held: &Arc<HeldJob>,
     started: Instant,
     span: &Span,
 ) -> Ran {
@@ -165,7 +165,7 @@ async fn attempt(
 async fn outlast(
     core: &Core,
     running: &mut Running<'_>,
-    held: &Arc<Held>,
+    held: &Arc<HeldJob>,
     job: &JobDescriptor,
     started: Instant,
 ) {
@@ -184,7 +184,7 @@ async fn outlast(
 
 /// Waits for a handler that did not end at once. Asks the handler to end if there is a reason to,
 /// and gives up on it after the grace period.
-async fn supervise(core: &Core, running: &mut Running<'_>, held: &Held, limit: Instant) -> Ran {
+async fn supervise(core: &Core, running: &mut Running<'_>, held: &HeldJob, limit: Instant) -> Ran {
     let mut look_at = Instant::now() + waits::LOOK;
     let reason = loop {
         tokio::select! {
@@ -220,7 +220,7 @@ async fn supervise(core: &Core, running: &mut Running<'_>, held: &Held, limit: I
 
 /// Maps how a handler ended to the end that the store records. No other place does that. `None`:
 /// record nothing, the lease is lost.
-fn to_end(core: &Core, ran: Ran, held: &Held, job: &JobDescriptor) -> Option<End> {
+fn to_end(core: &Core, ran: Ran, held: &HeldJob, job: &JobDescriptor) -> Option<End> {
     let errors = held.job.errors + 1;
     let backoff = || Retry::After(job.wait_of(&held.job.spec, errors, core.config.jitter()));
     let failed = |failure| {
@@ -253,7 +253,7 @@ fn to_end(core: &Core, ran: Ran, held: &Held, job: &JobDescriptor) -> Option<End
 }
 
 /// The error of an attempt that took too long.
-pub(super) fn timed_out(held: &Held, job: &JobDescriptor) -> Failure {
+pub(super) fn timed_out(held: &HeldJob, job: &JobDescriptor) -> Failure {
     let limit = time_limit(held, job);
     let what = if limit < job.timeout_of(&held.job.spec) {
         "deadline"
@@ -272,7 +272,7 @@ struct Running<'a> {
     future: Option<Pin<Box<dyn Future<Output = Outcome<Json>> + Send + 'a>>>,
     span: &'a Span,
     /// The job. While the handler's code runs it is in the thread-local of `current` instead.
-    current: Option<Arc<Held>>,
+    current: Option<Arc<HeldJob>>,
     /// The message of a panic before the first poll.
     stillborn: Option<String>,
 }
@@ -281,7 +281,7 @@ impl<'a> Running<'a> {
     fn start(
         job: &JobDescriptor,
         wrap: &'a [Arc<dyn Middleware>],
-        held: &Arc<Held>,
+        held: &Arc<HeldJob>,
         span: &'a Span,
     ) -> Self {
         let context = JobContext::new(Arc::clone(held));

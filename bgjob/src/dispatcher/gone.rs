@@ -9,7 +9,7 @@ use super::{
     core::{Core, Phase},
     record::{finish, settle},
 };
-use crate::{Result, events::Event, extract::Held, job::limits};
+use crate::{Result, events::Event, extract::HeldJob, job::limits};
 
 /// How long the lease thread keeps trying: a runtime drops its tasks one after the other.
 const LAST: Duration = Duration::from_secs(2);
@@ -19,7 +19,7 @@ const TICK: Duration = Duration::from_millis(10);
 /// Records the jobs that have ended. Gives back the jobs that surely don't run: those that waited
 /// for a slot and those whose handler was dropped. Any other held job stays held until its lease
 /// ends.
-pub(super) async fn let_go(core: &Core, held: &[Arc<Held>]) {
+pub(super) async fn let_go(core: &Core, held: &[Arc<HeldJob>]) {
     core.enter(Phase::Stopped);
     let begun = Instant::now();
     for hand in &core.hands {
@@ -40,7 +40,7 @@ pub(super) async fn let_go(core: &Core, held: &[Arc<Held>]) {
 }
 
 /// Whether the job surely does not run: its handler was dropped. Blocking code runs on after that.
-fn is_dropped(core: &Core, held: &Held) -> bool {
+fn is_dropped(core: &Core, held: &HeldJob) -> bool {
     let job = core.registry.get(&held.job.spec.name);
     held.is_let_go() && !held.is_settled() && job.is_none_or(|job| !job.is_blocking())
 }

@@ -4,7 +4,7 @@
 use std::{
     collections::HashSet,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
     time::Duration,
@@ -14,8 +14,9 @@ use tokio::time::Instant;
 
 use crate::{
     JobId,
-    extract::{Held, Services},
+    extract::{HeldJob, Services},
     job::ClaimedJob,
+    lock::Locked,
 };
 
 #[derive(Debug, Default)]
@@ -34,12 +35,12 @@ struct Batch {
     /// Just before the claim was sent.
     claimed: Instant,
     /// Settled jobs stay here until the whole batch is settled or taken.
-    jobs: Vec<Arc<Held>>,
+    jobs: Vec<Arc<HeldJob>>,
 }
 
 impl Grants {
     fn young(&self) -> MutexGuard<'_, Vec<Batch>> {
-        self.young.lock().unwrap_or_else(PoisonError::into_inner)
+        self.young.locked()
     }
 
     /// Adds the jobs of one claim; `claimed` is the time just before it was sent.
@@ -48,13 +49,13 @@ impl Grants {
         jobs: Vec<ClaimedJob>,
         services: &Arc<Services>,
         claimed: Instant,
-    ) -> Vec<Arc<Held>> {
+    ) -> Vec<Arc<HeldJob>> {
         let suspects = jobs.iter().filter(|job| job.is_suspect()).count();
         self.held.fetch_add(jobs.len(), SeqCst);
         self.suspects.fetch_add(suspects, SeqCst);
         let jobs: Vec<_> = jobs
             .into_iter()
-            .map(|job| Arc::new(Held::new(job, Arc::clone(services), claimed)))
+            .map(|job| Arc::new(HeldJob::new(job, Arc::clone(services), claimed)))
             .collect();
         let mut young = self.young();
         // Drops settled batches at the front, so that finished jobs don't pile up until the lease
@@ -70,7 +71,7 @@ impl Grants {
     }
 
     /// Stops holding a job: its end is recorded, or its lease is lost. Only the first call counts.
-    pub(super) fn release(&self, held: &Held) {
+    pub(super) fn release(&self, held: &HeldJob) {
         if held.settle() {
             self.held.fetch_sub(1, SeqCst);
             if held.job.is_suspect() {
@@ -80,7 +81,7 @@ impl Grants {
     }
 
     /// Takes out the jobs that were claimed at least this long ago and are still held.
-    pub(super) fn take_older(&self, age: Duration) -> Vec<Arc<Held>> {
+    pub(super) fn take_older(&self, age: Duration) -> Vec<Arc<HeldJob>> {
         let mut old = Vec::new();
         self.young().retain_mut(|batch| {
             if batch.claimed.elapsed() >= age {
@@ -92,7 +93,7 @@ impl Grants {
     }
 
     /// Those of these jobs that are held and that `take_older` has not taken out.
-    pub(super) fn young_of(&self, ids: &HashSet<JobId>) -> Vec<Arc<Held>> {
+    pub(super) fn young_of(&self, ids: &HashSet<JobId>) -> Vec<Arc<HeldJob>> {
         let young = self.young();
         let jobs = young.iter().flat_map(|batch| &batch.jobs);
         let of = jobs.filter(|held| ids.contains(&held.job.id) && !held.is_settled());

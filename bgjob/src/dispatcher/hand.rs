@@ -5,7 +5,7 @@ use std::{
     mem,
     pin::pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
@@ -13,7 +13,8 @@ use std::{
 
 use tokio::sync::Notify;
 
-use crate::{extract::Held, job::limits};
+use crate::lock::Locked;
+use crate::{extract::HeldJob, job::limits};
 
 /// The claimed jobs of one queue that no slot has taken yet.
 #[derive(Debug)]
@@ -46,7 +47,7 @@ pub(super) struct Hand {
 #[derive(Debug, Default)]
 struct Line {
     /// In the order in which slots take them; crashed jobs are in front.
-    jobs: VecDeque<Arc<Held>>,
+    jobs: VecDeque<Arc<HeldJob>>,
     /// The size of their specs.
     bytes: usize,
     /// No more jobs are added or handed out. Set by `close`, for good.
@@ -62,7 +63,7 @@ impl Line {
         crashed.count()
     }
 
-    fn take(&mut self) -> Vec<Arc<Held>> {
+    fn take(&mut self) -> Vec<Arc<HeldJob>> {
         self.bytes = 0;
         self.jobs.drain(..).collect()
     }
@@ -85,14 +86,14 @@ impl Hand {
     }
 
     fn line(&self) -> MutexGuard<'_, Line> {
-        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+        self.line.locked()
     }
 
     /// Adds jobs. Crashed jobs go first, and only as many as slots are free: while they wait for a
     /// slot they could be blamed for a crash that another job causes. A suspect is always accepted,
     /// as it was asked for. Returns the jobs not accepted: crashed ones beyond the free slots, or
     /// all jobs if the hand has closed.
-    pub(super) fn add(&self, jobs: Vec<Arc<Held>>) -> Vec<Arc<Held>> {
+    pub(super) fn add(&self, jobs: Vec<Arc<HeldJob>>) -> Vec<Arc<HeldJob>> {
         let n = jobs.len();
         let mut back = Vec::new();
         {
@@ -131,7 +132,7 @@ impl Hand {
 
     /// Waits for the next job for a slot. Returns the job and whether more should be fetched.
     /// `None`: the hand has closed.
-    pub(super) async fn next(&self) -> Option<(Arc<Held>, bool)> {
+    pub(super) async fn next(&self) -> Option<(Arc<HeldJob>, bool)> {
         loop {
             if let Some(answer) = self.try_next() {
                 return answer;
@@ -147,7 +148,7 @@ impl Hand {
     }
 
     /// `None`: no job waits. `Some(None)`: the hand has closed.
-    fn try_next(&self) -> Option<Option<(Arc<Held>, bool)>> {
+    fn try_next(&self) -> Option<Option<(Arc<HeldJob>, bool)>> {
         let mut line = self.line();
         match line.jobs.pop_front() {
             Some(job) => {
@@ -189,7 +190,7 @@ impl Hand {
     /// Takes out the waiting jobs if all slots are busy and none has taken a job since the last
     /// look, `span` ago: they were fetched ahead because jobs were short, but the running ones are
     /// long. Otherwise returns none.
-    pub(super) fn hoard(&self, span: Duration) -> Vec<Arc<Held>> {
+    pub(super) fn hoard(&self, span: Duration) -> Vec<Arc<HeldJob>> {
         let mut line = self.line();
         if mem::take(&mut line.moved) || line.jobs.is_empty() || self.free() > 0 {
             return Vec::new();
@@ -200,7 +201,7 @@ impl Hand {
     }
 
     /// Closes the hand: slots get no more jobs. Returns the jobs that waited.
-    pub(super) fn close(&self) -> Vec<Arc<Held>> {
+    pub(super) fn close(&self) -> Vec<Arc<HeldJob>> {
         let mut line = self.line();
         line.closed = true;
         let left = line.take();

@@ -29,14 +29,14 @@ use crate::{
     calls::contained,
     entropy,
     events::{Event, Part, Span},
-    extract::Held,
+    extract::HeldJob,
     job::{End, Retry, limits},
-    store::{Ending, Held as Renewal, Renewed},
+    store::{Ending, Renewal, Renewed},
 };
 
 /// A held job old enough to be renewed.
 struct Tracked {
-    held: Arc<Held>,
+    held: Arc<HeldJob>,
     /// The lease is lost or fenced, or the job was ended as stuck: it is no longer renewed.
     given_up: bool,
 }
@@ -182,7 +182,7 @@ async fn hear_cancels(core: &Core, tracked: &[Tracked]) -> bool {
 
 /// Stores what jobs have reported that are about to be asked to end: there may be no later renewal
 /// to carry the report. Where the store fails, the next renewal carries it, if there is one.
-async fn report(core: &Core, ours: &[Arc<Held>]) {
+async fn report(core: &Core, ours: &[Arc<HeldJob>]) {
     let reported = ours.iter().filter_map(|held| {
         let progress = held.take_progress()?;
         Some((held, progress))
@@ -291,7 +291,7 @@ fn fence(core: &Core, job: &mut Tracked) {
 }
 
 /// Asks a handler to end. Emits an event if this is the first reason.
-pub(super) fn ask(core: &Core, held: &Held, reason: CancelReason) {
+pub(super) fn ask(core: &Core, held: &HeldJob, reason: CancelReason) {
     if held.cancel(reason) {
         core.events.emit(Event::CancelRequested {
             job: &held.job,

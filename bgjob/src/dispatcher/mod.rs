@@ -53,6 +53,7 @@ pub use builder::DispatcherBuilder;
 pub(crate) use by_hand::ByHand;
 pub use handle::{DispatcherHandle, Health, ShutdownReport};
 pub use middleware::{Middleware, Next};
+pub use signals::shutdown_signal;
 
 use crate::JobManager;
 

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     Result,
     events::Event,
-    extract::Held,
+    extract::HeldJob,
     job::{End, limits},
     manager::push,
     queue::Hint,
@@ -146,7 +146,7 @@ async fn hint(core: &Core, ends: &[Ended]) {
 impl Core {
     /// The store has recorded the end of an attempt, or refused it because the lease is lost:
     /// releases the job, counts and reports it.
-    pub(super) fn recorded(&self, held: &Held, end: &End, answer: Finished, repeated: bool) {
+    pub(super) fn recorded(&self, held: &HeldJob, end: &End, answer: Finished, repeated: bool) {
         // Counted before the release: the shutdown reports as soon as no job is held.
         if matches!(end, End::Release) {
             self.tally.released.fetch_add(1, Relaxed);

@@ -10,7 +10,7 @@ use super::{
     hand::Hand,
     lease::ask,
 };
-use crate::{CancelReason, extract::Held, job::End};
+use crate::{CancelReason, extract::HeldJob, job::End};
 
 /// Runs jobs of one queue until the hand closes.
 pub(super) async fn slot(core: Arc<Core>, hand: Arc<Hand>) {
@@ -57,7 +57,7 @@ pub(super) async fn slot(core: Arc<Core>, hand: Arc<Hand>) {
 }
 
 /// The end of a job that is not started.
-fn unstarted(held: &Held, end: Option<End>) -> Over {
+fn unstarted(held: &HeldJob, end: Option<End>) -> Over {
     match (held.decide(), end) {
         (false, _) => Over::Stuck,
         (true, Some(end)) => Over::Decided(end),
@@ -66,7 +66,7 @@ fn unstarted(held: &Held, end: Option<End>) -> Over {
 }
 
 /// A job in a slot. Dropped after its handler, even if the whole slot is dropped.
-struct Taken<'a>(&'a Held);
+struct Taken<'a>(&'a HeldJob);
 
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
@@ -77,7 +77,7 @@ impl Drop for Taken<'_> {
 /// Whether to start a job that waited in the hand. Not if the job was cancelled meanwhile, and not
 /// if its lease may have ended: another worker may have run the job to its end by now. The error is
 /// the end to record; `None`: record nothing.
-fn may_start(core: &Core, held: &Held, now: Instant) -> Result<(), Option<End>> {
+fn may_start(core: &Core, held: &HeldJob, now: Instant) -> Result<(), Option<End>> {
     if now.duration_since(held.good()) >= core.config.fence_at() {
         ask(core, held, CancelReason::LeaseLost);
     }

@@ -9,7 +9,7 @@ use super::core::Core;
 use crate::{
     CancelReason,
     events::{DeadJob, Event, Fate, Span, Verdict},
-    extract::Held,
+    extract::HeldJob,
     job::{DeadReason, End, Failure, Retry, State, limits},
     store::Finished,
 };
@@ -17,7 +17,7 @@ use crate::{
 impl Core {
     /// Returns the same end, but a job that was started more than [`limits::QUICK_STARTS`] times
     /// waits at least [`limits::FLOOR`] before it runs again.
-    pub(super) fn slowed(&self, held: &Held, mut end: End) -> End {
+    pub(super) fn slowed(&self, held: &HeldJob, mut end: End) -> End {
         if held.job.fence <= limits::QUICK_STARTS {
             return end;
         }
@@ -40,7 +40,7 @@ impl Core {
     }
 
     /// Emits how an attempt ended. `None`: the end is not recorded, because the lease is lost.
-    pub(super) fn tell_end(&self, held: &Held, end: Option<&End>, ran: Duration, span: &Span) {
+    pub(super) fn tell_end(&self, held: &HeldJob, end: Option<&End>, ran: Duration, span: &Span) {
         let fate = fate(held, end);
         if let Fate::Dead(_) = fate {
             held.foretell_death();
@@ -56,7 +56,7 @@ impl Core {
     }
 
     /// Reports the death of the job, if the recorded end of its attempt was one.
-    pub(super) fn tell_death(&self, held: &Held, end: &End, answer: Finished) {
+    pub(super) fn tell_death(&self, held: &HeldJob, end: &End, answer: Finished) {
         if let (Finished::Applied(State::Dead), End::Error { failure, retry }) = (answer, end) {
             let reason = match retry {
                 Retry::Never(reason) => *reason,
@@ -70,7 +70,7 @@ impl Core {
 }
 
 /// Why a job died although its end asked for a retry.
-fn out_of_time_or_attempts(held: &Held) -> DeadReason {
+fn out_of_time_or_attempts(held: &HeldJob) -> DeadReason {
     if held.job.errors + 1 >= held.job.spec.max_attempts {
         DeadReason::Errors
     } else {
@@ -100,7 +100,7 @@ fn failure(end: Option<&End>) -> Option<&Failure> {
 }
 
 /// What the store will make of an end, predicted as `transition::finish` decides it.
-fn fate(held: &Held, end: Option<&End>) -> Fate {
+fn fate(held: &HeldJob, end: Option<&End>) -> Fate {
     let cancelled = held.reason() == Some(CancelReason::User);
     match end {
         None => Fate::Unknown,
@@ -115,7 +115,7 @@ fn fate(held: &Held, end: Option<&End>) -> Fate {
     }
 }
 
-fn after_error(held: &Held, wait: Duration) -> Fate {
+fn after_error(held: &HeldJob, wait: Duration) -> Fate {
     let job = &held.job;
     // In the store's time, as far as this process can estimate it.
     let due_at = job.claimed_at + held.claimed.elapsed() + wait;

@@ -1,13 +1,14 @@
 //! [`Breaker`]: whether a store or a queue works.
 
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard},
     time::Duration,
 };
 
 use tokio::time::Instant;
 
 use super::{Event, Events, Part};
+use crate::lock::Locked;
 use crate::{Error, ErrorKind};
 
 /// Tracks whether a part works. Emits one event when it goes down and one when it is up again.
@@ -95,6 +96,6 @@ impl Breaker {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.locked()
     }
 }

@@ -8,7 +8,7 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use tokio::{
@@ -17,6 +17,7 @@ use tokio::{
 };
 
 use super::batch::{Creates, fitting};
+use crate::lock::Locked;
 use crate::{JobId, Result, job::NewJob, store::Created, task};
 
 /// How many batches may be under way at a time: while the store works on one, the next is made.
@@ -161,7 +162,7 @@ impl Inner {
 
 impl Line {
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.locked()
     }
 }
 

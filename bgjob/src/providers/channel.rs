@@ -9,7 +9,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -22,6 +22,7 @@ use tokio::{
 use super::plain;
 use crate::{
     JobId, JobQueue, Priority, Result, Want,
+    lock::Locked,
     queue::{Delivery, Hint, QueueCapabilities, Receipt},
     store::Scheme,
 };
@@ -115,7 +116,7 @@ impl ChannelQueue {
     }
 
     fn hints(&self) -> MutexGuard<'_, Hints> {
-        self.hints.lock().unwrap_or_else(PoisonError::into_inner)
+        self.hints.locked()
     }
 }
 

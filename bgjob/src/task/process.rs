@@ -8,7 +8,7 @@ use std::{
     future::Future,
     mem,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     task::{Context, Poll, Waker},
 };
 
@@ -17,6 +17,7 @@ use tokio::{sync::Notify, task::AbortHandle};
 
 use bgjob_core::clock;
 
+use crate::lock::Locked;
 use crate::{Clock, entropy};
 
 thread_local! {
@@ -66,7 +67,7 @@ impl Process {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.locked()
     }
 
     /// Starts a task in this process.

@@ -11,6 +11,8 @@ use std::{
     time::Duration,
 };
 
+use crate::lock::Locked;
+
 type Work = Box<dyn FnOnce() + Send>;
 
 /// How long a thread waits for more work before it ends.
@@ -50,7 +52,7 @@ impl State {
 
 impl Pool {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.locked()
     }
 }
 

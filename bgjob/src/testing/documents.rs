@@ -4,13 +4,14 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
     ops::Bound,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use async_trait::async_trait;
 
 use crate::{
     Clock, JobId, Result,
+    lock::Locked,
     store::{
         ClockSource, Document, DocumentCapabilities, DocumentStore, Durability, Filed, Inserted,
         KeyRange, Replaced, Version,
@@ -135,7 +136,7 @@ impl MemoryDocuments {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.locked()
     }
 
     fn told(&self, id: JobId, document: Option<&Document>) {

@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
     ops::Deref,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
 
@@ -18,9 +18,10 @@ use crate::{
         ClaimedJob, End, Grant, limits,
         transition::{self, SweepPolicy},
     },
+    lock::Locked,
     manager::Inline,
     providers::memory::MemoryStore,
-    store::{Claim, Claimed, Ending, Filter, Held, JobStore, Slice, Swept, Want},
+    store::{Claim, Claimed, Ending, Filter, JobStore, Renewal, Slice, Swept, Want},
 };
 
 /// A [`JobManager`] for tests: its store is in memory, its clock moves when the test says so, and
@@ -134,7 +135,7 @@ impl TestJobs {
     /// function that adds all your services to a builder, pass it here.
     pub fn dispatcher(self, set: impl FnOnce(DispatcherBuilder) -> DispatcherBuilder) -> Self {
         {
-            let mut builder = lock(&self.hands.dispatcher);
+            let mut builder = self.hands.dispatcher.locked();
             let old = builder
                 .take()
                 .expect("the dispatcher is set up before the first job runs");
@@ -205,7 +206,7 @@ impl TestJobs {
 
     /// All runs so far, inline or by a drain.
     pub fn ran(&self) -> Runs {
-        let ran = lock(&self.hands.ran).clone();
+        let ran = self.hands.ran.locked().clone();
         Runs::new(self.hands.start, ran, Vec::new())
     }
 }
@@ -213,7 +214,7 @@ impl TestJobs {
 impl Hands {
     fn by_hand(&self) -> &ByHand {
         self.by_hand.get_or_init(|| {
-            let builder = lock(&self.dispatcher).take();
+            let builder = self.dispatcher.locked().take();
             let builder = builder.expect("it is taken once, here");
             builder.by_hand().unwrap_or_else(|error| panic!("{error}"))
         })
@@ -385,7 +386,7 @@ impl Hands {
         let context = by_hand.context(claimed);
         let end = by_hand.run(&context).await.unwrap_or(End::Release);
         if let progress @ Some(_) = context.reported() {
-            let mut held = Held::new(id, token);
+            let mut held = Renewal::new(id, token);
             held.progress = progress;
             answered(self.store.renew(&[held], grant.lease).await);
         }
@@ -399,7 +400,7 @@ impl Hands {
         });
         let job = after.or(ended).expect("a job that is held is there");
         let run = Run::new(&end, job, attempt, at);
-        lock(&self.ran).push(run.clone());
+        self.ran.locked().push(run.clone());
         run
     }
 }
@@ -424,10 +425,6 @@ impl Inline for Hands {
 
 /// Reported once, at whatever depth it is found.
 const ENDLESS: &str = "jobs that run inline enqueue each other without end";
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// All jobs that fit, in the order of their ids.
 pub(super) async fn all(store: &Arc<dyn JobStore>, filter: &Filter) -> Vec<Job> {
@@ -465,7 +462,7 @@ impl fmt::Debug for TestJobs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TestJobs")
             .field("now", &self.clock.now())
-            .field("ran", &lock(&self.hands.ran).len())
+            .field("ran", &self.hands.ran.locked().len())
             .finish_non_exhaustive()
     }
 }

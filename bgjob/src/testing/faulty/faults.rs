@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -11,6 +11,7 @@ use fastrand::Rng;
 
 use super::{Call, Fault};
 use crate::Timestamp;
+use crate::lock::Locked;
 
 /// Decides what happens to each call.
 type Plan = dyn FnMut(Call, usize) -> Fault + Send;
@@ -160,7 +161,7 @@ impl Faults {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.locked()
     }
 }
 

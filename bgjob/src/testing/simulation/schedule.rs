@@ -3,11 +3,13 @@
 use std::{
     fmt::{self, Write},
     hash::{DefaultHasher, Hash, Hasher},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard},
     time::Duration,
 };
 
 use tokio::time::Instant;
+
+use crate::lock::Locked;
 
 /// The most lines that are kept. Later ones are only counted.
 const LINES: usize = 4000;
@@ -34,7 +36,7 @@ impl Schedule {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.locked()
     }
 
     /// Simulated time since the run began.

@@ -5,7 +5,7 @@ use std::{
     fmt,
     future::Future,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     time::Duration,
@@ -25,6 +25,7 @@ use super::{
 use crate::{
     Clock, DispatcherBuilder, JobManager, JobQueue, JobStore,
     events::Part,
+    lock::Locked,
     task::Process,
     testing::{Call, Fault, Faults, TokioClock},
 };
@@ -100,7 +101,7 @@ impl World {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.locked()
     }
 
     /// A new source of randomness, derived from this run's.

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -10,6 +10,7 @@ use super::rules::{Cause, Known, change, holder};
 use crate::{
     Job, JobId, Timestamp,
     job::{ClaimedJob, Token, transition},
+    lock::Locked,
     store::{Body, Document},
 };
 
@@ -44,7 +45,7 @@ impl Truth {
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+        self.seen.locked()
     }
 
     /// The rules that were broken so far.
