@@ -45,7 +45,7 @@ impl Clocks {
     /// dispatcher holds. Returns whether expired leases can be trusted, so that sweeping is safe.
     pub(super) async fn agree(&mut self, core: &Core) -> Result<bool> {
         let before = Instant::now();
-        let stored = core.store_call(|| core.store.now()).await?;
+        let stored = core.store.call(|store| store.now()).await?;
         let now = Seen {
             stored,
             before,

@@ -10,7 +10,7 @@ use std::{
 
 use tokio::{sync::mpsc, time::timeout};
 
-use super::core::{Core, Phase};
+use super::{core::Core, phases::ShutdownPhase};
 use crate::{
     events::{DeadJob, Event, Events},
     lock::Locked,
@@ -78,7 +78,7 @@ pub(super) async fn run(core: Arc<Core>) {
         let dead = tokio::select! {
             biased;
             dead = waiting.recv() => dead,
-            () = core.reached(Phase::Stopped) => None,
+            () = core.phases.reached(ShutdownPhase::Stopped) => None,
         };
         let Some(dead) = dead else {
             return;

@@ -7,7 +7,7 @@ use std::{
     future::{Future, poll_fn},
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
     task::{Context, Poll},
     time::Duration,
 };
@@ -15,9 +15,11 @@ use std::{
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{
-    core::{Config, Core, Phase},
+    config::Config,
+    core::Core,
     lease::ask,
     middleware::{Middleware, Next},
+    phases::ShutdownPhase,
     waits,
 };
 use crate::{
@@ -60,7 +62,7 @@ pub(super) async fn run(core: &Core, held: &Arc<HeldJob>) -> Over {
     let _ = held.started.set(started);
     core.events.emit(Event::AttemptStarted { job: &held.job });
     let span = Events::span(&held.job);
-    let end = match core.registry.get(&held.job.spec.name) {
+    let end = match core.served.descriptor(held) {
         Some(job) => {
             let ran = attempt(core, job, held, started, &span).await;
             to_end(core, ran, held, job)
@@ -92,9 +94,9 @@ pub(super) async fn run(core: &Core, held: &Arc<HeldJob>) -> Over {
 /// Records a success in the handler's own transaction and commits it. If it is unknown whether the
 /// commit worked, the attempt ends as an error: the store refuses that end if the commit worked.
 async fn commit(core: &Core, held: &HeldJob, result: Json, mut own: Box<dyn Commit>) -> Over {
-    let (id, token) = (held.job.id, held.job.token);
-    let committed = core.store_call(|| async {
-        let statement = store::in_transactions(&core.store)?.succeed(id, token, &result)?;
+    let (id, token, sent) = (held.job.id, held.job.token, &result);
+    let committed = core.store.call(|store| async move {
+        let statement = store::in_transactions(store)?.succeed(id, token, sent)?;
         let answer = transaction::run(&mut *own, &statement).await?;
         let answer = store::finished(&answer)?;
         if matches!(answer, Finished::Applied(_)) {
@@ -106,15 +108,18 @@ async fn commit(core: &Core, held: &HeldJob, result: Json, mut own: Box<dyn Comm
     });
     match committed.await {
         Ok(answer) => {
-            let tell =
-                || async { store::in_transactions(&core.store).map(|own| own.succeeded(id)) };
             // The success is committed, even if this call fails.
-            let _ = core.store_call(tell).await;
+            let _ =
+                core.store
+                    .call(|store| async move {
+                        store::in_transactions(store).map(|own| own.succeeded(id))
+                    })
+                    .await;
             Over::Recorded(End::Success(result), answer)
         }
         Err(error) => {
             let errors = held.job.errors + 1;
-            let job = core.registry.get(&held.job.spec.name);
+            let job = core.served.descriptor(held);
             let jitter = core.config.jitter();
             let wait = job.map(|job| job.wait_of(&held.job.spec, errors, jitter));
             let end = End::Error {
@@ -144,10 +149,7 @@ async fn attempt(
     started: Instant,
     span: &Span,
 ) -> Ran {
-    let wrap = core
-        .middleware
-        .get(&held.job.spec.queue)
-        .map_or(&[][..], Vec::as_slice);
+    let wrap = core.served.around(&held.job.spec.queue);
     let mut running = Running::start(job, wrap, held, span);
     let first = poll_fn(|cx| Poll::Ready(running.poll(cx))).await;
     let ran = match first {
@@ -173,13 +175,20 @@ async fn outlast(
         && held.decide()
     {
         core.tell_end(held, Some(&end), started.elapsed(), running.span);
-        core.stuck(held, end);
+        stuck(core, held, end);
     }
     tokio::select! {
         biased;
         _ = poll_fn(|cx| running.poll(cx)) => {}
-        () = core.reached(Phase::Releasing) => {}
+        () = core.phases.reached(ShutdownPhase::Releasing) => {}
     }
+}
+
+/// Queues the end of a handler that can't be stopped: its slot stays taken.
+fn stuck(core: &Core, held: &Arc<HeldJob>, end: End) {
+    core.tally.stuck.fetch_add(1, Relaxed);
+    core.events.emit(Event::SlotStuck { job: &held.job });
+    core.end(Arc::clone(held), end);
 }
 
 /// Waits for a handler that did not end at once. Asks the handler to end if there is a reason to,
@@ -193,7 +202,7 @@ async fn supervise(core: &Core, running: &mut Running<'_>, held: &HeldJob, limit
             () = held.token().cancelled() => {
                 break held.reason().unwrap_or(CancelReason::Shutdown);
             }
-            () = core.reached(Phase::Cancelling) => {
+            () = core.phases.reached(ShutdownPhase::Cancelling) => {
                 ask(core, held, CancelReason::Shutdown);
                 break held.reason().unwrap_or(CancelReason::Shutdown);
             }
@@ -214,7 +223,7 @@ async fn supervise(core: &Core, running: &mut Running<'_>, held: &HeldJob, limit
         biased;
         ran = poll_fn(|cx| running.poll(cx)) => ran,
         () = sleep(grace) => Ran::Dropped,
-        () = core.reached(Phase::Releasing) => Ran::Dropped,
+        () = core.phases.reached(ShutdownPhase::Releasing) => Ran::Dropped,
     }
 }
 

@@ -18,16 +18,17 @@ use std::{
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{
-    core::{Core, OpenClaim, Phase, SuspectTurn},
+    claims::OpenClaim,
+    core::Core,
     ends::{Batch, Ended},
     hand::Hand,
+    phases::ShutdownPhase,
     record::{Recording, check, finish, settle},
+    suspects::SuspectTurn,
 };
 use crate::{
-    Error, Result,
-    calls::contained,
-    entropy,
-    events::{Part, Via},
+    Error, JobStore, Result, entropy,
+    events::Via,
     job::{ClaimedJob, End, Failure, FailureKind, Grant, Retry, Serves, limits},
     store::{Claimed, Ending, Finished, Want},
 };
@@ -75,7 +76,7 @@ struct Fetch {
 
 impl Fetch {
     fn new(core: Arc<Core>) -> Self {
-        let scans = core.store.capabilities().ready_scan;
+        let scans = core.store.provider().capabilities().ready_scan;
         Self {
             recording: Recording::new(Arc::clone(&core)),
             core,
@@ -93,16 +94,16 @@ impl Fetch {
     async fn run(mut self) {
         loop {
             self.core.beats.beat(&self.core.beats.fetch);
-            let open = OpenClaim::begin(&self.core);
-            let phase = self.core.phase();
-            if phase == Phase::Stopped {
+            let open = self.core.claims.begin();
+            let phase = self.core.phases.now();
+            if phase == ShutdownPhase::Stopped {
                 if self.recording.is_open() {
                     self.recording.over().await;
                 }
                 return;
             }
             let mut ends = self.ends();
-            let want = if phase == Phase::Running {
+            let want = if phase == ShutdownPhase::Running {
                 self.want().await
             } else {
                 Vec::new()
@@ -115,11 +116,11 @@ impl Fetch {
             if ends.is_empty() && self.open.is_none() {
                 self.idle().await;
             } else if let Err(error) = self.call(ends, want).await {
-                let wait = self.core.store_state.failed(&error);
+                let wait = self.core.store.failed(&error);
                 self.recording.beside(sleep(wait)).await;
             } else {
                 self.refused = false;
-                self.core.store_state.worked();
+                self.core.store.worked();
             }
         }
     }
@@ -139,7 +140,7 @@ impl Fetch {
         }
         self.hear().await;
         let now = Instant::now();
-        if self.core.look.swap(false, Relaxed) {
+        if self.core.bells.take_look() {
             self.ask_at = now;
         }
         let again = now >= self.ask_at;
@@ -148,18 +149,18 @@ impl Fetch {
         }
         if again {
             // The `dry` marks are out of date.
-            for hand in &self.core.hands {
+            for hand in self.core.hands.iter() {
                 hand.dry.store(false, Relaxed);
             }
             self.ask_at = now + self.usual();
         }
-        let want = self.core.wants(false);
+        let want = self.core.hands.wants(false);
         if !want.is_empty() || self.wait.is_some() {
             return want;
         }
         // All queues with room are dry: begin the wait first, then ask once more.
         self.begin_wait().await;
-        self.core.wants(true)
+        self.core.hands.wants(true)
     }
 
     /// What to ask the store for if there is a queue. While the queue has no hints: jobs of which
@@ -167,8 +168,8 @@ impl Fetch {
     /// hints: from time to time jobs for queues with spare slots.
     fn repair(&mut self, again: bool) -> Vec<Want> {
         let now = Instant::now();
-        if self.core.hints_dry.load(Relaxed) {
-            let want = self.core.wants(again);
+        if self.core.bells.are_hints_dry() {
+            let want = self.core.hands.wants(again);
             if again && !want.is_empty() {
                 self.ask_at = now + self.usual();
                 self.repair_at = self.ask_at;
@@ -179,7 +180,7 @@ impl Fetch {
             return Vec::new();
         }
         self.repair_at = now + self.usual();
-        self.core.wants_of(Hand::spare)
+        self.core.hands.wants_of(Hand::spare)
     }
 
     /// The interval between polls that no wake-up causes, jittered.
@@ -216,7 +217,7 @@ impl Fetch {
     /// A wait that failed begins again after a pause of at least a second. Otherwise waits that all
     /// fail, between claims that work, would flood the log.
     fn pause_wait(&mut self, error: &Error) {
-        let pause = self.core.store_state.failed(error).max(REPAIR);
+        let pause = self.core.store.failed(error).max(REPAIR);
         self.wait = Some(Box::pin(async move {
             sleep(pause).await;
             Ok(())
@@ -226,14 +227,11 @@ impl Fetch {
     /// Begins a wait for new work; work that arrives from here on is not missed.
     async fn begin_wait(&mut self) {
         let core = Arc::clone(&self.core);
-        let queues: Vec<_> = self
-            .core
-            .hands
-            .iter()
-            .map(|hand| Arc::clone(&hand.queue))
-            .collect();
+        let queues = self.core.hands.queues();
         let mut wait: Wait = Box::pin(async move {
-            contained(&core.events, Part::Store, || core.store.wait_ready(&queues)).await
+            core.store
+                .unlimited(|store| store.wait_ready(&queues))
+                .await
         });
         match poll_fn(|cx| Poll::Ready(wait.as_mut().poll(cx))).await {
             Poll::Pending => self.wait = Some(wait),
@@ -244,9 +242,9 @@ impl Fetch {
 
     /// Waits until there is an end, room, new work, a due time or a new phase.
     async fn idle(&mut self) {
-        let running = self.core.phase() == Phase::Running;
+        let running = self.core.phases.now() == ShutdownPhase::Running;
         let asks = self.scans && running && self.has_room();
-        let hints = self.core.queue.is_some() && !self.core.hints_dry.load(Relaxed);
+        let hints = self.core.queue.is_some() && !self.core.bells.are_hints_dry();
         let ask_at = match (asks, hints) {
             (true, false) => self.ask_at,
             (true, true) => self.repair_at,
@@ -254,7 +252,7 @@ impl Fetch {
         };
         tokio::select! {
             biased;
-            () = self.core.wake.notified() => {}
+            () = self.core.bells.for_fetch() => {}
             () = self.recording.over() => {}
             answer = wait_for(&mut self.wait) => {
                 self.wait_over(answer).await;
@@ -264,7 +262,7 @@ impl Fetch {
     }
 
     fn has_room(&self) -> bool {
-        self.core.hands.iter().any(|hand| hand.has_room())
+        self.core.hands.have_room()
     }
 
     /// One call to the store: records ends, claims jobs, or both.
@@ -279,10 +277,12 @@ impl Fetch {
         let begun = Instant::now();
         let asked = claims.then(|| self.serves());
         let core = &self.core;
-        let send = core.store_call(|| Self::send(core, &endings, &want, &grant, asked));
+        let send = core
+            .store
+            .call(|store| Self::send(store, &endings, &want, &grant, asked));
         match self.recording.beside(send).await {
             Ok((answers, claimed)) => {
-                self.core.tally.note_trip(begun.elapsed());
+                self.core.hands.trip.note(begun.elapsed());
                 let mut unreadable = Vec::new();
                 if let Some(mut claimed) = claimed {
                     unreadable.append(&mut claimed.unreadable);
@@ -310,21 +310,20 @@ impl Fetch {
 
     /// The served jobs, including a suspect if it is this loop's turn.
     fn serves(&mut self) -> Serves {
-        let (serves, turn) = Core::serves(&self.core);
+        let (serves, turn) = self.core.serves();
         self.turn = self.turn.take().or(turn);
         serves
     }
 
     async fn send(
-        core: &Core,
+        store: &dyn JobStore,
         endings: &[Ending],
         want: &[Want],
         grant: &Grant,
         asked: Option<Serves>,
     ) -> Result<(Vec<Finished>, Option<Claimed>)> {
-        let store = &core.store;
         let Some(serves) = asked else {
-            return Ok((finish(core, endings).await?, None));
+            return Ok((finish(store, endings).await?, None));
         };
         if endings.is_empty() {
             return Ok((
@@ -346,10 +345,12 @@ impl Fetch {
             if matches!(end, End::Success(_)) {
                 let text = format!("the store refuses the result: {error}");
                 let failure = Failure::new(FailureKind::Result, text);
-                let wait =
-                    self.core.registry.get(&held.job.spec.name).map(|job| {
-                        job.wait_of(&held.job.spec, held.job.errors + 1, entropy::unit())
-                    });
+                let wait = self
+                    .core
+                    .served
+                    .registry
+                    .get(&held.job.spec.name)
+                    .map(|job| job.wait_of(&held.job.spec, held.job.errors + 1, entropy::unit()));
                 *end = End::Error {
                     failure,
                     retry: Retry::After(wait.unwrap_or(REPAIR)),
@@ -376,7 +377,7 @@ impl Fetch {
                 .count();
             let few = got < want.max && !crashed;
             (dry, more) = (dry | few, more | !few);
-            if let Some(hand) = self.core.hand(&want.queue) {
+            if let Some(hand) = self.core.hands.of(&want.queue) {
                 hand.dry.store(few, Relaxed);
             }
         }

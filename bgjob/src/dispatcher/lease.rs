@@ -9,6 +9,7 @@
 use std::{
     collections::HashSet,
     panic::resume_unwind,
+    slice,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
@@ -19,16 +20,16 @@ use tokio::{
 };
 
 use super::{
-    core::{Config, Core, Phase},
+    config::Config,
+    core::Core,
     execute::{time_limit, timed_out},
     gone::let_go,
+    phases::ShutdownPhase,
     record::finish,
 };
 use crate::{
-    CancelReason,
-    calls::contained,
-    entropy,
-    events::{Event, Part, Span},
+    CancelReason, entropy,
+    events::{Event, Span},
     extract::HeldJob,
     job::{End, Retry, limits},
     store::{Ending, Renewal, Renewed},
@@ -88,7 +89,7 @@ async fn looped(core: Arc<Core>, mut gone: oneshot::Receiver<()>) {
         let pause = looks.wait(tick.mul_f64(0.9 + entropy::unit() / 5.0));
         tokio::select! {
             biased;
-            () = core.reached(Phase::Stopped) => return,
+            () = core.phases.reached(ShutdownPhase::Stopped) => return,
             _ = &mut gone => {
                 let mut held = core.grants.take_older(Duration::ZERO);
                 held.extend(tracked.into_iter().map(|job| job.held));
@@ -161,7 +162,7 @@ impl Looks {
 /// Asks cancelled jobs to end. Returns true if the store can't list them, so that only a renewal of
 /// all held jobs can tell which ones are cancelled.
 async fn hear_cancels(core: &Core, tracked: &[Tracked]) -> bool {
-    let call = contained(&core.events, Part::Store, || core.store.cancelled());
+    let call = core.store.unlimited(|store| store.cancelled());
     let Ok(Ok(Some(ids))) = timeout(core.config.lease / 15, call).await else {
         return true;
     };
@@ -198,8 +199,7 @@ async fn report(core: &Core, ours: &[Arc<HeldJob>]) {
         return;
     }
     let lease = core.config.lease;
-    let call = || core.store.renew(&renewals, lease);
-    let call = contained(&core.events, Part::Store, call);
+    let call = core.store.unlimited(|store| store.renew(&renewals, lease));
     // A job whose lease is lost learns of it at the next renewal.
     if !matches!(timeout(lease / 15, call).await, Ok(Ok(_))) {
         for (held, renewal) in reporters.into_iter().zip(renewals) {
@@ -229,8 +229,7 @@ async fn renew(core: &Core, tracked: &mut [Tracked], age: Duration) -> bool {
             .collect();
         let sent = Instant::now();
         let lease = core.config.lease;
-        let call = || core.store.renew(&renewals, lease);
-        let call = contained(&core.events, Part::Store, call);
+        let call = core.store.unlimited(|store| store.renew(&renewals, lease));
         match timeout(patience(core, batch), call).await {
             Ok(Ok(answers)) => {
                 for (job, answer) in batch.iter_mut().zip(answers) {
@@ -306,7 +305,7 @@ async fn end_stuck(core: &Core, job: &mut Tracked) {
     /// The extra time after the time-out and its grace period, for a slot that is only slow.
     const PATIENCE: Duration = Duration::from_secs(2);
     let held = &job.held;
-    let Some(described) = core.registry.get(&held.job.spec.name) else {
+    let Some(described) = core.served.descriptor(held) else {
         return;
     };
     let Some(started) = held.started.get() else {
@@ -328,8 +327,9 @@ async fn end_stuck(core: &Core, job: &mut Tracked) {
     core.events.emit(Event::SlotStuck { job: &held.job });
     let ending = Ending::new(held.job.id, held.job.token, end.clone());
     // A short limit, because the renewals of the other jobs wait.
-    let finish = || finish(core, std::slice::from_ref(&ending));
-    let finish = contained(&core.events, Part::Store, finish);
+    let finish = core
+        .store
+        .unlimited(|store| finish(store, slice::from_ref(&ending)));
     match timeout(core.config.lease / 15, finish).await {
         Ok(Ok(answers)) => {
             for answer in answers {

@@ -19,11 +19,14 @@
 //!
 //! `by_hand` is a dispatcher without loops, for tests.
 
+mod bells;
 mod builder;
 #[cfg(feature = "testing")]
 mod by_hand;
 mod cancels;
+mod claims;
 mod clocks;
+mod config;
 mod core;
 mod deaths;
 mod ends;
@@ -33,15 +36,21 @@ mod gone;
 mod grants;
 mod hand;
 mod handle;
+mod hands;
 mod hears;
 mod lease;
+mod link;
 mod maintain;
 mod middleware;
+mod phases;
 mod receive;
 mod record;
+mod served;
 mod shutdown;
 mod signals;
 mod slots;
+mod suspects;
+mod tally;
 mod told;
 mod unreadable;
 mod unserved;

@@ -9,11 +9,12 @@ use std::{
 };
 
 use super::{
-    core::{Core, Phase},
+    core::Core,
     ends::{Batch, Ended},
+    phases::ShutdownPhase,
 };
 use crate::{
-    Result,
+    JobStore, Result,
     events::Event,
     extract::HeldJob,
     job::{End, limits},
@@ -38,7 +39,7 @@ pub(super) struct Recording {
 
 impl Recording {
     pub(super) fn new(core: Arc<Core>) -> Self {
-        let worth = core.store.capabilities().finish_beside;
+        let worth = core.store.provider().capabilities().finish_beside;
         Self {
             core,
             worth,
@@ -65,7 +66,7 @@ impl Recording {
         self.call = Some(Box::pin(async move {
             loop {
                 let endings = ends.endings();
-                let answers = core.store_call(|| finish(&core, &endings)).await?;
+                let answers = core.store.call(|store| finish(store, &endings)).await?;
                 settle(&core, ends, &answers).await;
                 if core.ends.len() < FULL {
                     return Ok(());
@@ -100,17 +101,17 @@ impl Recording {
         let answer = std::task::ready!(call.as_mut().poll(cx));
         self.call = None;
         match answer {
-            Ok(()) => self.core.store_state.worked(),
+            Ok(()) => self.core.store.worked(),
             // No wait here: the fetch loop waits if its next call fails too.
-            Err(error) => _ = self.core.store_state.failed(&error),
+            Err(error) => _ = self.core.store.failed(&error),
         }
         Poll::Ready(Some(()))
     }
 }
 
 /// Sends ends to the store.
-pub(super) async fn finish(core: &Core, endings: &[Ending]) -> Result<Vec<Finished>> {
-    let answers = core.store.finish(endings).await?;
+pub(super) async fn finish(store: &dyn JobStore, endings: &[Ending]) -> Result<Vec<Finished>> {
+    let answers = store.finish(endings).await?;
     check(endings, &answers);
     Ok(answers)
 }
@@ -140,7 +141,7 @@ async fn hint(core: &Core, ends: &[Ended]) {
     let hints: Vec<_> = given_back
         .map(|Ended { held, .. }| Hint::at(held.job.id, &held.job.spec))
         .collect();
-    push(queue.as_ref(), &hints, &core.events).await;
+    push(queue.provider(), &hints, &core.events).await;
 }
 
 impl Core {
@@ -150,7 +151,7 @@ impl Core {
         // Counted before the release: the shutdown reports as soon as no job is held.
         if matches!(end, End::Release) {
             self.tally.released.fetch_add(1, Relaxed);
-        } else if self.phase() >= Phase::Draining {
+        } else if self.phases.now() >= ShutdownPhase::Draining {
             self.tally.drained.fetch_add(1, Relaxed);
         }
         self.release(held);
@@ -162,7 +163,7 @@ impl Core {
         self.tell_death(held, end, answer);
         // The job found no free slot here, and may be the only one left for the next free slot.
         if matches!(end, End::Release) && held.job.has_crashed() {
-            self.look_again();
+            self.bells.look_again();
         }
     }
 }

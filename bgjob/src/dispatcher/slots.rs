@@ -16,8 +16,7 @@ use crate::{CancelReason, extract::HeldJob, job::End};
 pub(super) async fn slot(core: Arc<Core>, hand: Arc<Hand>) {
     while let Some((held, low)) = hand.next().await {
         if low {
-            core.wake.notify_one();
-            core.room.notify_one();
+            core.bells.ring_both();
         }
         let started = Instant::now();
         let over = match may_start(&core, &held, started) {
@@ -35,21 +34,21 @@ pub(super) async fn slot(core: Arc<Core>, hand: Arc<Hand>) {
         match over {
             Over::Recorded(end, answer) => {
                 core.recorded(&held, &end, answer, false);
-                core.wake.notify_one();
+                core.bells.ring_fetch();
             }
             Over::Decided(end) => core.end(held, end),
             // The slot is free again only now.
             Over::Stuck => {
                 core.tally.stuck.fetch_sub(1, Relaxed);
-                core.wake.notify_one();
+                core.bells.ring_fetch();
             }
             Over::Abandoned => {
                 core.release(&held);
-                core.wake.notify_one();
+                core.bells.ring_fetch();
             }
         }
         if hand.has_room() {
-            core.room.notify_one();
+            core.bells.ring_receive();
         }
         // Otherwise jobs that end at once would never let another task of this thread run.
         tokio::task::consume_budget().await;

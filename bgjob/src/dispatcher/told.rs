@@ -1,9 +1,6 @@
 //! Emits the events of an attempt's end and of deaths.
 
-use std::{
-    sync::{Arc, atomic::Ordering::Relaxed},
-    time::Duration,
-};
+use std::time::Duration;
 
 use super::core::Core;
 use crate::{
@@ -31,8 +28,7 @@ impl Core {
         };
         if *wait < limits::FLOOR {
             *wait = limits::FLOOR;
-            self.tally.slowed.fetch_add(1, Relaxed);
-            let first = self.slow_names().insert(Arc::clone(&held.job.spec.name));
+            let first = self.tally.slow(&held.job.spec.name);
             let job = &held.job;
             self.events.emit(Event::Slowed { job, first });
         }

@@ -30,7 +30,8 @@ impl Core {
     pub(super) async fn tell_unreadable(&self, ids: &[JobId]) {
         for id in ids.iter().filter(|id| self.unreadable.is_news(**id)) {
             if let Err(error) = self
-                .store_call(|| self.store.get(std::slice::from_ref(id)))
+                .store
+                .call(|store| store.get(std::slice::from_ref(id)))
                 .await
             {
                 self.events.emit(Event::Unreadable {

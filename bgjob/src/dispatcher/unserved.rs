@@ -35,7 +35,7 @@ impl Lookout {
             return;
         }
         let begun = Instant::now();
-        if let Ok(counts) = core.store_call(|| core.store.counts()).await {
+        if let Ok(counts) = core.store.call(|store| store.counts()).await {
             tell(core, &counts);
         }
         self.0 = Instant::now() + jittered(APART).max(begun.elapsed() * 1000);
@@ -77,7 +77,7 @@ impl Core {
         if count.running > 0 {
             return None;
         }
-        let Some(hand) = self.hand(queue) else {
+        let Some(hand) = self.hands.of(queue) else {
             // While jobs of the queue run, another dispatcher works on it.
             return (!busy).then(|| {
                 format!(
@@ -86,7 +86,7 @@ impl Core {
                 )
             });
         };
-        if self.serves.contains_key(name) {
+        if self.served.names.contains_key(name) {
             // The job waits for a slot, or its metadata is newer than this program.
             let free = hand.has_room() && hand.waiting() == 0;
             return free.then(|| {
@@ -95,11 +95,11 @@ impl Core {
                     .to_owned()
             });
         }
-        Some(match self.registry.get(name) {
+        Some(match self.served.registry.get(name) {
             Some(_) => {
                 "no dispatcher that runs serves it: see `serve_jobs` and `serve_queues`".to_owned()
             }
-            None => self.registry.unknown(name),
+            None => self.served.registry.unknown(name),
         })
     }
 }

@@ -27,7 +27,7 @@ pub(super) async fn look(core: &Core, held: &HeldJob) {
         return;
     }
     let ids = [on];
-    let asked = core.store_call(|| core.store.get(&ids));
+    let asked = core.store.call(|store| store.get(&ids));
     let Ok(Ok(found)) = timeout(PATIENCE, asked).await else {
         return;
     };
@@ -43,7 +43,7 @@ pub(super) async fn look(core: &Core, held: &HeldJob) {
 fn lacks_a_slot(core: &Core, held: &HeldJob, job: &Job) -> bool {
     let queue = &held.job.spec.queue;
     let now = held.job.claimed_at + held.claimed.elapsed();
-    let full = core.hand(queue).is_some_and(|hand| hand.free() == 0);
+    let full = core.hands.of(queue).is_some_and(|hand| hand.free() == 0);
     full && job.spec.queue == *queue && job.state() == JobState::Ready && job.due_at <= now
 }
 
@@ -51,7 +51,7 @@ impl Core {
     /// Whether the caller is a handler that this dispatcher runs, and so would wait for itself. If
     /// it is, emits an event.
     pub(super) fn is_asked_by_its_own(&self) -> bool {
-        let own = |job: &Arc<HeldJob>| Arc::ptr_eq(&job.services, &self.services);
+        let own = |job: &Arc<HeldJob>| Arc::ptr_eq(&job.services, &self.served.services);
         let job = current::job().filter(own);
         if let Some(job) = &job {
             self.events.emit(Event::WaitsForItself { job: &job.job });
