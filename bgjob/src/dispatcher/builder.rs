@@ -25,7 +25,7 @@ use super::{
     served::Served,
     shutdown::{keep, lead},
     signals::Signals,
-    slots::slot,
+    slot::slot,
     worker,
 };
 use crate::{

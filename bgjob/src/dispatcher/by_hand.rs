@@ -7,8 +7,8 @@ use tokio::time::Instant;
 use super::{
     DispatcherBuilder,
     core::Core,
-    execute::{self, Over},
     hand::Hand,
+    slot::{self, Settled},
 };
 use crate::{
     JobContext, Result,
@@ -82,9 +82,9 @@ impl ByHand {
     /// Runs the attempt. `None`: its end is not recorded, because the lease is lost or the end was
     /// decided elsewhere.
     pub(crate) async fn run(&self, attempt: &JobContext) -> Option<End> {
-        match execute::run(&self.0, attempt.held()).await {
-            Over::Decided(end) | Over::Recorded(end, Finished::Applied(_)) => Some(end),
-            Over::Recorded(_, Finished::Lost) | Over::Abandoned | Over::Stuck => None,
+        match slot::attempt(&self.0, attempt.held()).await {
+            Settled::Decided(end) | Settled::Recorded(end, Finished::Applied(_)) => Some(end),
+            Settled::Recorded(_, Finished::Lost) | Settled::Abandoned | Settled::Stuck => None,
         }
     }
 }

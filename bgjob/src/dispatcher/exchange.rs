@@ -25,10 +25,11 @@ use super::{
     ends::{Batch, Ended},
     record::{Recording, check, finish, settle},
     search::{REPAIR, Search},
+    slot::backoff,
     suspects::SuspectTurn,
 };
 use crate::{
-    Error, JobStore, Result, entropy,
+    Error, JobStore, Result,
     events::Via,
     job::{End, Failure, FailureKind, Grant, Retry, Serves},
     store::{Claimed, Ending, Finished, Want},
@@ -161,12 +162,8 @@ impl Exchange {
             if matches!(end, End::Success(_)) {
                 let text = format!("the store refuses the result: {error}");
                 let failure = Failure::new(FailureKind::Result, text);
-                let wait = self
-                    .core
-                    .served
-                    .registry
-                    .get(&held.job.spec.name)
-                    .map(|job| job.wait_of(&held.job.spec, held.job.errors + 1, entropy::unit()));
+                let job = self.core.served.descriptor(held);
+                let wait = job.map(|job| backoff(&self.core, held, job));
                 *end = End::Error {
                     failure,
                     retry: Retry::After(wait.unwrap_or(REPAIR)),

@@ -56,6 +56,22 @@ struct Line {
     moved: bool,
 }
 
+/// The next job for a slot.
+pub(super) struct NextJob {
+    pub(super) held: Arc<HeldJob>,
+    /// Few jobs are left in the hand: more should be fetched.
+    pub(super) few_left: bool,
+}
+
+/// One look for the next job.
+enum TryNext {
+    Job(NextJob),
+    /// No job waits.
+    Empty,
+    /// The hand has closed.
+    Closed,
+}
+
 impl Line {
     /// How many crashed jobs are at the front.
     fn crashed(&self) -> usize {
@@ -130,38 +146,41 @@ impl Hand {
         back
     }
 
-    /// Waits for the next job for a slot. Returns the job and whether more should be fetched.
-    /// `None`: the hand has closed.
-    pub(super) async fn next(&self) -> Option<(Arc<HeldJob>, bool)> {
+    /// Waits for the next job for a slot. `None`: the hand has closed.
+    pub(super) async fn next(&self) -> Option<NextJob> {
         loop {
-            if let Some(answer) = self.try_next() {
-                return answer;
+            match self.try_next() {
+                TryNext::Job(next) => return Some(next),
+                TryNext::Closed => return None,
+                TryNext::Empty => {}
             }
             // Registered before the second look: no wake-up between look and wait is missed.
             let mut filled = pin!(self.filled.notified());
             filled.as_mut().enable();
-            if let Some(answer) = self.try_next() {
-                return answer;
+            match self.try_next() {
+                TryNext::Job(next) => return Some(next),
+                TryNext::Closed => return None,
+                TryNext::Empty => filled.await,
             }
-            filled.await;
         }
     }
 
-    /// `None`: no job waits. `Some(None)`: the hand has closed.
-    fn try_next(&self) -> Option<Option<(Arc<HeldJob>, bool)>> {
+    fn try_next(&self) -> TryNext {
         let mut line = self.line();
-        match line.jobs.pop_front() {
-            Some(job) => {
-                line.bytes -= job.job.spec.bytes();
-                line.moved = true;
-                if self.busy.fetch_add(1, Relaxed) + 1 >= self.slots {
-                    self.full.store(true, Relaxed);
-                }
-                Some(Some((job, line.jobs.len() < self.low.load(Relaxed))))
-            }
-            None if line.closed => Some(None),
-            None => None,
+        let Some(held) = line.jobs.pop_front() else {
+            return if line.closed {
+                TryNext::Closed
+            } else {
+                TryNext::Empty
+            };
+        };
+        line.bytes -= held.job.spec.bytes();
+        line.moved = true;
+        if self.busy.fetch_add(1, Relaxed) + 1 >= self.slots {
+            self.full.store(true, Relaxed);
         }
+        let few_left = line.jobs.len() < self.low.load(Relaxed);
+        TryNext::Job(NextJob { held, few_left })
     }
 
     /// A slot is free again and did not run the job it took.

@@ -22,16 +22,17 @@ use tokio::{
 use super::{
     config::Config,
     core::Core,
-    execute::{time_limit, timed_out},
     gone::let_go,
+    handler::{ask_to_end, time_limit},
     phases::ShutdownPhase,
     record::finish,
+    slot::end_of_blocked,
 };
 use crate::{
     CancelReason, entropy,
     events::{Event, Span},
     extract::HeldJob,
-    job::{End, Retry, limits},
+    job::limits,
     store::{Ending, Renewal, Renewed},
 };
 
@@ -175,7 +176,7 @@ async fn hear_cancels(core: &Core, tracked: &[Tracked]) -> bool {
         ours.retain(|held| !held.is_decided());
         report(core, &ours).await;
         for held in ours {
-            ask(core, &held, CancelReason::User);
+            ask_to_end(core, &held, CancelReason::User);
         }
     }
     false
@@ -269,14 +270,14 @@ fn renewed(core: &Core, job: &mut Tracked, answer: Renewed, sent: Instant) {
         Renewed::Renewed { cancel } => {
             job.held.renewed(sent);
             if cancel {
-                ask(core, &job.held, CancelReason::User);
+                ask_to_end(core, &job.held, CancelReason::User);
             }
         }
         // Its end was decided meanwhile, and perhaps recorded: all is well.
         Renewed::Lost if job.held.is_decided() => {}
         Renewed::Lost => {
             job.given_up = true;
-            ask(core, &job.held, CancelReason::LeaseLost);
+            ask_to_end(core, &job.held, CancelReason::LeaseLost);
         }
     }
 }
@@ -285,17 +286,7 @@ fn renewed(core: &Core, job: &mut Tracked, answer: Renewed, sent: Instant) {
 fn fence(core: &Core, job: &mut Tracked) {
     if !job.given_up && job.held.good().elapsed() >= core.config.fence_at() {
         job.given_up = true;
-        ask(core, &job.held, CancelReason::LeaseLost);
-    }
-}
-
-/// Asks a handler to end. Emits an event if this is the first reason.
-pub(super) fn ask(core: &Core, held: &HeldJob, reason: CancelReason) {
-    if held.cancel(reason) {
-        core.events.emit(Event::CancelRequested {
-            job: &held.job,
-            reason,
-        });
+        ask_to_end(core, &job.held, CancelReason::LeaseLost);
     }
 }
 
@@ -318,11 +309,7 @@ async fn end_stuck(core: &Core, job: &mut Tracked) {
     job.given_up = true;
     core.tally.stuck.fetch_add(1, Relaxed);
     let ran = started.elapsed();
-    let retry = described.wait_of(&held.job.spec, held.job.errors + 1, entropy::unit());
-    let end = End::Error {
-        failure: timed_out(held, described),
-        retry: Retry::After(retry),
-    };
+    let end = end_of_blocked(core, held, described);
     core.tell_end(held, Some(&end), ran, &Span::none());
     core.events.emit(Event::SlotStuck { job: &held.job });
     let ending = Ending::new(held.job.id, held.job.token, end.clone());

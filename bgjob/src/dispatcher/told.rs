@@ -7,34 +7,11 @@ use crate::{
     CancelReason,
     events::{DeadJob, Event, Fate, Span, Verdict},
     extract::HeldJob,
-    job::{DeadReason, End, Failure, Retry, State, limits},
+    job::{DeadReason, End, Failure, Retry, State},
     store::Finished,
 };
 
 impl Core {
-    /// Returns the same end, but a job that was started more than [`limits::QUICK_STARTS`] times
-    /// waits at least [`limits::FLOOR`] before it runs again.
-    pub(super) fn slowed(&self, held: &HeldJob, mut end: End) -> End {
-        if held.job.fence <= limits::QUICK_STARTS {
-            return end;
-        }
-        let wait = match &mut end {
-            End::Snooze(wait) => wait,
-            End::Error {
-                retry: Retry::After(wait),
-                ..
-            } if held.job.errors + 1 < held.job.spec.max_attempts => wait,
-            _ => return end,
-        };
-        if *wait < limits::FLOOR {
-            *wait = limits::FLOOR;
-            let first = self.tally.slow(&held.job.spec.name);
-            let job = &held.job;
-            self.events.emit(Event::Slowed { job, first });
-        }
-        end
-    }
-
     /// Emits how an attempt ended. `None`: the end is not recorded, because the lease is lost.
     pub(super) fn tell_end(&self, held: &HeldJob, end: Option<&End>, ran: Duration, span: &Span) {
         let fate = fate(held, end);
