@@ -34,12 +34,12 @@ pub fn within<T>(job: &mut Option<Arc<HeldJob>>, run: impl FnOnce() -> T) -> T {
 /// caller is no handler.
 #[doc(hidden)]
 #[derive(Debug)]
-pub struct Waits {
+pub struct WaitNote {
     job: Option<Arc<HeldJob>>,
     on: JobId,
 }
 
-impl Waits {
+impl WaitNote {
     #[doc(hidden)]
     pub fn on(on: JobId) -> Self {
         let job = job();
@@ -50,7 +50,7 @@ impl Waits {
     }
 }
 
-impl Drop for Waits {
+impl Drop for WaitNote {
     fn drop(&mut self) {
         if let Some(job) = &self.job {
             job.waits_no_more(self.on);

@@ -47,8 +47,8 @@ pub struct HeldJob {
     /// The attempt's end is decided: once, by the first call of `decide`, from the slot, the lease
     /// thread (for a stuck job) or the dispatcher (for a job given back).
     decided: AtomicBool,
-    /// The last job whose end the handler waits for. Set and cleared by `current::Waits`, read by
-    /// the slot.
+    /// The last job whose end the handler waits for. Set and cleared by `current::WaitNote`, read
+    /// by the slot.
     waits: Mutex<Option<JobId>>,
     /// A job that the handler waited for and that found no free slot: once, by the slot, for the
     /// text of a time-out.

@@ -12,8 +12,8 @@
 //! ```
 //!
 //! A claim in doubt may have been granted. It is repeated with the same token until the store
-//! answers, even if no jobs are wanted any more. Ends in doubt need no state here: a [`Batch`] that
-//! is dropped returns its ends to the line, marked as sent.
+//! answers, even if no jobs are wanted by then. Ends in doubt need no state here: an [`EndBatch`]
+//! that is dropped returns its ends to the line, marked as sent.
 
 use std::{mem, sync::Arc};
 
@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use super::{
     claims::OpenClaim,
     core::Core,
-    ends::{Batch, Ended},
+    ends::{EndBatch, PendingEnd},
     record::{Recording, check, finish, settle},
     search::{REPAIR, Search},
     slot::backoff,
@@ -80,7 +80,7 @@ impl Exchange {
     pub(super) async fn call(
         &mut self,
         search: &mut Search,
-        ends: Batch,
+        ends: EndBatch,
         want: Vec<Want>,
     ) -> Result<()> {
         let (grant, sent) = match self.in_doubt {
@@ -157,8 +157,8 @@ impl Exchange {
 
     /// The store refuses a batch of ends for a lasting reason. Sends each half, recursively, until
     /// the culprit is alone. Its result is then dropped, and the attempt ends as an error.
-    async fn halve(&mut self, search: &mut Search, mut ends: Batch, error: Error) -> Result<()> {
-        if let Some(Ended { held, end, .. }) = ends.single() {
+    async fn halve(&mut self, search: &mut Search, mut ends: EndBatch, error: Error) -> Result<()> {
+        if let Some(PendingEnd { held, end, .. }) = ends.single() {
             if matches!(end, End::Success(_)) {
                 let text = format!("the store refuses the result: {error}");
                 let failure = Failure::new(FailureKind::Result, text);

@@ -22,7 +22,9 @@ use std::{mem, sync::Arc};
 
 use tokio::time::sleep;
 
-use super::{core::Core, ends::Batch, exchange::Exchange, phases::ShutdownPhase, search::Search};
+use super::{
+    core::Core, ends::EndBatch, exchange::Exchange, phases::ShutdownPhase, search::Search,
+};
 use crate::job::limits;
 
 /// Runs until the dispatcher has stopped.
@@ -62,7 +64,7 @@ pub(super) async fn run(core: Arc<Core>) {
 }
 
 /// The ends to record now: none while a call beside records others.
-fn ends(core: &Core, exchange: &Exchange) -> Batch {
+fn ends(core: &Core, exchange: &Exchange) -> EndBatch {
     if exchange.recording.is_open() {
         return core.ends.none();
     }

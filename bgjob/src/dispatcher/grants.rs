@@ -22,7 +22,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Grants {
     /// Claims too young to be renewed: added by `add`, moved to the lease loop by `take_older`.
-    young: Mutex<Vec<Batch>>,
+    young: Mutex<Vec<ClaimBatch>>,
     /// Jobs in hand, running, or ended and not recorded yet: raised by `add`, lowered by `release`,
     /// read at shutdown.
     held: AtomicUsize,
@@ -31,7 +31,7 @@ pub(super) struct Grants {
 }
 
 #[derive(Debug)]
-struct Batch {
+struct ClaimBatch {
     /// Just before the claim was sent.
     claimed: Instant,
     /// Settled jobs stay here until the whole batch is settled or taken.
@@ -39,7 +39,7 @@ struct Batch {
 }
 
 impl Grants {
-    fn young(&self) -> MutexGuard<'_, Vec<Batch>> {
+    fn young(&self) -> MutexGuard<'_, Vec<ClaimBatch>> {
         self.young.locked()
     }
 
@@ -60,10 +60,10 @@ impl Grants {
         let mut young = self.young();
         // Drops settled batches at the front, so that finished jobs don't pile up until the lease
         // thread comes round.
-        while young.first().is_some_and(Batch::is_over) {
+        while young.first().is_some_and(ClaimBatch::is_over) {
             young.swap_remove(0);
         }
-        young.push(Batch {
+        young.push(ClaimBatch {
             claimed,
             jobs: jobs.clone(),
         });
@@ -109,7 +109,7 @@ impl Grants {
     }
 }
 
-impl Batch {
+impl ClaimBatch {
     /// Whether all jobs are settled. Jobs end in about the order of the claim, so the last one is
     /// checked first.
     fn is_over(&self) -> bool {

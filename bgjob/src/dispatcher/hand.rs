@@ -24,7 +24,7 @@ pub(super) struct Hand {
     /// The number of slots.
     pub(super) slots: usize,
     /// The waiting jobs: filled by `add`, emptied by the slots (`next`), `hoard` and `close`.
-    line: Mutex<Line>,
+    line: Mutex<HandLine>,
     /// Wakes slots that wait in `next`: notified by `add` and `close`.
     filled: Notify,
     /// Slots that run a job: raised by `next`, lowered by `left` and `done`.
@@ -45,7 +45,7 @@ pub(super) struct Hand {
 }
 
 #[derive(Debug, Default)]
-struct Line {
+struct HandLine {
     /// In the order in which slots take them; crashed jobs are in front.
     jobs: VecDeque<Arc<HeldJob>>,
     /// The size of their specs.
@@ -72,7 +72,7 @@ enum TryNext {
     Closed,
 }
 
-impl Line {
+impl HandLine {
     /// How many crashed jobs are at the front.
     fn crashed(&self) -> usize {
         let crashed = self.jobs.iter().take_while(|job| job.job.has_crashed());
@@ -101,7 +101,7 @@ impl Hand {
         }
     }
 
-    fn line(&self) -> MutexGuard<'_, Line> {
+    fn line(&self) -> MutexGuard<'_, HandLine> {
         self.line.locked()
     }
 

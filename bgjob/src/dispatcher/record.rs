@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     core::Core,
-    ends::{Batch, Ended},
+    ends::{EndBatch, PendingEnd},
     phases::ShutdownPhase,
 };
 use crate::{
@@ -54,13 +54,13 @@ impl Recording {
 
     /// Whether these ends are worth a call of their own. Not if they were sent before: then the
     /// fetch loop has to find out which of them the store refuses.
-    pub(super) fn is_worth(&self, ends: &Batch) -> bool {
+    pub(super) fn is_worth(&self, ends: &EndBatch) -> bool {
         self.worth.is_some_and(|worth| ends.len() >= worth.max(1)) && !ends.is_repeated()
     }
 
     /// Begins a call that records these ends, and further ones while many wait. No other call may
     /// be on its way.
-    pub(super) fn begin(&mut self, mut ends: Batch) {
+    pub(super) fn begin(&mut self, mut ends: EndBatch) {
         assert!(self.call.is_none(), "what is on its way would be dropped");
         let core = Arc::clone(&self.core);
         self.call = Some(Box::pin(async move {
@@ -122,7 +122,7 @@ pub(super) fn check(endings: &[Ending], answers: &[Finished]) {
 }
 
 /// Processes the store's answers to a batch of ends.
-pub(super) async fn settle(core: &Core, ends: Batch, answers: &[Finished]) {
+pub(super) async fn settle(core: &Core, ends: EndBatch, answers: &[Finished]) {
     let ends = ends.answered();
     for (ended, answer) in ends.iter().zip(answers) {
         core.recorded(&ended.held, &ended.end, *answer, ended.repeated);
@@ -131,7 +131,7 @@ pub(super) async fn settle(core: &Core, ends: Batch, answers: &[Finished]) {
 }
 
 /// Pushes hints for jobs that were given back, so that they need not wait for the sweeper.
-async fn hint(core: &Core, ends: &[Ended]) {
+async fn hint(core: &Core, ends: &[PendingEnd]) {
     let Some(queue) = &core.queue else {
         return;
     };
@@ -139,7 +139,7 @@ async fn hint(core: &Core, ends: &[Ended]) {
         .iter()
         .filter(|ended| matches!(ended.end, End::Release));
     let hints: Vec<_> = given_back
-        .map(|Ended { held, .. }| Hint::at(held.job.id, &held.job.spec))
+        .map(|PendingEnd { held, .. }| Hint::at(held.job.id, &held.job.spec))
         .collect();
     push(queue.provider(), &hints, &core.events).await;
 }

@@ -16,11 +16,11 @@ use crate::{Error, ErrorKind};
 pub(crate) struct Breaker {
     part: Part,
     events: Events,
-    state: Mutex<State>,
+    state: Mutex<BreakerState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct BreakerState {
     /// Set by a failure, cleared by a success.
     down: Option<Down>,
     /// When a call last succeeded.
@@ -95,7 +95,7 @@ impl Breaker {
         self.state().down.map(|down| down.since.elapsed())
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, BreakerState> {
         self.state.locked()
     }
 }

@@ -26,7 +26,7 @@ use crate::{
 
 pub(crate) use breaker::Breaker;
 pub use dead::DeadJob;
-pub(crate) use place::Place;
+pub(crate) use place::Origin;
 pub(crate) use trace::Span;
 use trace::Voice;
 pub use verdict::{Fate, Part, Verdict, Via};

@@ -65,7 +65,7 @@ pub struct ChannelQueue {
 #[derive(Debug, Default)]
 struct Hints {
     /// The waiting hints, by queue.
-    waiting: HashMap<Arc<str>, Line>,
+    waiting: HashMap<Arc<str>, QueueHints>,
     /// The queues that nobody had received from when they were added, the oldest first.
     strange: VecDeque<Arc<str>>,
     /// Deliveries that are not acknowledged yet, by number (their receipt), each with the time at
@@ -78,7 +78,7 @@ struct Hints {
 
 /// The waiting hints of one queue.
 #[derive(Debug, Default)]
-struct Line {
+struct QueueHints {
     /// By [`Priority::rank`].
     levels: [VecDeque<JobId>; Priority::ALL.len()],
     /// Someone has received from the queue.
@@ -205,7 +205,7 @@ impl Hints {
     }
 
     /// The line of a queue that someone receives from.
-    fn serve(&mut self, queue: &Arc<str>) -> &mut Line {
+    fn serve(&mut self, queue: &Arc<str>) -> &mut QueueHints {
         let line = self.waiting.entry(Arc::clone(queue)).or_default();
         line.is_served = true;
         line
@@ -223,7 +223,8 @@ impl Hints {
 
     /// Begins the line of a queue that nobody has received from.
     fn begin(&mut self, queue: &Arc<str>) {
-        self.waiting.insert(Arc::clone(queue), Line::default());
+        self.waiting
+            .insert(Arc::clone(queue), QueueHints::default());
         self.strange.push_back(Arc::clone(queue));
         if self.strange.len() > STRANGE
             && let Some(oldest) = self.strange.pop_front()

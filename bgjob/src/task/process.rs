@@ -29,10 +29,10 @@ thread_local! {
 pub(crate) struct Process {
     clock: Arc<dyn Clock>,
     died: Notify,
-    inner: Mutex<Inner>,
+    inner: Mutex<ProcessState>,
 }
 
-struct Inner {
+struct ProcessState {
     life: Life,
     dice: Rng,
     /// Wakers of tasks that were polled while the process was stopped.
@@ -56,7 +56,7 @@ impl Process {
         Arc::new(Self {
             clock,
             died: Notify::new(),
-            inner: Mutex::new(Inner {
+            inner: Mutex::new(ProcessState {
                 life: Life::Running,
                 dice: Rng::with_seed(seed),
                 parked: Vec::new(),
@@ -66,7 +66,7 @@ impl Process {
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, ProcessState> {
         self.inner.locked()
     }
 

@@ -19,16 +19,16 @@ type Work = Box<dyn FnOnce() + Send>;
 const KEPT: Duration = Duration::from_secs(10);
 
 static POOL: Pool = Pool {
-    state: Mutex::new(State::new(0)),
+    state: Mutex::new(PoolState::new(0)),
     news: Condvar::new(),
 };
 
 struct Pool {
-    state: Mutex<State>,
+    state: Mutex<PoolState>,
     news: Condvar,
 }
 
-struct State {
+struct PoolState {
     /// Work that no thread has taken yet.
     line: VecDeque<Work>,
     /// The number of threads.
@@ -39,7 +39,7 @@ struct State {
     process: u32,
 }
 
-impl State {
+impl PoolState {
     const fn new(process: u32) -> Self {
         Self {
             line: VecDeque::new(),
@@ -51,7 +51,7 @@ impl State {
 }
 
 impl Pool {
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, PoolState> {
         self.state.locked()
     }
 }
@@ -68,7 +68,7 @@ pub(crate) fn on_thread(work: impl FnOnce() + Send + 'static) -> io::Result<()> 
         std::process::id()
     };
     if state.process != process {
-        *state = State::new(process);
+        *state = PoolState::new(process);
     }
     state.line.push_back(Box::new(work));
     if state.idle >= state.line.len() {

@@ -34,7 +34,7 @@ pub struct MemoryDocuments {
     clock: Arc<dyn Clock>,
     clock_source: ClockSource,
     shared: bool,
-    state: Mutex<State>,
+    state: Mutex<DocumentsState>,
     watch: Option<Box<Watch>>,
 }
 
@@ -49,7 +49,7 @@ pub struct Snapshot {
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct DocumentsState {
     documents: BTreeMap<JobId, Document>,
     keys: BTreeSet<Filed>,
     /// One counter for all documents, so that no two versions are ever equal.
@@ -130,12 +130,12 @@ impl MemoryDocuments {
         state.keys.clone_from(&snapshot.keys);
     }
 
-    async fn state(&self) -> MutexGuard<'_, State> {
+    async fn state(&self) -> MutexGuard<'_, DocumentsState> {
         tokio::task::yield_now().await;
         self.lock()
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, DocumentsState> {
         self.state.locked()
     }
 
@@ -154,7 +154,7 @@ impl fmt::Debug for MemoryDocuments {
     }
 }
 
-impl State {
+impl DocumentsState {
     fn put(&mut self, document: &Document) {
         self.remove(document.id);
         self.versions += 1;

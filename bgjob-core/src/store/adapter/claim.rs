@@ -288,7 +288,7 @@ struct Scan<'a> {
 }
 
 /// Which part of a page of keys to try next.
-struct Portion<'a> {
+struct Chunk<'a> {
     ids: Vec<JobId>,
     rest: &'a [Filed],
     /// The rest of the keys is of no use.
@@ -296,7 +296,7 @@ struct Portion<'a> {
 }
 
 impl Scan<'_> {
-    fn take<'p>(&mut self, page: &'p [Filed]) -> Portion<'p> {
+    fn take<'p>(&mut self, page: &'p [Filed]) -> Chunk<'p> {
         let mut ids = Vec::new();
         let mut suspect = self.serves.suspect;
         for (nth, (key, id)) in page.iter().enumerate() {
@@ -311,7 +311,7 @@ impl Scan<'_> {
                 }
                 if self.next.is_some_and(|next| next <= due_at) {
                     let (rest, last) = (&page[nth..], true);
-                    return Portion { ids, rest, last };
+                    return Chunk { ids, rest, last };
                 }
                 continue;
             }
@@ -321,23 +321,23 @@ impl Scan<'_> {
             if waiting.suspect && !suspect {
                 // The suspect before this one may turn out to be too late; then this one is tried.
                 let (rest, last) = (&page[nth..], false);
-                return Portion { ids, rest, last };
+                return Chunk { ids, rest, last };
             }
             if ids.len() >= self.portion {
                 let (rest, last) = (&page[nth..], false);
-                return Portion { ids, rest, last };
+                return Chunk { ids, rest, last };
             }
             if self.jobs.len() + ids.len() >= self.full {
                 // The jobs taken may turn out to be another claimer's; then this one is tried.
                 let (rest, last) = (&page[nth..], ids.is_empty());
                 self.more |= last;
-                return Portion { ids, rest, last };
+                return Chunk { ids, rest, last };
             }
             suspect &= !waiting.suspect;
             ids.push(*id);
         }
         let (rest, last) = (&page[page.len()..], false);
-        Portion { ids, rest, last }
+        Chunk { ids, rest, last }
     }
 }
 

@@ -31,7 +31,7 @@ use crate::{
 #[doc(hidden)]
 pub use body::Body;
 use sizes::Sizes;
-use waits::Waits;
+use waits::Wakes;
 
 /// Any [`DocumentStore`] as a full [`JobStore`]. It reads documents, applies the
 /// [transitions](crate::job::transition) and replaces by version. Where another writer was faster,
@@ -99,7 +99,7 @@ use waits::Waits;
 #[derive(Debug)]
 pub struct Documents<D> {
     store: D,
-    waits: Waits,
+    waits: Wakes,
     sizes: Sizes,
 }
 
@@ -111,7 +111,7 @@ impl<D: DocumentStore> Documents<D> {
     pub fn new(store: D) -> Self {
         Self {
             store,
-            waits: Waits::default(),
+            waits: Wakes::default(),
             sizes: Sizes::default(),
         }
     }

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::{sync::Notify, time::sleep};
 
-use super::{points::Fate, sim::World};
+use super::{points::DiesAnywhere, sim::World};
 use crate::{
     DispatcherBuilder, Event, JobDispatcher, JobId, JobManager,
     lock::Locked,
@@ -122,7 +122,7 @@ impl fmt::Display for Ill {
 async fn serve(world: Arc<World>, who: Arc<str>, build: Arc<Build>, shut_down: Arc<Notify>) {
     world.schedule.note(&who, "starts");
     let jobs = manager(&world, &who);
-    let fate = Fate {
+    let fate = DiesAnywhere {
         points: Arc::clone(&world.points),
         who: Arc::clone(&who),
     };

@@ -17,11 +17,11 @@ const LINES: usize = 4000;
 #[derive(Debug)]
 pub(super) struct Schedule {
     start: Instant,
-    inner: Mutex<Inner>,
+    inner: Mutex<ScheduleState>,
 }
 
 #[derive(Debug, Default)]
-struct Inner {
+struct ScheduleState {
     lines: Vec<(Duration, String, String)>,
     left_out: usize,
     hash: DefaultHasher,
@@ -35,7 +35,7 @@ impl Schedule {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, ScheduleState> {
         self.inner.locked()
     }
 

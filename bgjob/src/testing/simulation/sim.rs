@@ -52,11 +52,11 @@ pub(super) struct World {
     pub(super) schedule: Arc<Schedule>,
     clock: Arc<dyn Clock>,
     calm: AtomicBool,
-    inner: Mutex<Inner>,
+    inner: Mutex<WorldState>,
 }
 
 #[derive(Default)]
-struct Inner {
+struct WorldState {
     dice: Rng,
     hosts: Vec<Arc<Host>>,
     broken: Vec<String>,
@@ -83,9 +83,9 @@ impl World {
             let beside = (plan.seed % 2 == 1).then_some(1);
             Below::jobs(Arc::clone(&clock), beside, Arc::clone(&truth))
         };
-        let inner = Inner {
+        let inner = WorldState {
             dice: Rng::with_seed(plan.seed),
-            ..Inner::default()
+            ..WorldState::default()
         };
         Arc::new(Self {
             below,
@@ -100,7 +100,7 @@ impl World {
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, WorldState> {
         self.inner.locked()
     }
 

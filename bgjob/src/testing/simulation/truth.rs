@@ -17,14 +17,14 @@ use crate::{
 /// What an observer of all changes of the store knows of its jobs.
 #[derive(Debug)]
 pub(super) struct Truth {
-    seen: Mutex<Seen>,
+    seen: Mutex<KnownJobs>,
     /// How far the clocks of those that change the jobs may be off.
     slack: Duration,
 }
 
 /// What is known of the jobs, and the rules that were broken.
 #[derive(Debug, Default)]
-struct Seen {
+struct KnownJobs {
     jobs: BTreeMap<JobId, Known>,
     broken: Vec<String>,
     starts: usize,
@@ -44,7 +44,7 @@ impl Truth {
         }
     }
 
-    fn seen(&self) -> MutexGuard<'_, Seen> {
+    fn seen(&self) -> MutexGuard<'_, KnownJobs> {
         self.seen.locked()
     }
 
@@ -125,7 +125,7 @@ impl Truth {
     }
 }
 
-impl Seen {
+impl KnownJobs {
     fn change(&mut self, id: JobId, job: Option<Job>, cause: &Cause, now: Timestamp) {
         if matches!(cause, Cause::Claim(_)) {
             self.starts += 1;
