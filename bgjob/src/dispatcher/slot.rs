@@ -2,15 +2,14 @@
 //! hand to its end, is in this file.
 //!
 //! ```text
-//!   take ──► may_start ──► run ──► settle ──┬─► Decided ───► the fetch loop records the end
-//!                │          │               ├─► Recorded ──► nothing more: the handler's own
-//!                │          │               │                transaction has recorded it
-//!                │          │               ├─► Abandoned ─► nothing is recorded: the lease is lost
-//!                │          │               └─► Stuck ─────► nothing more: the end was decided before
+//!   take ──► may_start ──► run ──► settle ──┬─► Decided: the fetch loop records the end
+//!                │          │               ├─► Recorded: in the handler's own transaction
+//!                │          │               ├─► Abandoned: the lease is lost, nothing is recorded
+//!                │          │               └─► Stuck: the end was decided before
 //!                │          │
 //!                │          └─ blocking code that can't be dropped: its end is decided and queued
 //!                │             at once, the slot waits for the code (`outlast`)
-//!                └─ the lease may be lost: Abandoned. Cancelled: Decided, as a release.
+//!                └─ not started: Abandoned (lease lost) or Decided (given back)
 //! ```
 //!
 //! An end is decided once ([`HeldJob::decide`]), by whoever is first: `settle`, `outlast`, the lease

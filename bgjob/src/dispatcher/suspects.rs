@@ -21,7 +21,8 @@ const APART: Duration = Duration::from_secs(1);
 pub(super) struct Suspects {
     /// A claim that asks for a suspect is unanswered. Set and cleared by [`SuspectTurn`].
     asked: AtomicBool,
-    /// When a suspect was last asked for although no slot was free. Set and read by `ahead_of_line`.
+    /// When a suspect was last asked for although no slot was free. Set and read by
+    /// `ahead_of_line`.
     last: Mutex<Option<Instant>>,
 }
 

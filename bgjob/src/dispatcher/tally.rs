@@ -20,7 +20,8 @@ pub(super) struct Tally {
     pub(super) drained: AtomicUsize,
     /// Jobs given back. Raised by `recorded`.
     pub(super) released: AtomicUsize,
-    /// Slots whose handler can't be stopped. Raised when such an end is decided, lowered by the slot.
+    /// Slots whose handler can't be stopped. Raised when the end of such a handler is decided,
+    /// lowered by the slot when the handler has returned.
     pub(super) stuck: AtomicUsize,
     /// Jobs that were slowed down. Raised by `slow`.
     slowed: AtomicUsize,
