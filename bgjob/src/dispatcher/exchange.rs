@@ -27,6 +27,7 @@ use super::{
     search::{REPAIR, Search},
     slot::backoff,
     suspects::SuspectTurn,
+    unreadable::tell_unreadable,
 };
 use crate::{
     Error, JobStore, Result,
@@ -109,7 +110,7 @@ impl Exchange {
                     self.open = None;
                 }
                 settle(&self.core, ends, &answers).await;
-                self.core.tell_unreadable(&unreadable).await;
+                tell_unreadable(&self.core, &unreadable).await;
                 Ok(())
             }
             Err(error) => {

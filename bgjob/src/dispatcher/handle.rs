@@ -8,7 +8,9 @@ use std::{
 
 use tokio::sync::watch;
 
-use super::{core::Core, link::Link, phases::ShutdownPhase, signals::Signals};
+use super::{
+    core::Core, link::Link, phases::ShutdownPhase, signals::Signals, waits::is_asked_by_its_own,
+};
 use crate::events::Event;
 
 /// A handle of a running dispatcher. Dropping the handle does not stop the dispatcher:
@@ -87,7 +89,7 @@ impl DispatcherHandle {
     /// In a handler that this dispatcher runs it returns at once, as [`shutdown`](Self::shutdown)
     /// does.
     pub async fn wait(mut self) -> ShutdownReport {
-        if self.core.is_asked_by_its_own() {
+        if is_asked_by_its_own(&self.core) {
             return self.core.drained();
         }
         let word = self.last_word.wait_for(Option::is_some).await;

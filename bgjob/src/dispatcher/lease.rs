@@ -25,8 +25,9 @@ use super::{
     gone::let_go,
     handler::{ask_to_end, time_limit},
     phases::ShutdownPhase,
-    record::finish,
+    record::{finish, recorded},
     slot::end_of_blocked,
+    told::tell_end,
 };
 use crate::{
     CancelReason, entropy,
@@ -310,7 +311,7 @@ async fn end_stuck(core: &Core, job: &mut Tracked) {
     core.tally.stuck.fetch_add(1, Relaxed);
     let ran = started.elapsed();
     let end = end_of_blocked(core, held, described);
-    core.tell_end(held, Some(&end), ran, &Span::none());
+    tell_end(core, held, Some(&end), ran, &Span::none());
     core.events.emit(Event::SlotStuck { job: &held.job });
     let ending = Ending::new(held.job.id, held.job.token, end.clone());
     // A short limit, because the renewals of the other jobs wait.
@@ -320,7 +321,7 @@ async fn end_stuck(core: &Core, job: &mut Tracked) {
     match timeout(core.config.lease / 15, finish).await {
         Ok(Ok(answers)) => {
             for answer in answers {
-                core.recorded(held, &end, answer, false);
+                recorded(core, held, &end, answer, false);
             }
         }
         // The fetch loop tries again as soon as a thread is free to run it.

@@ -5,7 +5,8 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::sleep;
 
 use super::{
-    clocks::Clocks, core::Core, phases::ShutdownPhase, unserved::Lookout, worker::Introduced,
+    clocks::Clocks, core::Core, phases::ShutdownPhase, unreadable::tell_unreadable,
+    unserved::Lookout, worker::Introduced,
 };
 use crate::{
     JobId, Result, entropy,
@@ -117,7 +118,7 @@ async fn tell(core: &Core, swept: Vec<Swept>) {
                 tell_death(core, id, &job, true);
             }
             Swept::Touched(hint) => hints.push(hint),
-            Swept::Unreadable { id } => core.tell_unreadable(&[id]).await,
+            Swept::Unreadable { id } => tell_unreadable(core, &[id]).await,
         }
     }
     if let Some(queue) = &core.queue

@@ -11,7 +11,7 @@ use std::{
 
 use tokio::time::{Instant, sleep};
 
-use super::{core::Core, link::Link, phases::ShutdownPhase};
+use super::{core::Core, link::Link, phases::ShutdownPhase, unreadable::tell_unreadable};
 use crate::{
     JobId, JobQueue, Result, entropy,
     events::{Event, Via},
@@ -141,7 +141,7 @@ async fn claim(
                 let unreadable = answered(&ids, &answers, &Claim::Unreadable);
                 full = answered(&ids, &answers, &Claim::Full);
                 take_in(core, answers, deliveries.len() - full.len(), sent);
-                core.tell_unreadable(&unreadable).await;
+                tell_unreadable(core, &unreadable).await;
                 break;
             }
             Err(error) => sleep(core.store.failed(&error)).await,

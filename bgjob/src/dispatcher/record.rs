@@ -12,6 +12,7 @@ use super::{
     core::Core,
     ends::{EndBatch, PendingEnd},
     phases::ShutdownPhase,
+    told::tell_death,
 };
 use crate::{
     JobStore, Result,
@@ -125,7 +126,7 @@ pub(super) fn check(endings: &[Ending], answers: &[Finished]) {
 pub(super) async fn settle(core: &Core, ends: EndBatch, answers: &[Finished]) {
     let ends = ends.answered();
     for (ended, answer) in ends.iter().zip(answers) {
-        core.recorded(&ended.held, &ended.end, *answer, ended.repeated);
+        recorded(core, &ended.held, &ended.end, *answer, ended.repeated);
     }
     hint(core, &ends).await;
 }
@@ -144,26 +145,24 @@ async fn hint(core: &Core, ends: &[PendingEnd]) {
     push(queue.provider(), &hints, &core.events).await;
 }
 
-impl Core {
-    /// The store has recorded the end of an attempt, or refused it because the lease is lost:
-    /// releases the job, counts and reports it.
-    pub(super) fn recorded(&self, held: &HeldJob, end: &End, answer: Finished, repeated: bool) {
-        // Counted before the release: the shutdown reports as soon as no job is held.
-        if matches!(end, End::Release) {
-            self.tally.released.fetch_add(1, Relaxed);
-        } else if self.phases.now() >= ShutdownPhase::Draining {
-            self.tally.drained.fetch_add(1, Relaxed);
-        }
-        self.release(held);
-        self.events.emit(Event::Recorded {
-            job: &held.job,
-            answer,
-            repeated,
-        });
-        self.tell_death(held, end, answer);
-        // The job found no free slot here, and may be the only one left for the next free slot.
-        if matches!(end, End::Release) && held.job.has_crashed() {
-            self.bells.look_again();
-        }
+/// The store has recorded the end of an attempt, or refused it because the lease is lost:
+/// releases the job, counts and reports it.
+pub(super) fn recorded(core: &Core, held: &HeldJob, end: &End, answer: Finished, repeated: bool) {
+    // Counted before the release: the shutdown reports as soon as no job is held.
+    if matches!(end, End::Release) {
+        core.tally.released.fetch_add(1, Relaxed);
+    } else if core.phases.now() >= ShutdownPhase::Draining {
+        core.tally.drained.fetch_add(1, Relaxed);
+    }
+    core.release(held);
+    core.events.emit(Event::Recorded {
+        job: &held.job,
+        answer,
+        repeated,
+    });
+    tell_death(core, held, end, answer);
+    // The job found no free slot here, and may be the only one left for the next free slot.
+    if matches!(end, End::Release) && held.job.has_crashed() {
+        core.bells.look_again();
     }
 }

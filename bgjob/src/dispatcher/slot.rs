@@ -30,6 +30,8 @@ use super::{
     hand::{Hand, NextJob},
     handler::{Handler, HandlerExit, ask_to_end, supervise, time_limit},
     phases::ShutdownPhase,
+    record::recorded,
+    told::tell_end,
 };
 use crate::{
     CancelReason, Error, ErrorKind, Json, Outcome,
@@ -159,7 +161,7 @@ async fn outlast(
     if let Some(end) = end_of(core, HandlerExit::Dropped, held, job)
         && held.decide()
     {
-        core.tell_end(held, Some(&end), started.elapsed(), handler.span);
+        tell_end(core, held, Some(&end), started.elapsed(), handler.span);
         core.tally.stuck.fetch_add(1, Relaxed);
         core.events.emit(Event::SlotStuck { job: &held.job });
         core.end(Arc::clone(held), end);
@@ -201,7 +203,7 @@ async fn settle(
         Settled::Decided(end) | Settled::Recorded(end, _) => Some(end),
         Settled::Abandoned | Settled::Stuck => None,
     };
-    core.tell_end(held, end, started.elapsed(), span);
+    tell_end(core, held, end, started.elapsed(), span);
     settled
 }
 
@@ -343,7 +345,7 @@ async fn commit(core: &Core, held: &HeldJob, result: Json, mut own: Box<dyn Comm
 fn hand_over(core: &Core, held: Arc<HeldJob>, settled: Settled) {
     match settled {
         Settled::Decided(end) => return core.end(held, end),
-        Settled::Recorded(end, answer) => core.recorded(&held, &end, answer, false),
+        Settled::Recorded(end, answer) => recorded(core, &held, &end, answer, false),
         // The slot is free again only now.
         Settled::Stuck => _ = core.tally.stuck.fetch_sub(1, Relaxed),
         Settled::Abandoned => core.release(&held),

@@ -11,34 +11,32 @@ use crate::{
     store::Finished,
 };
 
-impl Core {
-    /// Emits how an attempt ended. `None`: the end is not recorded, because the lease is lost.
-    pub(super) fn tell_end(&self, held: &HeldJob, end: Option<&End>, ran: Duration, span: &Span) {
-        let fate = fate(held, end);
-        if let Fate::Dead(_) = fate {
-            held.foretell_death();
-        }
-        let event = Event::AttemptEnded {
-            job: &held.job,
-            verdict: verdict(end),
-            failure: failure(end),
-            fate,
-            ran,
-        };
-        self.events.emit_end(span, event);
+/// Emits how an attempt ended. `None`: the end is not recorded, because the lease is lost.
+pub(super) fn tell_end(core: &Core, held: &HeldJob, end: Option<&End>, ran: Duration, span: &Span) {
+    let fate = fate(held, end);
+    if let Fate::Dead(_) = fate {
+        held.foretell_death();
     }
+    let event = Event::AttemptEnded {
+        job: &held.job,
+        verdict: verdict(end),
+        failure: failure(end),
+        fate,
+        ran,
+    };
+    core.events.emit_end(span, event);
+}
 
-    /// Reports the death of the job, if the recorded end of its attempt was one.
-    pub(super) fn tell_death(&self, held: &HeldJob, end: &End, answer: Finished) {
-        if let (Finished::Applied(State::Dead), End::Error { failure, retry }) = (answer, end) {
-            let reason = match retry {
-                Retry::Never(reason) => *reason,
-                Retry::After(_) => out_of_time_or_attempts(held),
-            };
-            let dead = DeadJob::failed(&held.job, reason, failure);
-            self.deaths
-                .tell(&self.events, dead, held.was_death_foretold());
-        }
+/// Reports the death of the job, if the recorded end of its attempt was one.
+pub(super) fn tell_death(core: &Core, held: &HeldJob, end: &End, answer: Finished) {
+    if let (Finished::Applied(State::Dead), End::Error { failure, retry }) = (answer, end) {
+        let reason = match retry {
+            Retry::Never(reason) => *reason,
+            Retry::After(_) => out_of_time_or_attempts(held),
+        };
+        let dead = DeadJob::failed(&held.job, reason, failure);
+        core.deaths
+            .tell(&core.events, dead, held.was_death_foretold());
     }
 }
 

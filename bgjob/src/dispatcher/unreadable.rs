@@ -24,21 +24,19 @@ impl Unreadable {
     }
 }
 
-impl Core {
-    /// Emits an event for each new one among these, with the store's error, which says where the
-    /// job is.
-    pub(super) async fn tell_unreadable(&self, ids: &[JobId]) {
-        for id in ids.iter().filter(|id| self.unreadable.is_news(**id)) {
-            if let Err(error) = self
-                .store
-                .call(|store| store.get(std::slice::from_ref(id)))
-                .await
-            {
-                self.events.emit(Event::Unreadable {
-                    id: *id,
-                    error: &error,
-                });
-            }
+/// Emits an event for each new one among these, with the store's error, which says where the
+/// job is.
+pub(super) async fn tell_unreadable(core: &Core, ids: &[JobId]) {
+    for id in ids.iter().filter(|id| core.unreadable.is_news(**id)) {
+        if let Err(error) = core
+            .store
+            .call(|store| store.get(std::slice::from_ref(id)))
+            .await
+        {
+            core.events.emit(Event::Unreadable {
+                id: *id,
+                error: &error,
+            });
         }
     }
 }

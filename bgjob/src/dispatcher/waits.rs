@@ -47,15 +47,13 @@ fn lacks_a_slot(core: &Core, held: &HeldJob, job: &Job) -> bool {
     full && job.spec.queue == *queue && job.state() == JobState::Ready && job.due_at <= now
 }
 
-impl Core {
-    /// Whether the caller is a handler that this dispatcher runs, and so would wait for itself. If
-    /// it is, emits an event.
-    pub(super) fn is_asked_by_its_own(&self) -> bool {
-        let own = |job: &Arc<HeldJob>| Arc::ptr_eq(&job.services, &self.served.services);
-        let job = current::job().filter(own);
-        if let Some(job) = &job {
-            self.events.emit(Event::WaitsForItself { job: &job.job });
-        }
-        job.is_some()
+/// Whether the caller is a handler that this dispatcher runs, and so would wait for itself. If
+/// it is, emits an event.
+pub(super) fn is_asked_by_its_own(core: &Core) -> bool {
+    let own = |job: &Arc<HeldJob>| Arc::ptr_eq(&job.services, &core.served.services);
+    let job = current::job().filter(own);
+    if let Some(job) = &job {
+        core.events.emit(Event::WaitsForItself { job: &job.job });
     }
+    job.is_some()
 }
