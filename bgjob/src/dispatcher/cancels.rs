@@ -17,7 +17,7 @@ use crate::Result;
 /// The pause between two waits, so that waits that fail or return at once don't spin.
 const PAUSE: Duration = Duration::from_millis(100);
 
-type Wait = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
+type CancelWait = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
 
 /// Runs until the dispatcher has stopped: running jobs may still be cancelled while it drains.
 pub(super) async fn run(core: Arc<Core>) {
@@ -41,7 +41,7 @@ pub(super) async fn run(core: Arc<Core>) {
     }
 }
 
-fn begin(core: &Arc<Core>) -> Wait {
+fn begin(core: &Arc<Core>) -> CancelWait {
     let core = Arc::clone(core);
     Box::pin(async move { core.store.unlimited(|store| store.wait_cancelled()).await })
 }

@@ -22,8 +22,8 @@ const WAITING: usize = 10_000;
 /// The longest one call of a hook may take.
 const CALL: Duration = Duration::from_secs(30);
 
-type Call = Pin<Box<dyn Future<Output = ()> + Send>>;
-pub(super) type Hook = Arc<dyn Fn(DeadJob) -> Call + Send + Sync>;
+type HookCall = Pin<Box<dyn Future<Output = ()> + Send>>;
+pub(super) type Hook = Arc<dyn Fn(DeadJob) -> HookCall + Send + Sync>;
 
 /// The hooks, and the deaths that wait for them.
 pub(super) struct Deaths {

@@ -24,7 +24,7 @@ use super::{
     core::Core,
     ends::{EndBatch, PendingEnd},
     record::{Recording, check, finish, settle},
-    search::{REPAIR, Search},
+    search::{REPAIR, WorkSearch},
     slot::backoff,
     suspects::SuspectTurn,
     unreadable::tell_unreadable,
@@ -80,7 +80,7 @@ impl Exchange {
     /// One call to the store: records ends, claims jobs, or both.
     pub(super) async fn call(
         &mut self,
-        search: &mut Search,
+        search: &mut WorkSearch,
         ends: EndBatch,
         want: Vec<Want>,
     ) -> Result<()> {
@@ -158,7 +158,12 @@ impl Exchange {
 
     /// The store refuses a batch of ends for a lasting reason. Sends each half, recursively, until
     /// the culprit is alone. Its result is then dropped, and the attempt ends as an error.
-    async fn halve(&mut self, search: &mut Search, mut ends: EndBatch, error: Error) -> Result<()> {
+    async fn halve(
+        &mut self,
+        search: &mut WorkSearch,
+        mut ends: EndBatch,
+        error: Error,
+    ) -> Result<()> {
         if let Some(PendingEnd { held, end, .. }) = ends.single() {
             if matches!(end, End::Success(_)) {
                 let text = format!("the store refuses the result: {error}");

@@ -13,7 +13,7 @@
 //!          └── failed ──► pause, longer with each failure ─────────────────┘
 //! ```
 //!
-//! [`Search`] is *when to look*: what is wanted now, and how long to idle. [`Exchange`] is *one
+//! [`WorkSearch`] is *when to look*: what is wanted now, and how long to idle. [`Exchange`] is *one
 //! call and its doubts*. Jobs that end during a call are recorded by the next one: batches are full
 //! under load, and nothing waits when idle. Many ends get [a call of their own](super::record) if
 //! the store prefers that.
@@ -23,13 +23,13 @@ use std::{mem, sync::Arc};
 use tokio::time::sleep;
 
 use super::{
-    core::Core, ends::EndBatch, exchange::Exchange, phases::ShutdownPhase, search::Search,
+    core::Core, ends::EndBatch, exchange::Exchange, phases::ShutdownPhase, search::WorkSearch,
 };
 use crate::job::limits;
 
 /// Runs until the dispatcher has stopped.
 pub(super) async fn run(core: Arc<Core>) {
-    let mut search = Search::new(Arc::clone(&core));
+    let mut search = WorkSearch::new(Arc::clone(&core));
     let mut exchange = Exchange::new(Arc::clone(&core));
     loop {
         core.beats.beat(&core.beats.fetch);

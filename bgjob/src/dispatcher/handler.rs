@@ -1,4 +1,4 @@
-//! [`Handler`]: the user's code at work, and the reasons to end it.
+//! [`RunningHandler`]: the user's code at work, and the reasons to end it.
 //!
 //! ```text
 //!   start ──► polled by the slot's task ──► Returned, Panicked
@@ -71,7 +71,7 @@ pub(super) fn ask_to_end(core: &Core, held: &HeldJob, reason: CancelReason) {
 /// and gives up on it after the grace period.
 pub(super) async fn supervise(
     core: &Core,
-    handler: &mut Handler<'_>,
+    handler: &mut RunningHandler<'_>,
     held: &HeldJob,
     limit: Instant,
 ) -> HandlerExit {
@@ -109,7 +109,7 @@ pub(super) async fn supervise(
 }
 
 /// A handler at work. Its panics are caught, including those at its start and its drop.
-pub(super) struct Handler<'a> {
+pub(super) struct RunningHandler<'a> {
     future: Option<Pin<Box<dyn Future<Output = Outcome<Json>> + Send + 'a>>>,
     pub(super) span: &'a Span,
     /// The job. While the handler's code runs it is in the thread-local of `current` instead.
@@ -118,7 +118,7 @@ pub(super) struct Handler<'a> {
     stillborn: Option<String>,
 }
 
-impl<'a> Handler<'a> {
+impl<'a> RunningHandler<'a> {
     pub(super) fn start(
         job: &JobDescriptor,
         wrap: &'a [Arc<dyn Middleware>],

@@ -27,7 +27,7 @@ use crate::{
 /// This many waiting ends get another call at once instead of waiting for a claim.
 const FULL: usize = limits::BATCH / 2;
 
-type Call = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
+type RecordCall = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
 
 /// A call that records ends beside a claim, one at a time; polled by the caller that waits here.
 pub(super) struct Recording {
@@ -35,7 +35,7 @@ pub(super) struct Recording {
     /// This many ends are worth a call of their own. `None`: never. A capability of the store.
     worth: Option<usize>,
     /// The call on its way: set by `begin`, cleared once it is over.
-    call: Option<Call>,
+    call: Option<RecordCall>,
 }
 
 impl Recording {

@@ -1,4 +1,4 @@
-//! [`Search`]: when the fetch loop asks the store for jobs, and for jobs of which queues.
+//! [`WorkSearch`]: when the fetch loop asks the store for jobs, and for jobs of which queues.
 //!
 //! ```text
 //!            a claim gives fewer jobs than were wanted
@@ -44,15 +44,15 @@ pub(super) const REPAIR: Duration = Duration::from_secs(1);
 /// this time.
 const SOON: Duration = Duration::from_millis(50);
 
-type Wait = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
+type ReadyWait = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
 
-pub(super) struct Search {
+pub(super) struct WorkSearch {
     core: Arc<Core>,
     /// The store can find ready jobs itself (a capability). Otherwise the loop only records.
     scans: bool,
     /// The wait for new work: set by `begin_wait` before the store is asked, so that nothing new is
     /// missed; polled by `hear` and `idle`; cleared when it ends.
-    wait: Option<Wait>,
+    wait: Option<ReadyWait>,
     /// When to ask dry queues again, even without a wake-up. Set after each look, and brought
     /// forward by `answered`; read by `want` and `idle`.
     ask_at: Instant,
@@ -61,7 +61,7 @@ pub(super) struct Search {
     repair_at: Instant,
 }
 
-impl Search {
+impl WorkSearch {
     pub(super) fn new(core: Arc<Core>) -> Self {
         let scans = core.store.provider().capabilities().ready_scan;
         Self {
@@ -168,7 +168,7 @@ impl Search {
     async fn begin_wait(&mut self) {
         let core = Arc::clone(&self.core);
         let queues = self.core.hands.queues();
-        let mut wait: Wait = Box::pin(async move {
+        let mut wait: ReadyWait = Box::pin(async move {
             core.store
                 .unlimited(|store| store.wait_ready(&queues))
                 .await
@@ -228,7 +228,7 @@ impl Search {
 }
 
 /// Waits for the wait that has begun; without one, waits for ever.
-async fn wait_for(wait: &mut Option<Wait>) -> Result<()> {
+async fn wait_for(wait: &mut Option<ReadyWait>) -> Result<()> {
     match wait {
         Some(wait) => wait.await,
         None => pending().await,

@@ -28,7 +28,7 @@ use tokio::time::Instant;
 use super::{
     core::Core,
     hand::{Hand, NextJob},
-    handler::{Handler, HandlerExit, ask_to_end, supervise, time_limit},
+    handler::{HandlerExit, RunningHandler, ask_to_end, supervise, time_limit},
     phases::ShutdownPhase,
     record::recorded,
     told::tell_end,
@@ -137,7 +137,7 @@ async fn run(
     span: &Span,
 ) -> HandlerExit {
     let around = core.served.around(&held.job.spec.queue);
-    let mut handler = Handler::start(job, around, held, span);
+    let mut handler = RunningHandler::start(job, around, held, span);
     let first = poll_fn(|cx| Poll::Ready(handler.poll(cx))).await;
     let exit = match first {
         Poll::Ready(exit) => exit,
@@ -153,7 +153,7 @@ async fn run(
 /// returns, so that never more blocking jobs run than there are slots.
 async fn outlast(
     core: &Core,
-    handler: &mut Handler<'_>,
+    handler: &mut RunningHandler<'_>,
     held: &Arc<HeldJob>,
     job: &JobDescriptor,
     started: Instant,

@@ -69,11 +69,11 @@ use crate::{
 pub struct TestJobs {
     manager: JobManager,
     clock: ManualClock,
-    hands: Arc<Hands>,
+    hands: Arc<InlineHands>,
 }
 
 /// Runs the jobs. In inline mode an enqueue calls it.
-struct Hands {
+struct InlineHands {
     clock: ManualClock,
     start: Timestamp,
     store: Arc<dyn JobStore>,
@@ -106,7 +106,7 @@ impl TestJobs {
 
     /// Uses your own manager, whose store must go by this clock.
     pub fn over(manager: JobManager, clock: ManualClock) -> Self {
-        let hands = Hands {
+        let hands = InlineHands {
             start: clock.now(),
             clock: clock.clone(),
             store: Arc::clone(manager.store()),
@@ -170,7 +170,7 @@ impl TestJobs {
     /// # Ok(()) }
     /// ```
     pub fn inline(mut self) -> Self {
-        let hands: Arc<dyn Inline> = Arc::<Hands>::clone(&self.hands);
+        let hands: Arc<dyn Inline> = Arc::<InlineHands>::clone(&self.hands);
         // If it is set already, it is set to the same `hands`.
         let _ = self.manager.inner.inline.set(Arc::downgrade(&hands));
         self.manager.keeps = Some(hands);
@@ -211,7 +211,7 @@ impl TestJobs {
     }
 }
 
-impl Hands {
+impl InlineHands {
     fn by_hand(&self) -> &ByHand {
         self.by_hand.get_or_init(|| {
             let builder = self.dispatcher.locked().take();
@@ -411,7 +411,7 @@ fn ready() -> Filter {
 }
 
 #[async_trait]
-impl Inline for Hands {
+impl Inline for InlineHands {
     /// Runs exactly these jobs. So each enqueue has run its own jobs when it returns, even if
     /// several enqueue at a time, and it sees their failures.
     async fn enqueued(&self, jobs: &[JobId]) {
@@ -467,8 +467,8 @@ impl fmt::Debug for TestJobs {
     }
 }
 
-impl fmt::Debug for Hands {
+impl fmt::Debug for InlineHands {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Hands").finish_non_exhaustive()
+        f.debug_struct("InlineHands").finish_non_exhaustive()
     }
 }
