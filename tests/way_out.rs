@@ -46,6 +46,8 @@ mod unix {
     /// What the process does once `run` has returned.
     const ENDS: &str = "ends";
     const LINGERS: &str = "lingers";
+    /// What it does instead of `run`: it waits for the signal itself.
+    const WAITS: &str = "waits";
 
     /// The process that is to end.
     fn worker(file: &Path, then: &str, runtime: &Runtime) -> bgjob::Result<()> {
@@ -63,6 +65,19 @@ mod unix {
                 std::future::pending::<()>().await;
             }
             Ok(())
+        })
+    }
+
+    /// Waits for a signal with two futures, and then lingers.
+    fn waiter(runtime: &Runtime) -> bgjob::Result<()> {
+        runtime.block_on(async {
+            let (polled_later, polled_now) = (bgjob::shutdown_signal(), bgjob::shutdown_signal());
+            say("listens");
+            polled_now.await?;
+            say("heard");
+            polled_later.await?;
+            say("returned");
+            std::future::pending().await
         })
     }
 
@@ -211,6 +226,18 @@ mod unix {
         assert_eq!(place.job().state(), JobState::Ready);
     }
 
+    fn a_signal_is_waited_for_and_the_next_one_ends_the_process() {
+        for (signal, number) in [("TERM", 15), ("INT", 2)] {
+            let mut process = Process::start(Path::new("none"), WAITS, "one");
+            process.hear("listens");
+            process.signal(signal);
+            process.hear("heard");
+            process.hear("returned");
+            process.signal(signal);
+            assert_eq!(process.ended(AT_ONCE).signal(), Some(number));
+        }
+    }
+
     pub(crate) fn main() -> ExitCode {
         let args: Vec<_> = std::env::args().skip(1).collect();
         if let [role, file, then, threads] = args.as_slice()
@@ -222,10 +249,14 @@ mod unix {
                 Builder::new_multi_thread()
             };
             let runtime = builder.enable_all().build().unwrap();
-            worker(Path::new(file), then, &runtime).unwrap();
+            match then.as_str() {
+                WAITS => waiter(&runtime),
+                then => worker(Path::new(file), then, &runtime),
+            }
+            .unwrap();
             return ExitCode::SUCCESS;
         }
-        let cases: [(&str, fn()); 3] = [
+        let cases: [(&str, fn()); 4] = [
             (
                 "the_process_ends_with_main_whatever_blocks",
                 the_process_ends_with_main_whatever_blocks,
@@ -235,6 +266,10 @@ mod unix {
                 a_signal_after_run_ends_the_process_at_once,
             ),
             ("a_signal_before_that_hurries", a_signal_before_that_hurries),
+            (
+                "a_signal_is_waited_for_and_the_next_one_ends_the_process",
+                a_signal_is_waited_for_and_the_next_one_ends_the_process,
+            ),
         ];
         let asked: Vec<_> = args.iter().filter(|arg| !arg.starts_with('-')).collect();
         let (mut passed, mut failed) = (0, 0);

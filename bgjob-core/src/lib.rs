@@ -27,6 +27,8 @@ pub mod clock;
 pub mod entropy;
 mod error;
 mod id;
+#[doc(hidden)]
+pub mod lock;
 
 pub use clock::{Clock, SystemClock, Timestamp};
 #[doc(hidden)]

@@ -114,17 +114,17 @@ async fn one_key_has_one_live_job_however_writers_cross() {
     }
 }
 
-type Held = Documents<Faulty<MemoryDocuments>>;
+type Adapter = Documents<Faulty<MemoryDocuments>>;
 
 /// Two adapters over one store, whose calls can be delayed.
-fn adapters(clock: &ManualClock) -> (Held, Held) {
+fn adapters(clock: &ManualClock) -> (Adapter, Adapter) {
     let documents = Arc::new(MemoryDocuments::new(Arc::new(clock.clone())));
     let one = Documents::new(Faulty::shared(Arc::clone(&documents)));
     (one, Documents::new(Faulty::shared(documents)))
 }
 
 /// Two of them with a job that has ended and may be purged.
-async fn two() -> (Held, Held) {
+async fn two() -> (Adapter, Adapter) {
     let clock = ManualClock::new();
     let (one, other) = adapters(&clock);
     let old = JobId::from_key("old");

@@ -73,12 +73,13 @@ pub use bgjob_core::{
     store::{Filter, QueueCounts},
     toolkit,
 };
-pub(crate) use bgjob_core::{entropy, transaction};
+pub(crate) use bgjob_core::{entropy, lock, transaction};
 #[cfg(feature = "macros")]
 #[doc = include_str!("docs/job.md")]
 pub use bgjob_macros::job;
 pub use dispatcher::{
     DispatcherBuilder, DispatcherHandle, Health, JobDispatcher, Middleware, Next, ShutdownReport,
+    shutdown_signal,
 };
 pub use events::{DeadJob, Event, Fate, Part, Verdict, Via};
 pub use manager::{

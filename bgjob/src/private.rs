@@ -20,7 +20,7 @@ pub use crate::{
 };
 use crate::{
     BoxError, IntoOutcome, JobContext, Json, Metadata, Outcome,
-    events::Place,
+    events::Origin,
     extract::{self, current},
     job::FailureKind,
     registry::{JobDescriptor, ReadBack},
@@ -124,7 +124,7 @@ pub fn outcome<R: IntoOutcome>(returned: R) -> Outcome<Json> {
 #[doc(hidden)]
 pub async fn blocking<R: Send + 'static>(run: impl FnOnce() -> R + Send + 'static) -> R {
     let (answer, answered) = oneshot::channel();
-    let (runtime, place, mut job) = (Handle::try_current(), Place::here(), current::job());
+    let (runtime, place, mut job) = (Handle::try_current(), Origin::here(), current::job());
     let work = move || {
         let _inside = runtime.as_ref().map(Handle::enter);
         let run = || current::within(&mut job, run);
@@ -160,7 +160,7 @@ mod tests {
     use super::*;
     use crate::{
         JobId, JobItem, Timestamp,
-        extract::{Attempts, Fence, Headers, Held, Services, State, Tags},
+        extract::{Attempts, Fence, Headers, HeldJob, Services, State, Tags},
         job::{ClaimedJob, DeadReason, Token},
         prelude::*,
     };
@@ -176,7 +176,7 @@ mod tests {
         job.fence = 9;
         job.errors = 1;
         let claimed = tokio::time::Instant::now();
-        let ctx = JobContext::new(Arc::new(Held::new(job, Arc::new(services), claimed)));
+        let ctx = JobContext::new(Arc::new(HeldJob::new(job, Arc::new(services), claimed)));
         (T::descriptor().handler())(ctx).await
     }
 

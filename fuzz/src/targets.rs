@@ -10,7 +10,7 @@ use bgjob::{
         transition::{Operation, SweepPolicy},
     },
     providers::{postgres::PostgresOptions, sqlite::SqliteOptions},
-    store::{Document, DocumentStore, Documents, Ending, Filter, Held, Slice},
+    store::{Document, DocumentStore, Documents, Ending, Filter, Renewal, Slice},
     testing::{ManualClock, MemoryDocuments, fuzz},
 };
 use proc_macro2::TokenStream;
@@ -85,7 +85,7 @@ async fn call_all(store: &impl JobStore, job: &Job) -> bgjob::Result<()> {
     store.claim(&[id], &grant, &serves).await?;
     let want = [Want::new(queue, 2)];
     store.claim_ready(&want, &grant, &serves).await?;
-    let held = Held::new(id, token);
+    let held = Renewal::new(id, token);
     store.renew(&[held], grant.lease).await?;
     let policy = SweepPolicy::default().touch(Some(SweepPolicy::TOUCH));
     store.sweep(9, &policy).await?;

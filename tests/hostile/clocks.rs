@@ -313,7 +313,7 @@ async fn live(store: &dyn JobStore, clock: &ManualClock) {
         let retry = Retry::After(bgjob::job::limits::SPAN);
         let end = End::Error { failure, retry };
         let ending = Ending::new(held.id, held.token, end);
-        let renewed = bgjob::store::Held::new(held.id, held.token);
+        let renewed = bgjob::store::Renewal::new(held.id, held.token);
         store
             .renew(&[renewed], bgjob::job::limits::SPAN)
             .await

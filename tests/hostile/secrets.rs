@@ -8,7 +8,7 @@ use bgjob::{
         Due, End, Ended, Grant, Hold, How, NewJob, Phase, Serves, Token,
         transition::{self, Operation},
     },
-    store::{Claim, Claimed, Document, Ending, Held, Statement, Version},
+    store::{Claim, Claimed, Document, Ending, Renewal, Statement, Version},
 };
 
 use crate::support::{echo, memory, new};
@@ -59,7 +59,7 @@ fn no_debug_shows_metadata_tokens_or_results() {
     hidden(&Claimed::new(vec![claimed]));
     let ending = Ending::new(job.id, token(), End::Success(json()));
     hidden(&(&ending, &ending.end));
-    hidden(&Held::new(job.id, token()).progress(Progress::of(1, 2)));
+    hidden(&Renewal::new(job.id, token()).progress(Progress::of(1, 2)));
     job.phase = Phase::Ended(Ended {
         how: How::Succeeded(json()),
         at: now,

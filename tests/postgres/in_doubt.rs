@@ -10,7 +10,7 @@ use bgjob::{
         transition::{Operated, Operation, SweepPolicy},
     },
     providers::postgres::{PostgresOptions, PostgresStore},
-    store::{Claim, Created, Ending, Finished, Held, Renewed},
+    store::{Claim, Created, Ending, Finished, Renewal, Renewed},
     testing::ManualClock,
 };
 
@@ -247,7 +247,7 @@ async fn a_lease_is_renewed_and_a_lost_one_revoked_once() {
     let ground = Ground::new().await;
     for nth in 1..=STATEMENTS {
         let (job, grant) = ground.held().await;
-        let held = [Held::new(job.id, grant.token)];
+        let held = [Renewal::new(job.id, grant.token)];
         let renew = async |store: &PostgresStore, _| store.renew(&held, LEASE * 2).await;
         let renewed = ground.call(nth, renew).await;
         assert_eq!(renewed, [Renewed::Renewed { cancel: false }]);

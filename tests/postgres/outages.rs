@@ -9,7 +9,7 @@ use bgjob::{
     ErrorKind, JobId, JobManager, JobStore,
     job::Token,
     providers::postgres::{PostgresOptions, PostgresStore},
-    store::{Held, Renewed},
+    store::{Renewal, Renewed},
 };
 use sqlx::{Connection, PgConnection, postgres::PgPoolOptions, raw_sql};
 use tokio::runtime::{self, Runtime};
@@ -179,7 +179,7 @@ async fn a_dispatcher_outlives_its_server() {
 fn renewals_go_on_with_the_next_dispatcher() {
     let runtime = Runtime::new().expect("a runtime starts");
     let store = runtime.block_on(open(&fresh()));
-    let held = [Held::new(JobId::new(), Token::random())];
+    let held = [Renewal::new(JobId::new(), Token::random())];
     let renew = async || store.renew(&held, Duration::from_secs(30)).await;
     for _ in 0..2 {
         let thread = runtime::Builder::new_current_thread().enable_all().build();

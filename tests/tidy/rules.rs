@@ -28,6 +28,7 @@ pub(crate) const LONGER_FUNCTIONS: &[(&str, usize, &str)] = &[];
 pub(crate) const LAYERS: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("entropy", &[]),
+    ("lock", &[]),
     ("id", &["clock", "entropy"]),
     ("error", &["id"]), // an error says which job it is about
     ("job", &["clock", "entropy", "error", "id"]),
@@ -46,20 +47,25 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
             "transaction",
         ],
     ),
-    ("extract", &["clock", "error", "id", "job", "transaction"]),
-    ("toolkit", &["error", "id", "job", "store"]),
+    (
+        "extract",
+        &["clock", "error", "id", "job", "lock", "transaction"],
+    ),
+    ("toolkit", &["error", "id", "job", "lock", "store"]),
     // ---- bgjob ----
-    ("task", &["clock", "entropy"]),
+    ("task", &["clock", "entropy", "lock"]),
     (
         "events",
-        &["clock", "entropy", "error", "extract", "id", "job", "store"],
+        &[
+            "clock", "entropy", "error", "extract", "id", "job", "lock", "store",
+        ],
     ),
     ("calls", &["error", "events"]),
     ("registry", &["error", "extract", "id", "job", "store"]),
     (
         "providers",
         &[
-            "clock", "entropy", "error", "id", "job", "queue", "store", "toolkit",
+            "clock", "entropy", "error", "id", "job", "lock", "queue", "store", "toolkit",
         ],
     ),
     (
@@ -73,6 +79,7 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
             "extract", // who waits for a job may be a job's handler itself
             "id",
             "job",
+            "lock",
             "providers", // in `connect` alone, see `only_connect_opens_providers`
             "queue",
             "registry",
@@ -92,6 +99,7 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
             "extract",
             "id",
             "job",
+            "lock",
             "manager",
             "queue",
             "registry",

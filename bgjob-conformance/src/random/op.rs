@@ -9,7 +9,7 @@ use bgjob::{
         transition::{Operated, Operation, SweepPolicy},
     },
     store::{
-        Claim, Claimed, Created, Ending, Filter, Finished, Held, Listed, QueueCounts, Renewed,
+        Claim, Claimed, Created, Ending, Filter, Finished, Listed, QueueCounts, Renewal, Renewed,
         Slice, Swept, Want,
     },
 };
@@ -33,7 +33,7 @@ pub(super) enum Op {
         by: Claimer,
     },
     Renew {
-        held: Vec<Held>,
+        held: Vec<Renewal>,
         lease: Duration,
     },
     Sweep {

@@ -8,7 +8,7 @@ use bgjob::{
         Due, End, Failure, FailureKind, Grant, NewJob, Retry, Serves,
         transition::{Operated, Operation, SweepPolicy},
     },
-    store::{Claim, Created, Ending, Finished, Held, Renewed, Swept, Want},
+    store::{Claim, Created, Ending, Finished, Renewal, Renewed, Swept, Want},
 };
 
 use super::{
@@ -283,7 +283,7 @@ fn end(n: usize) -> End {
 }
 
 fn renew(token: u32) -> Op {
-    let held = Held::new(id(0), names::token(token)).progress(Progress::of(1, 2));
+    let held = Renewal::new(id(0), names::token(token)).progress(Progress::of(1, 2));
     Op::Renew {
         held: vec![held],
         lease: Duration::from_secs(30),

@@ -5,7 +5,7 @@ use std::fmt;
 use bgjob::{
     JobSpec, Priority,
     job::{Due, End, NewJob},
-    store::{Ending, Held, Want},
+    store::{Ending, Renewal, Want},
 };
 
 use super::{
@@ -122,7 +122,7 @@ fn ending(ending: &Ending) -> String {
     format!("{} by {:?}: {end}", ending.id, ending.token)
 }
 
-fn renewal(held: &Held) -> String {
+fn renewal(held: &Renewal) -> String {
     let progress = held.progress.as_ref();
     let progress = progress.map_or_else(String::new, |p| format!(" progress={}", p.done));
     format!("{} by {:?}{progress}", held.id, held.token)

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use bgjob::{
     JobId, Timestamp,
     job::{End, Grant, NewJob, Phase, Serves, Token, transition::Operation},
-    store::{Ending, Filter, Held, Period, Slice},
+    store::{Ending, Filter, Period, Renewal, Slice},
 };
 
 use super::{
@@ -47,7 +47,7 @@ impl World {
             Step::Renew(held, lease) => {
                 let held = held.iter().map(|(holder, progress)| {
                     let (id, token) = self.held(holder, model);
-                    let mut held = Held::new(id, token);
+                    let mut held = Renewal::new(id, token);
                     held.progress = progress.clone();
                     held
                 });

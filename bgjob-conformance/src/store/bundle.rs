@@ -10,7 +10,7 @@ use bgjob::{
         transition::{Operated, Operation, SweepPolicy},
     },
     store::{
-        Claim, Claimed, Created, Ending, Filter, Finished, Held, Listed, Order, QueueCounts,
+        Claim, Claimed, Created, Ending, Filter, Finished, Listed, Order, QueueCounts, Renewal,
         Renewed, Slice, Swept,
     },
 };
@@ -288,7 +288,7 @@ impl Bundle {
         }
     }
 
-    pub(super) async fn renew(&self, held: &[Held]) -> Vec<Renewed> {
+    pub(super) async fn renew(&self, held: &[Renewal]) -> Vec<Renewed> {
         let answers = self.store.renew(held, LEASE).await.expect("renew answers");
         assert_eq!(
             answers.len(),
@@ -299,12 +299,12 @@ impl Bundle {
     }
 
     pub(super) async fn renew_one(&self, id: JobId, token: Token) -> Renewed {
-        self.renew(&[Held::new(id, token)]).await.remove(0)
+        self.renew(&[Renewal::new(id, token)]).await.remove(0)
     }
 
     /// Renews a lease, with news from the handler.
     pub(super) async fn report(&self, job: &ClaimedJob, progress: Progress) {
-        let renewal = Held::new(job.id, job.token).progress(progress);
+        let renewal = Renewal::new(job.id, job.token).progress(progress);
         self.renew(&[renewal]).await;
     }
 

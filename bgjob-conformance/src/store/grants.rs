@@ -5,7 +5,7 @@ use std::time::Duration;
 use bgjob::{
     Progress,
     job::{ClaimedJob, Due, End, State, transition::Operation},
-    store::{Claim, Finished, Held, Renewed},
+    store::{Claim, Finished, Renewal, Renewed},
 };
 
 use super::bundle::{Bundle, abort, claimed, error_after, ids, plain, secs, serves, success};
@@ -110,7 +110,7 @@ async fn replaced(t: &Bundle, old: &ClaimedJob, why: &str) {
             "a late message must not hit a new grant ({why})"
         );
     }
-    let renewal = Held::new(old.id, old.token).progress(Progress::of(1, 2));
+    let renewal = Renewal::new(old.id, old.token).progress(Progress::of(1, 2));
     assert_eq!(t.renew(&[renewal]).await, [Renewed::Lost], "{why}");
     assert_eq!(
         t.job(old.id).await,

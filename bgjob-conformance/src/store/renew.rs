@@ -6,7 +6,7 @@ use bgjob::{
         AttemptEnd, Phase, State, Token,
         transition::{Operated, Operation},
     },
-    store::{Held, Renewed},
+    store::{Renewal, Renewed},
 };
 
 use super::bundle::{Bundle, LEASE, To, claimed, ids, plain, secs, serves, success};
@@ -59,7 +59,7 @@ pub(super) async fn only_the_renewed_of_a_batch_stay(t: &Bundle) {
 pub(super) async fn a_renewal_never_shortens_a_lease(t: &Bundle) {
     let held = t.running(|_| {}).await;
     let before = lease_until(&t.job(held.id).await);
-    let renewal = Held::new(held.id, held.token);
+    let renewal = Renewal::new(held.id, held.token);
     let answer = t
         .store
         .renew(&[renewal], secs(1))
@@ -144,7 +144,7 @@ pub(super) async fn a_revoked_job_is_lost(t: &Bundle) {
 pub(super) async fn a_wrong_token_is_lost(t: &Bundle) {
     let held = t.running(|_| {}).await;
     let stored = t.job(held.id).await;
-    let renewal = Held::new(held.id, Token::random()).progress(Progress::of(1, 2));
+    let renewal = Renewal::new(held.id, Token::random()).progress(Progress::of(1, 2));
     assert_eq!(t.renew(&[renewal]).await, [Renewed::Lost]);
     assert_eq!(
         t.job(held.id).await,
@@ -186,11 +186,11 @@ pub(super) async fn a_batch_answers_in_order(t: &Bundle) {
     ];
     t.operate(c.id, Operation::Cancel).await;
     let batch = [
-        Held::new(c.id, c.token),
-        Held::new(JobId::new(), a.token),
-        Held::new(a.id, a.token),
-        Held::new(b.id, a.token),
-        Held::new(a.id, a.token),
+        Renewal::new(c.id, c.token),
+        Renewal::new(JobId::new(), a.token),
+        Renewal::new(a.id, a.token),
+        Renewal::new(b.id, a.token),
+        Renewal::new(a.id, a.token),
     ];
     let expected = [
         Renewed::Renewed { cancel: true },

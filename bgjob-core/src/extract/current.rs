@@ -2,24 +2,24 @@
 
 use std::{cell::RefCell, mem, sync::Arc};
 
-use super::Held;
+use super::HeldJob;
 use crate::JobId;
 
 thread_local! {
-    static CURRENT: RefCell<Option<Arc<Held>>> = const { RefCell::new(None) };
+    static CURRENT: RefCell<Option<Arc<HeldJob>>> = const { RefCell::new(None) };
 }
 
 /// The job, if a handler is the caller.
 #[doc(hidden)]
-pub fn job() -> Option<Arc<Held>> {
+pub fn job() -> Option<Arc<HeldJob>> {
     CURRENT.with_borrow(Clone::clone)
 }
 
 /// Runs a part of a handler, with `job` as the current one. Puts the job back afterwards, even if
 /// that part panics.
 #[doc(hidden)]
-pub fn within<T>(job: &mut Option<Arc<Held>>, run: impl FnOnce() -> T) -> T {
-    struct Back<'a>(&'a mut Option<Arc<Held>>);
+pub fn within<T>(job: &mut Option<Arc<HeldJob>>, run: impl FnOnce() -> T) -> T {
+    struct Back<'a>(&'a mut Option<Arc<HeldJob>>);
     impl Drop for Back<'_> {
         fn drop(&mut self) {
             CURRENT.with_borrow_mut(|current| mem::swap(current, self.0));
@@ -34,12 +34,12 @@ pub fn within<T>(job: &mut Option<Arc<Held>>, run: impl FnOnce() -> T) -> T {
 /// caller is no handler.
 #[doc(hidden)]
 #[derive(Debug)]
-pub struct Waits {
-    job: Option<Arc<Held>>,
+pub struct WaitNote {
+    job: Option<Arc<HeldJob>>,
     on: JobId,
 }
 
-impl Waits {
+impl WaitNote {
     #[doc(hidden)]
     pub fn on(on: JobId) -> Self {
         let job = job();
@@ -50,7 +50,7 @@ impl Waits {
     }
 }
 
-impl Drop for Waits {
+impl Drop for WaitNote {
     fn drop(&mut self) {
         if let Some(job) = &self.job {
             job.waits_no_more(self.on);

@@ -7,16 +7,19 @@ mod context;
 #[doc(hidden)]
 pub mod current;
 mod from_context;
+mod held;
 mod metadata;
 mod needs;
 mod parts;
 mod state;
 
 pub use crate::transaction::Commit;
-pub use context::{CancelReason, JobContext};
 #[doc(hidden)]
-pub use context::{Held, Services};
+pub use context::Services;
+pub use context::{CancelReason, JobContext};
 pub use from_context::FromContext;
+#[doc(hidden)]
+pub use held::HeldJob;
 #[doc(hidden)]
 pub use metadata::decode;
 pub use metadata::{Metadata, Upgrade};

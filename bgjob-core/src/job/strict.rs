@@ -12,7 +12,7 @@ use serde::{Serialize, Serializer, ser};
 pub(super) struct Refused {
     pub(super) what: What,
     /// The path to it, innermost step first.
-    path: Vec<Step>,
+    path: Vec<ValueStep>,
 }
 
 /// What JSON can't hold.
@@ -28,7 +28,7 @@ pub(super) enum What {
 
 /// A step into a value. Keys of maps are data, and data is never shown.
 #[derive(Debug)]
-enum Step {
+enum ValueStep {
     Field(&'static str),
     Nth(usize),
     Entry,
@@ -42,7 +42,7 @@ impl Refused {
         }
     }
 
-    fn within(mut self, step: Step) -> Self {
+    fn within(mut self, step: ValueStep) -> Self {
         self.path.push(step);
         self
     }
@@ -52,10 +52,10 @@ impl Refused {
         let mut path = String::new();
         for step in self.path.iter().rev() {
             match step {
-                Step::Field(name) if path.is_empty() => path.push_str(name),
-                Step::Field(name) => path.extend([".", name]),
-                Step::Nth(nth) => path.push_str(&format!("[{nth}]")),
-                Step::Entry => path.push_str("[…]"),
+                ValueStep::Field(name) if path.is_empty() => path.push_str(name),
+                ValueStep::Field(name) => path.extend([".", name]),
+                ValueStep::Nth(nth) => path.push_str(&format!("[{nth}]")),
+                ValueStep::Entry => path.push_str("[…]"),
             }
         }
         path
@@ -113,7 +113,7 @@ impl Look {
         }
     }
 
-    fn into_value<T: Serialize + ?Sized>(self, value: &T, step: Step) -> Found {
+    fn into_value<T: Serialize + ?Sized>(self, value: &T, step: ValueStep) -> Found {
         let look = Self {
             in_some: false,
             ..self
@@ -204,7 +204,7 @@ impl Serializer for Look {
         variant: &'static str,
         value: &T,
     ) -> Found {
-        self.into_value(value, Step::Field(variant))
+        self.into_value(value, ValueStep::Field(variant))
     }
 
     fn serialize_seq(self, _: Option<usize>) -> Result<Parts, Refused> {
@@ -259,7 +259,7 @@ impl Parts {
     fn next<T: Serialize + ?Sized>(&mut self, value: &T) -> Found {
         let nth = self.nth;
         self.nth += 1;
-        self.look.into_value(value, Step::Nth(nth))
+        self.look.into_value(value, ValueStep::Nth(nth))
     }
 }
 
@@ -291,7 +291,7 @@ macro_rules! fields {
                 name: &'static str,
                 value: &T,
             ) -> Found {
-                self.look.into_value(value, Step::Field(name))
+                self.look.into_value(value, ValueStep::Field(name))
             }
 
             fn end(self) -> Found {
@@ -323,7 +323,7 @@ impl ser::SerializeMap for Parts {
     }
 
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Found {
-        self.look.into_value(value, Step::Entry)
+        self.look.into_value(value, ValueStep::Entry)
     }
 
     fn end(self) -> Found {

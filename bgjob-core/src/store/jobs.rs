@@ -69,7 +69,7 @@ pub trait JobStore: Send + Sync + fmt::Debug {
 
     /// T3 (renew): moves leases on. Called from the lease thread's own runtime, at any time. Where
     /// calls queue up, this one goes first.
-    async fn renew(&self, held: &[Held], lease: Duration) -> Result<Vec<Renewed>>;
+    async fn renew(&self, held: &[Renewal], lease: Duration) -> Result<Vec<Renewed>>;
 
     /// T7 (revoke), T8 (touch), T11 (expire): revokes jobs whose lease has run out, ends jobs that
     /// are too late and notes jobs that must be hinted at again; at most `limit` jobs in all.
@@ -365,7 +365,7 @@ pub enum Finished {
 /// A held job whose lease is renewed.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
-pub struct Held {
+pub struct Renewal {
     /// The job.
     pub id: JobId,
     /// The token it is held by.
@@ -374,7 +374,7 @@ pub struct Held {
     pub progress: Option<Progress>,
 }
 
-impl Held {
+impl Renewal {
     /// A job without news.
     pub const fn new(id: JobId, token: Token) -> Self {
         Self {

@@ -31,7 +31,7 @@ pub use documents::{
     Version,
 };
 pub use jobs::{
-    Claim, Claimed, ClockSource, Created, Durability, Ending, Finished, Held, Holder, JobStore,
+    Claim, Claimed, ClockSource, Created, Durability, Ending, Finished, Holder, JobStore, Renewal,
     Renewed, StoreCapabilities,
 };
 pub use look::{Filter, Listed, Order, Period, QueueCounts, Slice};

@@ -76,7 +76,7 @@ macro_rules! forward_job_store {
 
                 async fn renew(
                     &self,
-                    held: &[b::Held],
+                    held: &[b::Renewal],
                     lease: b::Duration,
                 ) -> b::Result<Vec<b::Renewed>> {
                     { let $this = self; $inner }.renew(held, lease).await

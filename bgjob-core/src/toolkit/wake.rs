@@ -3,12 +3,13 @@
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use tokio::sync::Notify;
 
 use crate::JobId;
+use crate::lock::Locked;
 
 /// The waits of one store within a process.
 #[derive(Debug, Default)]
@@ -146,8 +147,7 @@ impl Wake {
     }
 
     fn lock(&self) -> MutexGuard<'_, Waits> {
-        // Nothing panics while the lock is held.
-        self.waits.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waits.locked()
     }
 }
 

@@ -13,7 +13,8 @@ use tokio::{sync::watch, task::JoinSet};
 
 use super::{
     cancels,
-    core::{Config, Core},
+    config::Config,
+    core::{Core, Parts},
     deaths::{self, Deaths},
     fetch,
     hand::Hand,
@@ -21,9 +22,10 @@ use super::{
     lease, maintain,
     middleware::Middleware,
     receive,
+    served::Served,
     shutdown::{keep, lead},
     signals::Signals,
-    slots::slot,
+    slot::slot,
     worker,
 };
 use crate::{
@@ -242,22 +244,18 @@ impl DispatcherBuilder {
     /// services at once.
     pub async fn start(self) -> Result<DispatcherHandle> {
         let core = Arc::new(self.core()?);
-        core.check_needs(|_| true)?;
+        core.served.check_needs(|_| true)?;
         if cfg!(panic = "abort") {
             core.events.emit(Event::PanicsAbort);
         }
         if let Some(queue) = &core.queue {
-            let names: Vec<_> = core
-                .hands
-                .iter()
-                .map(|hand| Arc::clone(&hand.queue))
-                .collect();
+            let names = core.hands.queues();
             // A queue that is down does not prevent the start: it is tried again for ever.
-            if let Err(error) = core.queue_call(|| queue.ensure(&names)).await {
-                core.queue_state.failed(&error);
+            if let Err(error) = queue.call(|queue| queue.ensure(&names)).await {
+                queue.failed(&error);
             }
         }
-        let names: Vec<_> = core.registry.iter().map(|job| job.name()).collect();
+        let names: Vec<_> = core.served.registry.iter().map(|job| job.name()).collect();
         core.events.emit(Event::Started {
             jobs: &names,
             worker: &core.worker,
@@ -279,7 +277,7 @@ impl DispatcherBuilder {
             task::spawn_in(&mut loops, keep(Arc::clone(&core), "on_dead", deaths::run));
         }
         let mut slots = JoinSet::new();
-        for hand in &core.hands {
+        for hand in core.hands.iter() {
             for _ in 0..hand.slots {
                 task::spawn_in(&mut slots, slot(Arc::clone(&core), Arc::clone(hand)));
             }
@@ -378,22 +376,22 @@ impl DispatcherBuilder {
                 )
             })
             .collect();
-        let (services, config) = (self.services, self.config);
         let mut events = self.events.at(&self.manager.inner.events);
         events.speaks_for(Arc::clone(&self.worker));
-        let deaths = Deaths::new(self.on_dead);
-        Ok(Core::new(
-            self.manager,
-            registry,
-            serves,
-            services,
-            middleware,
+        Ok(Core::new(Parts {
+            manager: self.manager,
+            served: Served {
+                registry,
+                names: Arc::new(serves),
+                services: Arc::new(self.services),
+                middleware,
+            },
+            config: self.config,
             events,
-            config,
+            worker: self.worker,
             hands,
-            deaths,
-            self.worker,
-        ))
+            deaths: Deaths::new(self.on_dead),
+        }))
     }
 
     /// Whether this dispatcher runs the job: `serve_jobs` names the job, or the job's own queue is

@@ -7,12 +7,12 @@ use tokio::time::Instant;
 use super::{
     DispatcherBuilder,
     core::Core,
-    execute::{self, Over},
     hand::Hand,
+    slot::{self, Settled},
 };
 use crate::{
     JobContext, Result,
-    extract::Held,
+    extract::HeldJob,
     job::{ClaimedJob, End, Grant, Job, Serves},
     store::{Finished, Want},
 };
@@ -38,7 +38,7 @@ impl ByHand {
 
     /// All jobs this dispatcher can run, including suspects.
     pub(crate) fn serves(&self) -> Serves {
-        Serves::new(Arc::clone(&self.0.serves)).suspect(true)
+        Serves::new(Arc::clone(&self.0.served.names)).suspect(true)
     }
 
     /// A want for one job of each served queue.
@@ -51,14 +51,14 @@ impl ByHand {
     pub(crate) fn refuses(&self, job: &Job) -> Option<String> {
         let spec = &job.spec;
         if !self.serves().can_run(&spec.name, spec.version) {
-            let known = self.0.registry.get(&spec.name).is_some();
+            let known = self.0.served.registry.get(&spec.name).is_some();
             return Some(if known {
                 "it, or its version of the metadata, is not served".to_owned()
             } else {
-                self.0.registry.unknown(&spec.name)
+                self.0.served.registry.unknown(&spec.name)
             });
         }
-        self.0.hand(&spec.queue).is_none().then(|| {
+        self.0.hands.of(&spec.queue).is_none().then(|| {
             format!(
                 "its queue `{0}` is not served: name it with `.slots(\"{0}\", n)`",
                 spec.queue
@@ -68,21 +68,23 @@ impl ByHand {
 
     /// Checks that the dispatcher has every service that the job of this name needs.
     pub(crate) fn check_needs(&self, name: &str) -> Result<()> {
-        self.0.check_needs(|job| job.names().any(|n| n == name))
+        self.0
+            .served
+            .check_needs(|job| job.names().any(|n| n == name))
     }
 
     /// The context in which the attempt of a claimed job runs.
     pub(crate) fn context(&self, job: ClaimedJob) -> JobContext {
-        let services = Arc::clone(&self.0.services);
-        JobContext::new(Arc::new(Held::new(job, services, Instant::now())))
+        let services = Arc::clone(&self.0.served.services);
+        JobContext::new(Arc::new(HeldJob::new(job, services, Instant::now())))
     }
 
     /// Runs the attempt. `None`: its end is not recorded, because the lease is lost or the end was
     /// decided elsewhere.
     pub(crate) async fn run(&self, attempt: &JobContext) -> Option<End> {
-        match execute::run(&self.0, attempt.held()).await {
-            Over::Decided(end) | Over::Recorded(end, Finished::Applied(_)) => Some(end),
-            Over::Recorded(_, Finished::Lost) | Over::Abandoned | Over::Stuck => None,
+        match slot::attempt(&self.0, attempt.held()).await {
+            Settled::Decided(end) | Settled::Recorded(end, Finished::Applied(_)) => Some(end),
+            Settled::Recorded(_, Finished::Lost) | Settled::Abandoned | Settled::Stuck => None,
         }
     }
 }

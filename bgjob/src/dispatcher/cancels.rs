@@ -11,21 +11,21 @@ use std::{
 
 use tokio::time::sleep;
 
-use super::core::{Core, Phase};
-use crate::{Result, calls::contained, events::Part};
+use super::{core::Core, phases::ShutdownPhase};
+use crate::Result;
 
 /// The pause between two waits, so that waits that fail or return at once don't spin.
 const PAUSE: Duration = Duration::from_millis(100);
 
-type Wait = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
+type CancelWait = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
 
 /// Runs until the dispatcher has stopped: running jobs may still be cancelled while it drains.
 pub(super) async fn run(core: Arc<Core>) {
     let mut wait = begin(&core);
-    while core.phase() < Phase::Stopped {
+    while core.phases.now() < ShutdownPhase::Stopped {
         let heard = tokio::select! {
             biased;
-            () = core.reached(Phase::Stopped) => return,
+            () = core.phases.reached(ShutdownPhase::Stopped) => return,
             heard = &mut wait => heard.is_ok(),
         };
         // The next wait begins before the lease loop looks, so that no cancel is missed in between.
@@ -41,9 +41,7 @@ pub(super) async fn run(core: Arc<Core>) {
     }
 }
 
-fn begin(core: &Arc<Core>) -> Wait {
+fn begin(core: &Arc<Core>) -> CancelWait {
     let core = Arc::clone(core);
-    Box::pin(
-        async move { contained(&core.events, Part::Store, || core.store.wait_cancelled()).await },
-    )
+    Box::pin(async move { core.store.unlimited(|store| store.wait_cancelled()).await })
 }

@@ -23,7 +23,7 @@ const QUIET: Duration = Duration::from_secs(6);
 
 /// The time by both clocks at one round: the store's, and this process's before and after the call.
 #[derive(Debug, Clone, Copy)]
-struct Seen {
+struct ClockReading {
     stored: Timestamp,
     before: Instant,
     after: Instant,
@@ -33,7 +33,7 @@ struct Seen {
 #[derive(Debug, Default)]
 pub(super) struct Clocks {
     /// The clocks at the previous round.
-    seen: Option<Seen>,
+    seen: Option<ClockReading>,
     /// This dispatcher must renew its own jobs before it revokes any. Stays set until that worked.
     renew: bool,
     /// No job is revoked before this time. `None`: there was no jump yet.
@@ -45,8 +45,8 @@ impl Clocks {
     /// dispatcher holds. Returns whether expired leases can be trusted, so that sweeping is safe.
     pub(super) async fn agree(&mut self, core: &Core) -> Result<bool> {
         let before = Instant::now();
-        let stored = core.store_call(|| core.store.now()).await?;
-        let now = Seen {
+        let stored = core.store.call(|store| store.now()).await?;
+        let now = ClockReading {
             stored,
             before,
             after: Instant::now(),
@@ -67,7 +67,7 @@ impl Clocks {
     }
 }
 
-impl Seen {
+impl ClockReading {
     /// Whether the store's clock advanced by more or less than this process's since `last`.
     fn has_jumped(&self, last: &Self) -> bool {
         let least = self.before.saturating_duration_since(last.after);

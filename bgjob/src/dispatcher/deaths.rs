@@ -4,15 +4,16 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use tokio::{sync::mpsc, time::timeout};
 
-use super::core::{Core, Phase};
+use super::{core::Core, phases::ShutdownPhase};
 use crate::{
     events::{DeadJob, Event, Events},
+    lock::Locked,
     task,
 };
 
@@ -21,8 +22,8 @@ const WAITING: usize = 10_000;
 /// The longest one call of a hook may take.
 const CALL: Duration = Duration::from_secs(30);
 
-type Call = Pin<Box<dyn Future<Output = ()> + Send>>;
-pub(super) type Hook = Arc<dyn Fn(DeadJob) -> Call + Send + Sync>;
+type HookCall = Pin<Box<dyn Future<Output = ()> + Send>>;
+pub(super) type Hook = Arc<dyn Fn(DeadJob) -> HookCall + Send + Sync>;
 
 /// The hooks, and the deaths that wait for them.
 pub(super) struct Deaths {
@@ -58,7 +59,7 @@ impl Deaths {
     }
 
     fn waiting(&self) -> std::sync::MutexGuard<'_, Option<mpsc::Receiver<DeadJob>>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiting.locked()
     }
 }
 
@@ -77,7 +78,7 @@ pub(super) async fn run(core: Arc<Core>) {
         let dead = tokio::select! {
             biased;
             dead = waiting.recv() => dead,
-            () = core.reached(Phase::Stopped) => None,
+            () = core.phases.reached(ShutdownPhase::Stopped) => None,
         };
         let Some(dead) = dead else {
             return;

@@ -3,19 +3,20 @@
 use std::{
     collections::VecDeque,
     mem,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use crate::{
-    extract::Held,
+    extract::HeldJob,
     job::{End, limits},
+    lock::Locked,
     store::Ending,
 };
 
 /// An attempt that is over, until the store has confirmed its end.
 #[derive(Debug)]
-pub(super) struct Ended {
-    pub(super) held: Arc<Held>,
+pub(super) struct PendingEnd {
+    pub(super) held: Arc<HeldJob>,
     pub(super) end: End,
     /// This end was sent before and not answered. If the answer now is `Lost`, the earlier call may
     /// have recorded it.
@@ -24,17 +25,17 @@ pub(super) struct Ended {
 
 /// The ends that wait to be recorded, in order.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Ends(Arc<Mutex<VecDeque<Ended>>>);
+pub(super) struct Ends(Arc<Mutex<VecDeque<PendingEnd>>>);
 
 impl Ends {
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Ended>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, VecDeque<PendingEnd>> {
+        self.0.locked()
     }
 
     /// Adds an end. Returns whether it is the only one that waits.
-    pub(super) fn push(&self, held: Arc<Held>, end: End) -> bool {
+    pub(super) fn push(&self, held: Arc<HeldJob>, end: End) -> bool {
         let mut ends = self.lock();
-        ends.push_back(Ended {
+        ends.push_back(PendingEnd {
             held,
             end,
             repeated: false,
@@ -44,24 +45,24 @@ impl Ends {
 
     /// Takes the first `n` ends, or fewer if they exceed the bytes of a batch, but at least one if
     /// `n` is not 0 and one waits.
-    pub(super) fn take(&self, n: usize) -> Batch {
+    pub(super) fn take(&self, n: usize) -> EndBatch {
         let mut ends = self.lock();
         let mut bytes = 0;
-        let fits = |ended: &&Ended| {
+        let fits = |ended: &&PendingEnd| {
             bytes += ended.end.bytes();
             bytes <= limits::BATCH_BYTES
         };
         let fitting = ends.iter().take(n).take_while(fits).count();
         let n = fitting.max(1).min(n).min(ends.len());
-        Batch {
+        EndBatch {
             ends: ends.drain(..n).collect(),
             home: self.clone(),
         }
     }
 
     /// An empty batch.
-    pub(super) fn none(&self) -> Batch {
-        Batch {
+    pub(super) fn none(&self) -> EndBatch {
+        EndBatch {
             ends: Vec::new(),
             home: self.clone(),
         }
@@ -75,12 +76,12 @@ impl Ends {
 /// Ends on their way to the store. If the batch is dropped without an answer, for whatever reason,
 /// its ends return to the front of the line.
 #[derive(Debug)]
-pub(super) struct Batch {
-    ends: Vec<Ended>,
+pub(super) struct EndBatch {
+    ends: Vec<PendingEnd>,
     home: Ends,
 }
 
-impl Batch {
+impl EndBatch {
     pub(super) fn len(&self) -> usize {
         self.ends.len()
     }
@@ -96,13 +97,14 @@ impl Batch {
 
     /// The ends in the form that a store takes.
     pub(super) fn endings(&self) -> Vec<Ending> {
-        let ending =
-            |Ended { held, end, .. }: &Ended| Ending::new(held.job.id, held.job.token, end.clone());
+        let ending = |PendingEnd { held, end, .. }: &PendingEnd| {
+            Ending::new(held.job.id, held.job.token, end.clone())
+        };
         self.ends.iter().map(ending).collect()
     }
 
     /// The end, if the batch has exactly one.
-    pub(super) fn single(&mut self) -> Option<&mut Ended> {
+    pub(super) fn single(&mut self) -> Option<&mut PendingEnd> {
         match self.ends.as_mut_slice() {
             [ended] => Some(ended),
             _ => None,
@@ -120,7 +122,7 @@ impl Batch {
     }
 
     /// Takes the ends out: the store has answered them, so they don't return to the line.
-    pub(super) fn answered(mut self) -> Vec<Ended> {
+    pub(super) fn answered(mut self) -> Vec<PendingEnd> {
         mem::take(&mut self.ends)
     }
 
@@ -131,7 +133,7 @@ impl Batch {
     }
 }
 
-impl Drop for Batch {
+impl Drop for EndBatch {
     fn drop(&mut self) {
         if self.ends.is_empty() {
             return;
@@ -164,7 +166,7 @@ mod tests {
         let spec = Arc::new(JobSpec::new("a", Json::null()));
         let mut job = ClaimedJob::new(JobId::new(), spec, Token::random(), Timestamp::MIN);
         job.fence = fence;
-        let held = Held::new(job, Arc::new(Services::default()), Instant::now());
+        let held = HeldJob::new(job, Arc::new(Services::default()), Instant::now());
         ends.push(Arc::new(held), end)
     }
 

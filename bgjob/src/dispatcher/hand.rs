@@ -5,7 +5,7 @@ use std::{
     mem,
     pin::pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
@@ -13,7 +13,8 @@ use std::{
 
 use tokio::sync::Notify;
 
-use crate::{extract::Held, job::limits};
+use crate::lock::Locked;
+use crate::{extract::HeldJob, job::limits};
 
 /// The claimed jobs of one queue that no slot has taken yet.
 #[derive(Debug)]
@@ -23,7 +24,7 @@ pub(super) struct Hand {
     /// The number of slots.
     pub(super) slots: usize,
     /// The waiting jobs: filled by `add`, emptied by the slots (`next`), `hoard` and `close`.
-    line: Mutex<Line>,
+    line: Mutex<HandLine>,
     /// Wakes slots that wait in `next`: notified by `add` and `close`.
     filled: Notify,
     /// Slots that run a job: raised by `next`, lowered by `left` and `done`.
@@ -44,9 +45,9 @@ pub(super) struct Hand {
 }
 
 #[derive(Debug, Default)]
-struct Line {
+struct HandLine {
     /// In the order in which slots take them; crashed jobs are in front.
-    jobs: VecDeque<Arc<Held>>,
+    jobs: VecDeque<Arc<HeldJob>>,
     /// The size of their specs.
     bytes: usize,
     /// No more jobs are added or handed out. Set by `close`, for good.
@@ -55,14 +56,30 @@ struct Line {
     moved: bool,
 }
 
-impl Line {
+/// The next job for a slot.
+pub(super) struct NextJob {
+    pub(super) held: Arc<HeldJob>,
+    /// Few jobs are left in the hand: more should be fetched.
+    pub(super) few_left: bool,
+}
+
+/// One look for the next job.
+enum TryNext {
+    Job(NextJob),
+    /// No job waits.
+    Empty,
+    /// The hand has closed.
+    Closed,
+}
+
+impl HandLine {
     /// How many crashed jobs are at the front.
     fn crashed(&self) -> usize {
         let crashed = self.jobs.iter().take_while(|job| job.job.has_crashed());
         crashed.count()
     }
 
-    fn take(&mut self) -> Vec<Arc<Held>> {
+    fn take(&mut self) -> Vec<Arc<HeldJob>> {
         self.bytes = 0;
         self.jobs.drain(..).collect()
     }
@@ -84,15 +101,15 @@ impl Hand {
         }
     }
 
-    fn line(&self) -> MutexGuard<'_, Line> {
-        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    fn line(&self) -> MutexGuard<'_, HandLine> {
+        self.line.locked()
     }
 
     /// Adds jobs. Crashed jobs go first, and only as many as slots are free: while they wait for a
     /// slot they could be blamed for a crash that another job causes. A suspect is always accepted,
     /// as it was asked for. Returns the jobs not accepted: crashed ones beyond the free slots, or
     /// all jobs if the hand has closed.
-    pub(super) fn add(&self, jobs: Vec<Arc<Held>>) -> Vec<Arc<Held>> {
+    pub(super) fn add(&self, jobs: Vec<Arc<HeldJob>>) -> Vec<Arc<HeldJob>> {
         let n = jobs.len();
         let mut back = Vec::new();
         {
@@ -129,38 +146,41 @@ impl Hand {
         back
     }
 
-    /// Waits for the next job for a slot. Returns the job and whether more should be fetched.
-    /// `None`: the hand has closed.
-    pub(super) async fn next(&self) -> Option<(Arc<Held>, bool)> {
+    /// Waits for the next job for a slot. `None`: the hand has closed.
+    pub(super) async fn next(&self) -> Option<NextJob> {
         loop {
-            if let Some(answer) = self.try_next() {
-                return answer;
+            match self.try_next() {
+                TryNext::Job(next) => return Some(next),
+                TryNext::Closed => return None,
+                TryNext::Empty => {}
             }
             // Registered before the second look: no wake-up between look and wait is missed.
             let mut filled = pin!(self.filled.notified());
             filled.as_mut().enable();
-            if let Some(answer) = self.try_next() {
-                return answer;
+            match self.try_next() {
+                TryNext::Job(next) => return Some(next),
+                TryNext::Closed => return None,
+                TryNext::Empty => filled.await,
             }
-            filled.await;
         }
     }
 
-    /// `None`: no job waits. `Some(None)`: the hand has closed.
-    fn try_next(&self) -> Option<Option<(Arc<Held>, bool)>> {
+    fn try_next(&self) -> TryNext {
         let mut line = self.line();
-        match line.jobs.pop_front() {
-            Some(job) => {
-                line.bytes -= job.job.spec.bytes();
-                line.moved = true;
-                if self.busy.fetch_add(1, Relaxed) + 1 >= self.slots {
-                    self.full.store(true, Relaxed);
-                }
-                Some(Some((job, line.jobs.len() < self.low.load(Relaxed))))
-            }
-            None if line.closed => Some(None),
-            None => None,
+        let Some(held) = line.jobs.pop_front() else {
+            return if line.closed {
+                TryNext::Closed
+            } else {
+                TryNext::Empty
+            };
+        };
+        line.bytes -= held.job.spec.bytes();
+        line.moved = true;
+        if self.busy.fetch_add(1, Relaxed) + 1 >= self.slots {
+            self.full.store(true, Relaxed);
         }
+        let few_left = line.jobs.len() < self.low.load(Relaxed);
+        TryNext::Job(NextJob { held, few_left })
     }
 
     /// A slot is free again and did not run the job it took.
@@ -189,7 +209,7 @@ impl Hand {
     /// Takes out the waiting jobs if all slots are busy and none has taken a job since the last
     /// look, `span` ago: they were fetched ahead because jobs were short, but the running ones are
     /// long. Otherwise returns none.
-    pub(super) fn hoard(&self, span: Duration) -> Vec<Arc<Held>> {
+    pub(super) fn hoard(&self, span: Duration) -> Vec<Arc<HeldJob>> {
         let mut line = self.line();
         if mem::take(&mut line.moved) || line.jobs.is_empty() || self.free() > 0 {
             return Vec::new();
@@ -200,7 +220,7 @@ impl Hand {
     }
 
     /// Closes the hand: slots get no more jobs. Returns the jobs that waited.
-    pub(super) fn close(&self) -> Vec<Arc<Held>> {
+    pub(super) fn close(&self) -> Vec<Arc<HeldJob>> {
         let mut line = self.line();
         line.closed = true;
         let left = line.take();

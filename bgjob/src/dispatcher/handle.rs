@@ -9,10 +9,9 @@ use std::{
 use tokio::sync::watch;
 
 use super::{
-    core::{Core, Phase},
-    shutdown::busy,
-    signals::Signals,
+    core::Core, link::Link, phases::ShutdownPhase, signals::Signals, waits::is_asked_by_its_own,
 };
+use crate::events::Event;
 
 /// A handle of a running dispatcher. Dropping the handle does not stop the dispatcher:
 /// [`shutdown`](Self::shutdown) does, and so does the end of the runtime it was started in.
@@ -63,17 +62,19 @@ impl DispatcherHandle {
     ///
     /// [`Event::WaitsForItself`]: crate::Event::WaitsForItself
     pub async fn shutdown(self) -> ShutdownReport {
-        self.core.enter(Phase::Draining);
+        self.core.enter(ShutdownPhase::Draining);
         self.wait().await
     }
 
     /// Begins the [`shutdown`](Self::shutdown) without waiting for it. Further calls hurry it: the
     /// second one asks running jobs to end at once, the third one gives them back.
     pub fn begin_shutdown(&self) {
-        self.core.enter(match self.core.phase() {
-            Phase::Running => Phase::Draining,
-            Phase::Draining => Phase::Cancelling,
-            Phase::Cancelling | Phase::Releasing | Phase::Stopped => Phase::Releasing,
+        self.core.enter(match self.core.phases.now() {
+            ShutdownPhase::Running => ShutdownPhase::Draining,
+            ShutdownPhase::Draining => ShutdownPhase::Cancelling,
+            ShutdownPhase::Cancelling | ShutdownPhase::Releasing | ShutdownPhase::Stopped => {
+                ShutdownPhase::Releasing
+            }
         });
     }
 
@@ -88,7 +89,7 @@ impl DispatcherHandle {
     /// In a handler that this dispatcher runs it returns at once, as [`shutdown`](Self::shutdown)
     /// does.
     pub async fn wait(mut self) -> ShutdownReport {
-        if self.core.is_asked_by_its_own() {
+        if is_asked_by_its_own(&self.core) {
             return self.core.drained();
         }
         let word = self.last_word.wait_for(Option::is_some).await;
@@ -113,20 +114,20 @@ impl DispatcherHandle {
             ("maintain", &beats.maintain),
             ("runtime", &beats.pulse),
         ];
-        let at_work = core.phase() == Phase::Running;
+        let at_work = core.phases.now() == ShutdownPhase::Running;
         let stalled = loops
             .into_iter()
             .filter(|(_, beat)| at_work && beats.age(beat) > limit);
         Health {
-            draining: core.phase() > Phase::Running,
-            store_down_for: core.store_state.down_for(),
-            queue_down_for: core.queue_state.down_for(),
+            draining: core.phases.now() > ShutdownPhase::Running,
+            store_down_for: core.store.down_for(),
+            queue_down_for: core.queue.as_ref().and_then(Link::down_for),
             slots: core.hands.iter().map(|hand| hand.slots).sum(),
-            running: busy(core),
+            running: core.hands.busy(),
             waiting: core.hands.iter().map(|hand| hand.waiting()).sum(),
             unrecorded: core.ends.len(),
             stuck: core.tally.stuck.load(Relaxed),
-            slowed: core.tally.slowed.load(Relaxed),
+            slowed: core.tally.slowed(),
             unreadable: core.unreadable.count(),
             stalled: stalled.map(|(name, _)| name).collect(),
         }
@@ -149,16 +150,16 @@ impl DispatcherHandle {
         tokio::select! {
             biased;
             answer = signals.next() => answer?,
-            () = self.core.reached(Phase::Stopped) => {}
+            () = self.core.phases.reached(ShutdownPhase::Stopped) => {}
         }
         self.begin_shutdown();
         let core = Arc::clone(&self.core);
         let hurry = async {
             while signals.next().await.is_ok() {
-                let next = if core.phase() < Phase::Cancelling {
-                    Phase::Cancelling
+                let next = if core.phases.now() < ShutdownPhase::Cancelling {
+                    ShutdownPhase::Cancelling
                 } else {
-                    Phase::Releasing
+                    ShutdownPhase::Releasing
                 };
                 core.enter(next);
             }
@@ -179,7 +180,7 @@ pub(super) struct EndsWith(Arc<Core>);
 
 impl Drop for EndsWith {
     fn drop(&mut self) {
-        self.0.enter(Phase::Draining);
+        self.0.enter(ShutdownPhase::Draining);
     }
 }
 
@@ -243,6 +244,17 @@ pub struct ShutdownReport {
     pub released: usize,
     /// Jobs whose end the store did not confirm in time: they may run again.
     pub unknown: usize,
+}
+
+impl ShutdownReport {
+    /// The event that ends the shutdown.
+    pub(super) fn event(self) -> Event<'static> {
+        Event::Stopped {
+            drained: self.drained,
+            released: self.released,
+            unknown: self.unknown,
+        }
+    }
 }
 
 impl Termination for ShutdownReport {

@@ -9,6 +9,7 @@
 use std::{
     collections::HashSet,
     panic::resume_unwind,
+    slice,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
@@ -19,24 +20,26 @@ use tokio::{
 };
 
 use super::{
-    core::{Config, Core, Phase},
-    execute::{time_limit, timed_out},
+    config::Config,
+    core::Core,
     gone::let_go,
-    record::finish,
+    handler::{ask_to_end, time_limit},
+    phases::ShutdownPhase,
+    record::{finish, recorded},
+    slot::end_of_blocked,
+    told::tell_end,
 };
 use crate::{
-    CancelReason,
-    calls::contained,
-    entropy,
-    events::{Event, Part, Span},
-    extract::Held,
-    job::{End, Retry, limits},
-    store::{Ending, Held as Renewal, Renewed},
+    CancelReason, entropy,
+    events::{Event, Span},
+    extract::HeldJob,
+    job::limits,
+    store::{Ending, Renewal, Renewed},
 };
 
 /// A held job old enough to be renewed.
 struct Tracked {
-    held: Arc<Held>,
+    held: Arc<HeldJob>,
     /// The lease is lost or fenced, or the job was ended as stuck: it is no longer renewed.
     given_up: bool,
 }
@@ -88,7 +91,7 @@ async fn looped(core: Arc<Core>, mut gone: oneshot::Receiver<()>) {
         let pause = looks.wait(tick.mul_f64(0.9 + entropy::unit() / 5.0));
         tokio::select! {
             biased;
-            () = core.reached(Phase::Stopped) => return,
+            () = core.phases.reached(ShutdownPhase::Stopped) => return,
             _ = &mut gone => {
                 let mut held = core.grants.take_older(Duration::ZERO);
                 held.extend(tracked.into_iter().map(|job| job.held));
@@ -161,7 +164,7 @@ impl Looks {
 /// Asks cancelled jobs to end. Returns true if the store can't list them, so that only a renewal of
 /// all held jobs can tell which ones are cancelled.
 async fn hear_cancels(core: &Core, tracked: &[Tracked]) -> bool {
-    let call = contained(&core.events, Part::Store, || core.store.cancelled());
+    let call = core.store.unlimited(|store| store.cancelled());
     let Ok(Ok(Some(ids))) = timeout(core.config.lease / 15, call).await else {
         return true;
     };
@@ -174,7 +177,7 @@ async fn hear_cancels(core: &Core, tracked: &[Tracked]) -> bool {
         ours.retain(|held| !held.is_decided());
         report(core, &ours).await;
         for held in ours {
-            ask(core, &held, CancelReason::User);
+            ask_to_end(core, &held, CancelReason::User);
         }
     }
     false
@@ -182,7 +185,7 @@ async fn hear_cancels(core: &Core, tracked: &[Tracked]) -> bool {
 
 /// Stores what jobs have reported that are about to be asked to end: there may be no later renewal
 /// to carry the report. Where the store fails, the next renewal carries it, if there is one.
-async fn report(core: &Core, ours: &[Arc<Held>]) {
+async fn report(core: &Core, ours: &[Arc<HeldJob>]) {
     let reported = ours.iter().filter_map(|held| {
         let progress = held.take_progress()?;
         Some((held, progress))
@@ -198,8 +201,7 @@ async fn report(core: &Core, ours: &[Arc<Held>]) {
         return;
     }
     let lease = core.config.lease;
-    let call = || core.store.renew(&renewals, lease);
-    let call = contained(&core.events, Part::Store, call);
+    let call = core.store.unlimited(|store| store.renew(&renewals, lease));
     // A job whose lease is lost learns of it at the next renewal.
     if !matches!(timeout(lease / 15, call).await, Ok(Ok(_))) {
         for (held, renewal) in reporters.into_iter().zip(renewals) {
@@ -229,8 +231,7 @@ async fn renew(core: &Core, tracked: &mut [Tracked], age: Duration) -> bool {
             .collect();
         let sent = Instant::now();
         let lease = core.config.lease;
-        let call = || core.store.renew(&renewals, lease);
-        let call = contained(&core.events, Part::Store, call);
+        let call = core.store.unlimited(|store| store.renew(&renewals, lease));
         match timeout(patience(core, batch), call).await {
             Ok(Ok(answers)) => {
                 for (job, answer) in batch.iter_mut().zip(answers) {
@@ -270,14 +271,14 @@ fn renewed(core: &Core, job: &mut Tracked, answer: Renewed, sent: Instant) {
         Renewed::Renewed { cancel } => {
             job.held.renewed(sent);
             if cancel {
-                ask(core, &job.held, CancelReason::User);
+                ask_to_end(core, &job.held, CancelReason::User);
             }
         }
         // Its end was decided meanwhile, and perhaps recorded: all is well.
         Renewed::Lost if job.held.is_decided() => {}
         Renewed::Lost => {
             job.given_up = true;
-            ask(core, &job.held, CancelReason::LeaseLost);
+            ask_to_end(core, &job.held, CancelReason::LeaseLost);
         }
     }
 }
@@ -286,17 +287,7 @@ fn renewed(core: &Core, job: &mut Tracked, answer: Renewed, sent: Instant) {
 fn fence(core: &Core, job: &mut Tracked) {
     if !job.given_up && job.held.good().elapsed() >= core.config.fence_at() {
         job.given_up = true;
-        ask(core, &job.held, CancelReason::LeaseLost);
-    }
-}
-
-/// Asks a handler to end. Emits an event if this is the first reason.
-pub(super) fn ask(core: &Core, held: &Held, reason: CancelReason) {
-    if held.cancel(reason) {
-        core.events.emit(Event::CancelRequested {
-            job: &held.job,
-            reason,
-        });
+        ask_to_end(core, &job.held, CancelReason::LeaseLost);
     }
 }
 
@@ -306,7 +297,7 @@ async fn end_stuck(core: &Core, job: &mut Tracked) {
     /// The extra time after the time-out and its grace period, for a slot that is only slow.
     const PATIENCE: Duration = Duration::from_secs(2);
     let held = &job.held;
-    let Some(described) = core.registry.get(&held.job.spec.name) else {
+    let Some(described) = core.served.descriptor(held) else {
         return;
     };
     let Some(started) = held.started.get() else {
@@ -319,21 +310,18 @@ async fn end_stuck(core: &Core, job: &mut Tracked) {
     job.given_up = true;
     core.tally.stuck.fetch_add(1, Relaxed);
     let ran = started.elapsed();
-    let retry = described.wait_of(&held.job.spec, held.job.errors + 1, entropy::unit());
-    let end = End::Error {
-        failure: timed_out(held, described),
-        retry: Retry::After(retry),
-    };
-    core.tell_end(held, Some(&end), ran, &Span::none());
+    let end = end_of_blocked(core, held, described);
+    tell_end(core, held, Some(&end), ran, &Span::none());
     core.events.emit(Event::SlotStuck { job: &held.job });
     let ending = Ending::new(held.job.id, held.job.token, end.clone());
     // A short limit, because the renewals of the other jobs wait.
-    let finish = || finish(core, std::slice::from_ref(&ending));
-    let finish = contained(&core.events, Part::Store, finish);
+    let finish = core
+        .store
+        .unlimited(|store| finish(store, slice::from_ref(&ending)));
     match timeout(core.config.lease / 15, finish).await {
         Ok(Ok(answers)) => {
             for answer in answers {
-                core.recorded(held, &end, answer, false);
+                recorded(core, held, &end, answer, false);
             }
         }
         // The fetch loop tries again as soon as a thread is free to run it.

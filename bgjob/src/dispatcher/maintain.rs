@@ -5,10 +5,8 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::sleep;
 
 use super::{
-    clocks::Clocks,
-    core::{Core, Phase},
-    unserved::Lookout,
-    worker::Introduced,
+    clocks::Clocks, core::Core, phases::ShutdownPhase, unreadable::tell_unreadable,
+    unserved::Lookout, worker::Introduced,
 };
 use crate::{
     JobId, Result, entropy,
@@ -23,21 +21,21 @@ const BATCHES: usize = 10;
 
 /// Sweeps and purges until the dispatcher drains. The first pass begins at once.
 pub(super) async fn run(core: Arc<Core>) {
-    let can = core.store.capabilities();
+    let can = core.store.provider().capabilities();
     let mut policy = SweepPolicy::default().touch(core.queue.as_ref().map(|_| SweepPolicy::TOUCH));
     if can.clock == ClockSource::Store {
         policy.margin = Duration::ZERO;
     }
     let (mut lookout, mut clocks) = (Lookout::new(), Clocks::default());
     let mut introduced = Introduced::default();
-    while core.phase() == Phase::Running {
+    while core.phases.now() == ShutdownPhase::Running {
         core.beats.beat(&core.beats.maintain);
         // A step that fails stops no other; only a store that fails at all steps counts as down.
         let pause = match (sweep(&core, &policy, &mut clocks).await, purge(&core).await) {
-            (Err(error), Err(_)) => core.store_state.failed(&error),
+            (Err(error), Err(_)) => core.store.failed(&error),
             (swept, purged) => {
                 // Perhaps no other loop calls the store now, and so none would report this.
-                core.store_state.worked();
+                core.store.worked();
                 tell_failed(&core, "sweep", swept);
                 tell_failed(&core, "purge", purged);
                 // Up to a quarter less, so that a hundred dispatchers don't sweep together.
@@ -48,7 +46,7 @@ pub(super) async fn run(core: Arc<Core>) {
         lookout.look(&core).await;
         tokio::select! {
             biased;
-            () = core.reached(Phase::Draining) => {}
+            () = core.phases.reached(ShutdownPhase::Draining) => {}
             () = sleep(pause) => {}
         }
     }
@@ -69,7 +67,8 @@ async fn sweep(core: &Core, policy: &SweepPolicy, clocks: &mut Clocks) -> Result
     }
     for _ in 0..BATCHES {
         let swept = core
-            .store_call(|| core.store.sweep(limits::BATCH, policy))
+            .store
+            .call(|store| store.sweep(limits::BATCH, policy))
             .await?;
         let full = swept.len() >= limits::BATCH;
         tell(core, swept).await;
@@ -82,7 +81,7 @@ async fn sweep(core: &Core, policy: &SweepPolicy, clocks: &mut Clocks) -> Result
 
 async fn purge(core: &Core) -> Result<()> {
     for _ in 0..BATCHES {
-        let jobs = core.store_call(|| core.store.purge(limits::BATCH)).await?;
+        let jobs = core.store.call(|store| store.purge(limits::BATCH)).await?;
         if jobs > 0 {
             core.events.emit(Event::Purged { jobs });
         }
@@ -119,14 +118,14 @@ async fn tell(core: &Core, swept: Vec<Swept>) {
                 tell_death(core, id, &job, true);
             }
             Swept::Touched(hint) => hints.push(hint),
-            Swept::Unreadable { id } => core.tell_unreadable(&[id]).await,
+            Swept::Unreadable { id } => tell_unreadable(core, &[id]).await,
         }
     }
     if let Some(queue) = &core.queue
         && !hints.is_empty()
     {
         core.events.emit(Event::Rehinted { hints: hints.len() });
-        push(queue.as_ref(), &hints, &core.events).await;
+        push(queue.provider(), &hints, &core.events).await;
     }
 }
 
@@ -142,14 +141,14 @@ fn tell_death(core: &Core, id: JobId, job: &SweptJob, announced: bool) {
 /// others to run.
 pub(super) async fn pulse(core: Arc<Core>) {
     const TICK: Duration = Duration::from_secs(1);
-    while core.phase() < Phase::Stopped {
+    while core.phases.now() < ShutdownPhase::Stopped {
         core.beats.beat(&core.beats.pulse);
-        for hand in &core.hands {
+        for hand in core.hands.iter() {
             core.give_back(hand.hoard(TICK));
         }
         tokio::select! {
             biased;
-            () = core.reached(Phase::Stopped) => {}
+            () = core.phases.reached(ShutdownPhase::Stopped) => {}
             () = sleep(TICK) => {}
         }
     }

@@ -4,10 +4,12 @@
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `fetch` | records ends and claims from the store, both in batches |
+//! | `fetch` | records ends and claims from the store, both in batches, as long as there are any |
+//! | `search`, `exchange` | its two halves: when to look; one call and its doubts |
 //! | `record` | records `ends`: in the fetch loop's call, or many in a call beside a claim |
 //! | `receive` | takes hints from the queue, if there is one, and claims the jobs they name |
-//! | `slots` | run one job after the other; `execute` is one attempt |
+//! | `slot` | runs one job after the other: take → may_start → run → settle |
+//! | `handler` | the user's code at work, and the reasons to end it |
 //! | `cancels` | waits for cancels of running jobs and notifies the lease loop |
 //! | `lease` | renews from its own thread, fences what it can't renew, ends stuck jobs |
 //! | `gone` | the lease thread's last work when the runtime of the other loops is gone |
@@ -17,31 +19,55 @@
 //! | `waits` | detects handlers that wait for their own slot or their own dispatcher's end |
 //! | `shutdown` | drains, cancels, gives back; `signals` asks for it |
 //!
+//! What the loops share, each in a file of its name:
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `link` | the store or the queue: its calls, bounded and panic-proof, and its breaker |
+//! | `served`, `config` | the jobs that run here, with services and middleware; the settings |
+//! | `hands`, `hand` | claimed jobs that wait for a slot, and how many more are wanted |
+//! | `grants` | the jobs held, by claim |
+//! | `claims`, `suspects` | claims that are not answered yet; whose turn it is to ask for a suspect |
+//! | `ends` | ends that are not recorded yet |
+//! | `phases`, `bells` | how far the shutdown has come; what wakes the fetch and receive loops |
+//! | `tally`, `unreadable` | what `health` and the report count |
+//!
 //! `by_hand` is a dispatcher without loops, for tests.
 
+mod bells;
 mod builder;
 #[cfg(feature = "testing")]
 mod by_hand;
 mod cancels;
+mod claims;
 mod clocks;
+mod config;
 mod core;
 mod deaths;
 mod ends;
-mod execute;
+mod exchange;
 mod fetch;
 mod gone;
 mod grants;
 mod hand;
 mod handle;
+mod handler;
+mod hands;
 mod hears;
 mod lease;
+mod link;
 mod maintain;
 mod middleware;
+mod phases;
 mod receive;
 mod record;
+mod search;
+mod served;
 mod shutdown;
 mod signals;
-mod slots;
+mod slot;
+mod suspects;
+mod tally;
 mod told;
 mod unreadable;
 mod unserved;
@@ -53,6 +79,7 @@ pub use builder::DispatcherBuilder;
 pub(crate) use by_hand::ByHand;
 pub use handle::{DispatcherHandle, Health, ShutdownReport};
 pub use middleware::{Middleware, Next};
+pub use signals::shutdown_signal;
 
 use crate::JobManager;
 

@@ -5,13 +5,13 @@ use std::{
     collections::{HashMap, HashSet},
     mem,
     pin::pin,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::Arc,
     time::Duration,
 };
 
 use tokio::time::{Instant, sleep};
 
-use super::core::{Core, OpenClaim, Phase};
+use super::{core::Core, link::Link, phases::ShutdownPhase, unreadable::tell_unreadable};
 use crate::{
     JobId, JobQueue, Result, entropy,
     events::{Event, Via},
@@ -27,62 +27,55 @@ const SILENCE: Duration = Duration::from_millis(50);
 const TRIES: u32 = 3;
 
 pub(super) async fn run(core: Arc<Core>) {
-    let Some(queue) = core.queue.clone() else {
+    let Some(queue) = &core.queue else {
         return;
     };
-    while core.phase() == Phase::Running {
-        match round(&core, queue.as_ref()).await {
-            Ok(()) => core.queue_state.worked(),
+    while core.phases.now() == ShutdownPhase::Running {
+        match round(&core, queue).await {
+            Ok(()) => queue.worked(),
             Err(error) => {
-                ran_dry(&core);
-                sleep(core.queue_state.failed(&error)).await;
-                let names: Vec<_> = core.hands.iter().map(|h| Arc::clone(&h.queue)).collect();
+                core.bells.hints_ran_dry();
+                sleep(queue.failed(&error)).await;
+                let names = core.hands.queues();
                 // A queue that was wiped comes back empty: create again what it needs.
-                let _ = core.queue_call(|| queue.ensure(&names)).await;
+                let _ = queue.call(|queue| queue.ensure(&names)).await;
             }
         }
     }
 }
 
-/// Notes that the queue has no hints, so that the fetch loop asks the store instead.
-fn ran_dry(core: &Core) {
-    if !core.hints_dry.swap(true, Relaxed) {
-        core.wake.notify_one();
-    }
-}
-
 /// One round. Returns only errors of the queue; errors of the store are handled inside.
-async fn round(core: &Arc<Core>, queue: &dyn JobQueue) -> Result<()> {
-    let room = core.room.notified();
-    let want = core.wants(true);
+async fn round(core: &Arc<Core>, queue: &Link<dyn JobQueue>) -> Result<()> {
+    let room = core.bells.for_receive();
+    let want = core.hands.wants(true);
     if want.is_empty() {
         room.await;
         return Ok(());
     }
-    let mut receive = pin!(core.queue_call(|| queue.receive(&want, WAIT)));
+    let mut receive = pin!(queue.call(|queue| queue.receive(&want, WAIT)));
     let soon = tokio::select! {
         biased;
         answer = &mut receive => Some(answer?),
-        () = core.reached(Phase::Draining) => return Ok(()),
+        () = core.phases.reached(ShutdownPhase::Draining) => return Ok(()),
         () = sleep(SILENCE) => None,
     };
     let deliveries = match soon {
         Some(deliveries) => deliveries,
         None => {
-            ran_dry(core);
+            core.bells.hints_ran_dry();
             let late = tokio::select! {
                 biased;
                 answer = receive => answer?,
-                () = core.reached(Phase::Draining) => return Ok(()),
+                () = core.phases.reached(ShutdownPhase::Draining) => return Ok(()),
             };
             still_wanted(core, queue, late).await
         }
     };
     if deliveries.is_empty() {
-        ran_dry(core);
+        core.bells.hints_ran_dry();
         return Ok(());
     }
-    core.hints_dry.store(false, Relaxed);
+    core.bells.hints_came();
     let receipts: Vec<_> = deliveries.iter().map(|d| d.receipt.clone()).collect();
     claim(core, queue, &deliveries, &receipts).await
 }
@@ -91,10 +84,11 @@ async fn round(core: &Arc<Core>, queue: &dyn JobQueue) -> Result<()> {
 /// hints that no slot wants go back to the queue, for other dispatchers.
 async fn still_wanted(
     core: &Core,
-    queue: &dyn JobQueue,
+    queue: &Link<dyn JobQueue>,
     deliveries: Vec<Delivery>,
 ) -> Vec<Delivery> {
     let mut room: HashMap<Arc<str>, usize> = core
+        .hands
         .wants(true)
         .into_iter()
         .map(|want| (want.queue, want.max))
@@ -106,8 +100,8 @@ async fn still_wanted(
     if !others.is_empty() {
         let receipts: Vec<_> = others.into_iter().map(|other| other.receipt).collect();
         // If this fails the queue delivers them again by itself; the wanted ones are here.
-        let _ = core
-            .queue_call(|| queue.nack(&receipts, Duration::ZERO))
+        let _ = queue
+            .call(|queue| queue.nack(&receipts, Duration::ZERO))
             .await;
     }
     wanted
@@ -118,7 +112,7 @@ async fn still_wanted(
 /// the jobs that a lost answer granted are held for us.
 async fn claim(
     core: &Arc<Core>,
-    queue: &dyn JobQueue,
+    queue: &Link<dyn JobQueue>,
     deliveries: &[Delivery],
     receipts: &[Receipt],
 ) -> Result<()> {
@@ -127,34 +121,35 @@ async fn claim(
     let mut known = HashSet::new();
     let ids = deliveries.iter().map(|delivery| delivery.hint.id);
     let ids: Vec<_> = ids.filter(|id| known.insert(*id)).collect();
-    let _open = OpenClaim::begin(core);
-    if core.phase() > Phase::Running {
-        return give_back(core, queue, receipts).await;
+    let _open = core.claims.begin();
+    if core.phases.now() > ShutdownPhase::Running {
+        return give_back(queue, receipts).await;
     }
     let mut grant = core.grant();
     let sent = Instant::now();
-    let (serves, _turn) = Core::serves(core);
+    let (serves, _turn) = core.serves();
     let mut tries = 0;
     let mut full = Vec::new();
-    while core.phase() < Phase::Stopped {
+    while core.phases.now() < ShutdownPhase::Stopped {
         match core
-            .store_call(|| core.store.claim(&ids, &grant, &serves))
+            .store
+            .call(|store| store.claim(&ids, &grant, &serves))
             .await
         {
             Ok(answers) => {
-                core.store_state.worked();
+                core.store.worked();
                 let unreadable = answered(&ids, &answers, &Claim::Unreadable);
                 full = answered(&ids, &answers, &Claim::Full);
                 take_in(core, answers, deliveries.len() - full.len(), sent);
-                core.tell_unreadable(&unreadable).await;
+                tell_unreadable(core, &unreadable).await;
                 break;
             }
-            Err(error) => sleep(core.store_state.failed(&error)).await,
+            Err(error) => sleep(core.store.failed(&error)).await,
         }
         tries += 1;
         if tries == TRIES {
             // If the queue fails too, it delivers them again by itself.
-            let _ = give_back(core, queue, receipts).await;
+            let _ = give_back(queue, receipts).await;
         }
         // The repeated claim is granted again what a lost answer granted.
         grant = grant.repeat(true);
@@ -165,10 +160,11 @@ async fn claim(
     let (full, receipts) = split(deliveries, &full);
     if !full.is_empty() {
         // The next dispatcher with room takes them.
-        core.queue_call(|| queue.nack(&full, Duration::ZERO))
+        queue
+            .call(|queue| queue.nack(&full, Duration::ZERO))
             .await?;
     }
-    core.queue_call(|| queue.ack(&receipts)).await
+    queue.call(|queue| queue.ack(&receipts)).await
 }
 
 /// Splits the receipts: those of hints at these jobs, and the others.
@@ -211,7 +207,7 @@ fn take_in(core: &Core, answers: Vec<Claim>, hints: usize, sent: Instant) {
 
 /// Sends hints back to the queue, as the store fails or the dispatcher drains. The delay is random,
 /// so that they don't all return together.
-async fn give_back(core: &Core, queue: &dyn JobQueue, receipts: &[Receipt]) -> Result<()> {
+async fn give_back(queue: &Link<dyn JobQueue>, receipts: &[Receipt]) -> Result<()> {
     let after = Duration::from_secs(1).mul_f64(0.5 + entropy::unit());
-    core.queue_call(|| queue.nack(receipts, after)).await
+    queue.call(|queue| queue.nack(receipts, after)).await
 }

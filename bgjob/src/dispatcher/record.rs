@@ -9,13 +9,15 @@ use std::{
 };
 
 use super::{
-    core::{Core, Phase},
-    ends::{Batch, Ended},
+    core::Core,
+    ends::{EndBatch, PendingEnd},
+    phases::ShutdownPhase,
+    told::tell_death,
 };
 use crate::{
-    Result,
+    JobStore, Result,
     events::Event,
-    extract::Held,
+    extract::HeldJob,
     job::{End, limits},
     manager::push,
     queue::Hint,
@@ -25,7 +27,7 @@ use crate::{
 /// This many waiting ends get another call at once instead of waiting for a claim.
 const FULL: usize = limits::BATCH / 2;
 
-type Call = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
+type RecordCall = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
 
 /// A call that records ends beside a claim, one at a time; polled by the caller that waits here.
 pub(super) struct Recording {
@@ -33,12 +35,12 @@ pub(super) struct Recording {
     /// This many ends are worth a call of their own. `None`: never. A capability of the store.
     worth: Option<usize>,
     /// The call on its way: set by `begin`, cleared once it is over.
-    call: Option<Call>,
+    call: Option<RecordCall>,
 }
 
 impl Recording {
     pub(super) fn new(core: Arc<Core>) -> Self {
-        let worth = core.store.capabilities().finish_beside;
+        let worth = core.store.provider().capabilities().finish_beside;
         Self {
             core,
             worth,
@@ -53,19 +55,19 @@ impl Recording {
 
     /// Whether these ends are worth a call of their own. Not if they were sent before: then the
     /// fetch loop has to find out which of them the store refuses.
-    pub(super) fn is_worth(&self, ends: &Batch) -> bool {
+    pub(super) fn is_worth(&self, ends: &EndBatch) -> bool {
         self.worth.is_some_and(|worth| ends.len() >= worth.max(1)) && !ends.is_repeated()
     }
 
     /// Begins a call that records these ends, and further ones while many wait. No other call may
     /// be on its way.
-    pub(super) fn begin(&mut self, mut ends: Batch) {
+    pub(super) fn begin(&mut self, mut ends: EndBatch) {
         assert!(self.call.is_none(), "what is on its way would be dropped");
         let core = Arc::clone(&self.core);
         self.call = Some(Box::pin(async move {
             loop {
                 let endings = ends.endings();
-                let answers = core.store_call(|| finish(&core, &endings)).await?;
+                let answers = core.store.call(|store| finish(store, &endings)).await?;
                 settle(&core, ends, &answers).await;
                 if core.ends.len() < FULL {
                     return Ok(());
@@ -100,17 +102,17 @@ impl Recording {
         let answer = std::task::ready!(call.as_mut().poll(cx));
         self.call = None;
         match answer {
-            Ok(()) => self.core.store_state.worked(),
+            Ok(()) => self.core.store.worked(),
             // No wait here: the fetch loop waits if its next call fails too.
-            Err(error) => _ = self.core.store_state.failed(&error),
+            Err(error) => _ = self.core.store.failed(&error),
         }
         Poll::Ready(Some(()))
     }
 }
 
 /// Sends ends to the store.
-pub(super) async fn finish(core: &Core, endings: &[Ending]) -> Result<Vec<Finished>> {
-    let answers = core.store.finish(endings).await?;
+pub(super) async fn finish(store: &dyn JobStore, endings: &[Ending]) -> Result<Vec<Finished>> {
+    let answers = store.finish(endings).await?;
     check(endings, &answers);
     Ok(answers)
 }
@@ -121,16 +123,16 @@ pub(super) fn check(endings: &[Ending], answers: &[Finished]) {
 }
 
 /// Processes the store's answers to a batch of ends.
-pub(super) async fn settle(core: &Core, ends: Batch, answers: &[Finished]) {
+pub(super) async fn settle(core: &Core, ends: EndBatch, answers: &[Finished]) {
     let ends = ends.answered();
     for (ended, answer) in ends.iter().zip(answers) {
-        core.recorded(&ended.held, &ended.end, *answer, ended.repeated);
+        recorded(core, &ended.held, &ended.end, *answer, ended.repeated);
     }
     hint(core, &ends).await;
 }
 
 /// Pushes hints for jobs that were given back, so that they need not wait for the sweeper.
-async fn hint(core: &Core, ends: &[Ended]) {
+async fn hint(core: &Core, ends: &[PendingEnd]) {
     let Some(queue) = &core.queue else {
         return;
     };
@@ -138,31 +140,29 @@ async fn hint(core: &Core, ends: &[Ended]) {
         .iter()
         .filter(|ended| matches!(ended.end, End::Release));
     let hints: Vec<_> = given_back
-        .map(|Ended { held, .. }| Hint::at(held.job.id, &held.job.spec))
+        .map(|PendingEnd { held, .. }| Hint::at(held.job.id, &held.job.spec))
         .collect();
-    push(queue.as_ref(), &hints, &core.events).await;
+    push(queue.provider(), &hints, &core.events).await;
 }
 
-impl Core {
-    /// The store has recorded the end of an attempt, or refused it because the lease is lost:
-    /// releases the job, counts and reports it.
-    pub(super) fn recorded(&self, held: &Held, end: &End, answer: Finished, repeated: bool) {
-        // Counted before the release: the shutdown reports as soon as no job is held.
-        if matches!(end, End::Release) {
-            self.tally.released.fetch_add(1, Relaxed);
-        } else if self.phase() >= Phase::Draining {
-            self.tally.drained.fetch_add(1, Relaxed);
-        }
-        self.release(held);
-        self.events.emit(Event::Recorded {
-            job: &held.job,
-            answer,
-            repeated,
-        });
-        self.tell_death(held, end, answer);
-        // The job found no free slot here, and may be the only one left for the next free slot.
-        if matches!(end, End::Release) && held.job.has_crashed() {
-            self.look_again();
-        }
+/// The store has recorded the end of an attempt, or refused it because the lease is lost:
+/// releases the job, counts and reports it.
+pub(super) fn recorded(core: &Core, held: &HeldJob, end: &End, answer: Finished, repeated: bool) {
+    // Counted before the release: the shutdown reports as soon as no job is held.
+    if matches!(end, End::Release) {
+        core.tally.released.fetch_add(1, Relaxed);
+    } else if core.phases.now() >= ShutdownPhase::Draining {
+        core.tally.drained.fetch_add(1, Relaxed);
+    }
+    core.release(held);
+    core.events.emit(Event::Recorded {
+        job: &held.job,
+        answer,
+        repeated,
+    });
+    tell_death(core, held, end, answer);
+    // The job found no free slot here, and may be the only one left for the next free slot.
+    if matches!(end, End::Release) && held.job.has_crashed() {
+        core.bells.look_again();
     }
 }

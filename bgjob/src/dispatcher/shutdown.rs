@@ -1,17 +1,14 @@
 //! The shutdown: drain → cancel → release → stop. [`signals`](super::signals) has the signals that
 //! ask for it.
 
-use std::{future::Future, sync::Arc, sync::atomic::Ordering::Relaxed, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep, timeout},
 };
 
-use super::{
-    core::{Core, Phase},
-    handle::ShutdownReport,
-};
+use super::{core::Core, handle::ShutdownReport, phases::ShutdownPhase};
 use crate::{events::Event, task};
 
 /// The promise: the shutdown takes at most this much longer than the drain.
@@ -29,29 +26,29 @@ pub(super) async fn lead(
     mut slots: JoinSet<()>,
     loops: JoinSet<()>,
 ) -> ShutdownReport {
-    core.reached(Phase::Draining).await;
+    core.phases.reached(ShutdownPhase::Draining).await;
     let promised = Instant::now() + core.config.drain + BEYOND - DROP;
     core.events.emit(Event::Draining {
-        running: busy(&core),
+        running: core.hands.busy(),
     });
     // Jobs that were not started go back first, at no cost to them.
-    for hand in &core.hands {
+    for hand in core.hands.iter() {
         core.give_back(hand.close());
     }
     let steps = [
-        (core.config.drain, Phase::Cancelling),
-        (core.config.cancel, Phase::Releasing),
-        (DROP, Phase::Stopped),
+        (core.config.drain, ShutdownPhase::Cancelling),
+        (core.config.cancel, ShutdownPhase::Releasing),
+        (DROP, ShutdownPhase::Stopped),
     ];
     for (span, next) in steps {
         let all = async { while slots.join_next().await.is_some() {} };
         let done = tokio::select! {
             biased;
             () = all => true,
-            () = core.reached(next) => false,
+            () = core.phases.reached(next) => false,
             () = sleep(span) => false,
         };
-        if done || next == Phase::Stopped {
+        if done || next == ShutdownPhase::Stopped {
             break;
         }
         core.enter(next);
@@ -59,45 +56,21 @@ pub(super) async fn lead(
     let left = promised.saturating_duration_since(Instant::now());
     flush(&core, left.clamp(FLUSH.start, FLUSH.end)).await;
     let drained = core.drained();
-    core.enter(Phase::Stopped);
+    core.enter(ShutdownPhase::Stopped);
     // A loop that waits for an answer that never comes ends later, when its call times out.
     let _ = timeout(DROP, loops.join_all()).await;
-    let ShutdownReport {
-        drained: ended,
-        released,
-        unknown,
-    } = drained;
-    core.events.emit(Event::Stopped {
-        drained: ended,
-        released,
-        unknown,
-    });
+    core.events.emit(drained.event());
     drained
 }
 
 /// Waits until all claims are answered and all ends recorded, but no longer than `most`.
 async fn flush(core: &Core, most: Duration) {
     let begun = Instant::now();
-    let open = || core.is_claiming() || core.grants.held() > 0;
+    let open = || core.claims.are_open() || core.grants.held() > 0;
     while open() && begun.elapsed() < most {
-        core.wake.notify_one();
+        core.bells.ring_fetch();
         sleep(Duration::from_millis(2)).await;
     }
-}
-
-impl Core {
-    /// The report as of now.
-    pub(super) fn drained(&self) -> ShutdownReport {
-        ShutdownReport {
-            drained: self.tally.drained.load(Relaxed),
-            released: self.tally.released.load(Relaxed),
-            unknown: self.grants.held(),
-        }
-    }
-}
-
-pub(super) fn busy(core: &Core) -> usize {
-    core.hands.iter().map(|hand| hand.busy()).sum()
 }
 
 /// Runs a loop. If it panics, which is a bug, emits an event and starts it again.
@@ -106,7 +79,7 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     while let Err(error) = task::spawn(run(Arc::clone(&core))).await {
-        if !error.is_panic() || core.phase() == Phase::Stopped {
+        if !error.is_panic() || core.phases.now() == ShutdownPhase::Stopped {
             return;
         }
         core.events.emit(Event::LoopFailed { name });

@@ -1,4 +1,6 @@
-//! [`Signals`]: the system's requests to end.
+//! [`Signals`]: the system's requests to end, and [`shutdown_signal`], which waits for one.
+
+use std::future::Future;
 
 use crate::Result;
 #[cfg(any(unix, windows))]
@@ -9,6 +11,52 @@ pub(super) use unix::Signals;
 #[cfg(windows)]
 pub(super) use windows::Signals;
 
+/// Returns at a SIGTERM or Ctrl-C (on Windows: Ctrl-C, Ctrl-Break, or the closing of the console).
+/// For a program that has more to stop than its dispatcher, such as a web server.
+///
+/// The function listens from the call on, even while its future is not polled: a signal that comes
+/// before the first poll is not lost. As long as the future lives and waits, these signals don't
+/// end the process. Afterwards they do, as by default, unless another part of bgjob listens:
+/// [`DispatcherHandle::until_signal`], [`DispatcherBuilder::run`], or another future of this
+/// function. Each signal reaches all futures that wait.
+///
+/// ```no_run
+/// use std::future::Future;
+///
+/// use bgjob::prelude::*;
+/// # async fn serve(until: impl Future) { until.await; }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> bgjob::Result<()> {
+/// // Before the first claim: a signal that ends the process would count as a crash of each job
+/// // that the process holds.
+/// let signal = bgjob::shutdown_signal();
+/// let jobs = JobManager::connect("memory:").await?;
+/// let dispatcher = JobDispatcher::builder(&jobs).start().await?;
+///
+/// serve(signal).await; // a web server, with its graceful shutdown
+/// dispatcher.shutdown().await;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// `Internal` if listening for signals fails.
+///
+/// # Panics
+/// If it is called outside a tokio runtime.
+///
+/// # Cancel safety
+/// Dropping the future ends the listening; a signal that came before is lost.
+///
+/// [`DispatcherHandle::until_signal`]: crate::DispatcherHandle::until_signal
+/// [`DispatcherBuilder::run`]: crate::DispatcherBuilder::run
+#[must_use = "without an await it only keeps signals from ending the process"]
+pub fn shutdown_signal() -> impl Future<Output = Result<()>> + Send + 'static {
+    let signals = Signals::listen();
+    async move { signals?.next().await }
+}
+
 #[cfg(any(unix, windows))]
 fn refused(error: std::io::Error) -> Error {
     Error::new(ErrorKind::Internal, "signals can't be listened to").because(error)
@@ -17,7 +65,7 @@ fn refused(error: std::io::Error) -> Error {
 #[cfg(unix)]
 mod unix {
     use std::sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, Ordering::SeqCst},
     };
 
@@ -28,6 +76,7 @@ mod unix {
     use tokio::signal::unix::{Signal, SignalKind, signal};
 
     use super::{Result, refused};
+    use crate::lock::Locked;
 
     /// SIGTERM and Ctrl-C, from the moment this is created: a signal that arrives before `next` is
     /// called is kept. Once no `Signals` is left in the process, they act as they do by default.
@@ -65,7 +114,7 @@ mod unix {
     static LISTENERS: Mutex<(usize, Option<Arc<AtomicBool>>)> = Mutex::new((0, None));
 
     fn listeners() -> MutexGuard<'static, (usize, Option<Arc<AtomicBool>>)> {
-        LISTENERS.lock().unwrap_or_else(PoisonError::into_inner)
+        LISTENERS.locked()
     }
 
     impl Heard {

@@ -1,76 +1,47 @@
 //! Emits the events of an attempt's end and of deaths.
 
-use std::{
-    sync::{Arc, atomic::Ordering::Relaxed},
-    time::Duration,
-};
+use std::time::Duration;
 
 use super::core::Core;
 use crate::{
     CancelReason,
     events::{DeadJob, Event, Fate, Span, Verdict},
-    extract::Held,
-    job::{DeadReason, End, Failure, Retry, State, limits},
+    extract::HeldJob,
+    job::{DeadReason, End, Failure, Retry, State},
     store::Finished,
 };
 
-impl Core {
-    /// Returns the same end, but a job that was started more than [`limits::QUICK_STARTS`] times
-    /// waits at least [`limits::FLOOR`] before it runs again.
-    pub(super) fn slowed(&self, held: &Held, mut end: End) -> End {
-        if held.job.fence <= limits::QUICK_STARTS {
-            return end;
-        }
-        let wait = match &mut end {
-            End::Snooze(wait) => wait,
-            End::Error {
-                retry: Retry::After(wait),
-                ..
-            } if held.job.errors + 1 < held.job.spec.max_attempts => wait,
-            _ => return end,
-        };
-        if *wait < limits::FLOOR {
-            *wait = limits::FLOOR;
-            self.tally.slowed.fetch_add(1, Relaxed);
-            let first = self.slow_names().insert(Arc::clone(&held.job.spec.name));
-            let job = &held.job;
-            self.events.emit(Event::Slowed { job, first });
-        }
-        end
+/// Emits how an attempt ended. `None`: the end is not recorded, because the lease is lost.
+pub(super) fn tell_end(core: &Core, held: &HeldJob, end: Option<&End>, ran: Duration, span: &Span) {
+    let fate = fate(held, end);
+    if let Fate::Dead(_) = fate {
+        held.foretell_death();
     }
+    let event = Event::AttemptEnded {
+        job: &held.job,
+        verdict: verdict(end),
+        failure: failure(end),
+        fate,
+        ran,
+    };
+    core.events.emit_end(span, event);
+}
 
-    /// Emits how an attempt ended. `None`: the end is not recorded, because the lease is lost.
-    pub(super) fn tell_end(&self, held: &Held, end: Option<&End>, ran: Duration, span: &Span) {
-        let fate = fate(held, end);
-        if let Fate::Dead(_) = fate {
-            held.foretell_death();
-        }
-        let event = Event::AttemptEnded {
-            job: &held.job,
-            verdict: verdict(end),
-            failure: failure(end),
-            fate,
-            ran,
+/// Reports the death of the job, if the recorded end of its attempt was one.
+pub(super) fn tell_death(core: &Core, held: &HeldJob, end: &End, answer: Finished) {
+    if let (Finished::Applied(State::Dead), End::Error { failure, retry }) = (answer, end) {
+        let reason = match retry {
+            Retry::Never(reason) => *reason,
+            Retry::After(_) => out_of_time_or_attempts(held),
         };
-        self.events.emit_end(span, event);
-    }
-
-    /// Reports the death of the job, if the recorded end of its attempt was one.
-    pub(super) fn tell_death(&self, held: &Held, end: &End, answer: Finished) {
-        if let (Finished::Applied(State::Dead), End::Error { failure, retry }) = (answer, end) {
-            let reason = match retry {
-                Retry::Never(reason) => *reason,
-                Retry::After(_) => out_of_time_or_attempts(held),
-            };
-            let dead = DeadJob::failed(&held.job, reason, failure);
-            self.deaths
-                .tell(&self.events, dead, held.was_death_foretold());
-        }
+        let dead = DeadJob::failed(&held.job, reason, failure);
+        core.deaths
+            .tell(&core.events, dead, held.was_death_foretold());
     }
 }
 
 /// Why a job died although its end asked for a retry.
-fn out_of_time_or_attempts(held: &Held) -> DeadReason {
+fn out_of_time_or_attempts(held: &HeldJob) -> DeadReason {
     if held.job.errors + 1 >= held.job.spec.max_attempts {
         DeadReason::Errors
     } else {
@@ -100,7 +71,7 @@ fn failure(end: Option<&End>) -> Option<&Failure> {
 }
 
 /// What the store will make of an end, predicted as `transition::finish` decides it.
-fn fate(held: &Held, end: Option<&End>) -> Fate {
+fn fate(held: &HeldJob, end: Option<&End>) -> Fate {
     let cancelled = held.reason() == Some(CancelReason::User);
     match end {
         None => Fate::Unknown,
@@ -115,7 +86,7 @@ fn fate(held: &Held, end: Option<&End>) -> Fate {
     }
 }
 
-fn after_error(held: &Held, wait: Duration) -> Fate {
+fn after_error(held: &HeldJob, wait: Duration) -> Fate {
     let job = &held.job;
     // In the store's time, as far as this process can estimate it.
     let due_at = job.claimed_at + held.claimed.elapsed() + wait;

@@ -35,7 +35,7 @@ impl Lookout {
             return;
         }
         let begun = Instant::now();
-        if let Ok(counts) = core.store_call(|| core.store.counts()).await {
+        if let Ok(counts) = core.store.call(|store| store.counts()).await {
             tell(core, &counts);
         }
         self.0 = Instant::now() + jittered(APART).max(begun.elapsed() * 1000);
@@ -56,7 +56,7 @@ fn tell(core: &Core, counts: &[QueueCounts]) {
         let busy = running.get(&*count.queue).is_some_and(|jobs| *jobs > 0);
         let long = if busy { DUE } else { DUE_ALONE };
         let due = count.oldest_due_age.filter(|age| *age >= long)?;
-        Some((count, due, core.advice(count, busy)?))
+        Some((count, due, advice(core, count, busy)?))
     });
     for (count, waiting, advice) in unserved.take(TOLD) {
         core.events.emit(Event::Unserved {
@@ -69,37 +69,35 @@ fn tell(core: &Core, counts: &[QueueCounts]) {
     }
 }
 
-impl Core {
-    /// What to do so that such jobs run. `None`: they run, or will. `busy`: some jobs of the queue
-    /// run.
-    fn advice(&self, count: &QueueCounts, busy: bool) -> Option<String> {
-        let QueueCounts { queue, name, .. } = count;
-        if count.running > 0 {
-            return None;
-        }
-        let Some(hand) = self.hand(queue) else {
-            // While jobs of the queue run, another dispatcher works on it.
-            return (!busy).then(|| {
-                format!(
-                    "no dispatcher works on the queue `{0}`: start one with `.slots(\"{0}\", n)`",
-                    queue.escape_debug()
-                )
-            });
-        };
-        if self.serves.contains_key(name) {
-            // The job waits for a slot, or its metadata is newer than this program.
-            let free = hand.has_room() && hand.waiting() == 0;
-            return free.then(|| {
-                "slots are free, but this program can't read it: its metadata has a newer version \
-                 than `#[job]` says here"
-                    .to_owned()
-            });
-        }
-        Some(match self.registry.get(name) {
-            Some(_) => {
-                "no dispatcher that runs serves it: see `serve_jobs` and `serve_queues`".to_owned()
-            }
-            None => self.registry.unknown(name),
-        })
+/// What to do so that such jobs run. `None`: they run, or will. `busy`: some jobs of the queue
+/// run.
+fn advice(core: &Core, count: &QueueCounts, busy: bool) -> Option<String> {
+    let QueueCounts { queue, name, .. } = count;
+    if count.running > 0 {
+        return None;
     }
+    let Some(hand) = core.hands.of(queue) else {
+        // While jobs of the queue run, another dispatcher works on it.
+        return (!busy).then(|| {
+            format!(
+                "no dispatcher works on the queue `{0}`: start one with `.slots(\"{0}\", n)`",
+                queue.escape_debug()
+            )
+        });
+    };
+    if core.served.names.contains_key(name) {
+        // The job waits for a slot, or its metadata is newer than this program.
+        let free = hand.has_room() && hand.waiting() == 0;
+        return free.then(|| {
+            "slots are free, but this program can't read it: its metadata has a newer version \
+             than `#[job]` says here"
+                .to_owned()
+        });
+    }
+    Some(match core.served.registry.get(name) {
+        Some(_) => {
+            "no dispatcher that runs serves it: see `serve_jobs` and `serve_queues`".to_owned()
+        }
+        None => core.served.registry.unknown(name),
+    })
 }

@@ -9,7 +9,7 @@ use super::core::Core;
 use crate::{
     Job, JobState,
     events::Event,
-    extract::{Held, current},
+    extract::{HeldJob, current},
 };
 
 /// How often a running handler is checked.
@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Emits an event, once per attempt, if a handler waits for a job of its own queue that finds no
 /// free slot.
-pub(super) async fn look(core: &Core, held: &Held) {
+pub(super) async fn look(core: &Core, held: &HeldJob) {
     let Some(on) = held.waits_for() else {
         return;
     };
@@ -27,7 +27,7 @@ pub(super) async fn look(core: &Core, held: &Held) {
         return;
     }
     let ids = [on];
-    let asked = core.store_call(|| core.store.get(&ids));
+    let asked = core.store.call(|store| store.get(&ids));
     let Ok(Ok(found)) = timeout(PATIENCE, asked).await else {
         return;
     };
@@ -40,22 +40,20 @@ pub(super) async fn look(core: &Core, held: &Held) {
     }
 }
 
-fn lacks_a_slot(core: &Core, held: &Held, job: &Job) -> bool {
+fn lacks_a_slot(core: &Core, held: &HeldJob, job: &Job) -> bool {
     let queue = &held.job.spec.queue;
     let now = held.job.claimed_at + held.claimed.elapsed();
-    let full = core.hand(queue).is_some_and(|hand| hand.free() == 0);
+    let full = core.hands.of(queue).is_some_and(|hand| hand.free() == 0);
     full && job.spec.queue == *queue && job.state() == JobState::Ready && job.due_at <= now
 }
 
-impl Core {
-    /// Whether the caller is a handler that this dispatcher runs, and so would wait for itself. If
-    /// it is, emits an event.
-    pub(super) fn is_asked_by_its_own(&self) -> bool {
-        let own = |job: &Arc<Held>| Arc::ptr_eq(&job.services, &self.services);
-        let job = current::job().filter(own);
-        if let Some(job) = &job {
-            self.events.emit(Event::WaitsForItself { job: &job.job });
-        }
-        job.is_some()
+/// Whether the caller is a handler that this dispatcher runs, and so would wait for itself. If
+/// it is, emits an event.
+pub(super) fn is_asked_by_its_own(core: &Core) -> bool {
+    let own = |job: &Arc<HeldJob>| Arc::ptr_eq(&job.services, &core.served.services);
+    let job = current::job().filter(own);
+    if let Some(job) = &job {
+        core.events.emit(Event::WaitsForItself { job: &job.job });
     }
+    job.is_some()
 }

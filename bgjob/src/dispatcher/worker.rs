@@ -56,7 +56,7 @@ impl Introduced {
             return;
         }
         let (owner, name) = (core.owner, &*core.worker);
-        let told = core.store_call(|| core.store.name_worker(owner, name));
+        let told = core.store.call(|store| store.name_worker(owner, name));
         let pause = match told.await {
             Ok(()) => Self::AGAIN,
             Err(_) => Self::LATER,

@@ -1,13 +1,14 @@
 //! [`Breaker`]: whether a store or a queue works.
 
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard},
     time::Duration,
 };
 
 use tokio::time::Instant;
 
 use super::{Event, Events, Part};
+use crate::lock::Locked;
 use crate::{Error, ErrorKind};
 
 /// Tracks whether a part works. Emits one event when it goes down and one when it is up again.
@@ -15,11 +16,11 @@ use crate::{Error, ErrorKind};
 pub(crate) struct Breaker {
     part: Part,
     events: Events,
-    state: Mutex<State>,
+    state: Mutex<BreakerState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct BreakerState {
     /// Set by a failure, cleared by a success.
     down: Option<Down>,
     /// When a call last succeeded.
@@ -94,7 +95,7 @@ impl Breaker {
         self.state().down.map(|down| down.since.elapsed())
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, BreakerState> {
+        self.state.locked()
     }
 }

@@ -13,19 +13,20 @@ mod words;
 use std::{
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Mutex, Weak},
     time::Duration,
 };
 
 use crate::{
     CancelReason, Error, JobId, JobState,
     job::{ClaimedJob, DeadReason, Failure},
+    lock::Locked,
     store::Finished,
 };
 
 pub(crate) use breaker::Breaker;
 pub use dead::DeadJob;
-pub(crate) use place::Place;
+pub(crate) use place::Origin;
 pub(crate) use trace::Span;
 use trace::Voice;
 pub use verdict::{Fate, Part, Verdict, Via};
@@ -349,7 +350,7 @@ impl Events {
         if !self.own.is_empty()
             && let Some(guests) = &manager.guests
         {
-            let mut guests = guests.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut guests = guests.locked();
             guests.retain(|guest| guest.strong_count() > 0);
             guests.push(Arc::downgrade(&self.own));
         }
@@ -407,7 +408,7 @@ impl Events {
         let Some(guests) = &self.guests else {
             return Vec::new();
         };
-        let guests = guests.lock().unwrap_or_else(PoisonError::into_inner);
+        let guests = guests.locked();
         guests.iter().filter_map(Weak::upgrade).collect()
     }
 }

@@ -1,4 +1,4 @@
-//! [`Place`]: the span and subscriber for log output, to take along to another thread.
+//! [`Origin`]: the span and subscriber for log output, to take along to another thread.
 
 use tracing::{
     Dispatch, Span,
@@ -6,12 +6,12 @@ use tracing::{
 };
 
 /// The span and the subscriber of the thread on which this was created.
-pub(crate) struct Place {
+pub(crate) struct Origin {
     span: Span,
     subscriber: Dispatch,
 }
 
-impl Place {
+impl Origin {
     pub(crate) fn here() -> Self {
         Self {
             span: Span::current(),

@@ -8,7 +8,7 @@ use tracing::{Level, debug, error, field::Empty, info, warn};
 
 use super::{
     Event, Fate, Verdict,
-    words::{Line, Words},
+    words::{OneLine, Words},
 };
 use crate::{
     job::{ClaimedJob, DeadReason, Failure},
@@ -91,14 +91,14 @@ pub(super) fn trace(event: &Event<'_>, voice: Voice<'_>) {
             debug!(target: "bgjob", jobs, name, queue, "jobs stored");
         }
         Event::PushFailed { hints, error } => {
-            let error = Line(error).cut();
+            let error = OneLine(error).cut();
             warn!(target: "bgjob", hints, error, "hints not pushed; the sweeper will give them");
         }
         Event::Claimed { jobs, via } => {
             debug!(target: "bgjob", jobs, via = via.as_str(), "jobs claimed");
         }
         Event::UpkeepFailed { step, error } => {
-            let error = Line(error).cut();
+            let error = OneLine(error).cut();
             warn!(target: "bgjob", step, error, "upkeep failed; trying again");
         }
         Event::HintsDropped { hints } => debug!(target: "bgjob", hints, "hints dropped"),
@@ -127,7 +127,7 @@ fn trace_dispatcher(event: &Event<'_>, Voice { worker, .. }: Voice<'_>) {
             info!(target: "bgjob", worker, drained, released, unknown, "dispatcher stopped");
         }
         Event::Down { part, error } => {
-            let error = Line(error).cut();
+            let error = OneLine(error).cut();
             error!(target: "bgjob", %part, error, "down; trying again");
         }
         Event::Up { part, after } => {
@@ -175,7 +175,7 @@ fn trace_job(event: &Event<'_>, voice: Voice<'_>) {
             let (id, name, queue) = (job.id, &*job.name, &*job.queue);
             let (errors, crashes, dead) = (job.errors, job.crashes, job.reason.as_str());
             let failure = job.last_error.as_ref();
-            let error = failure.filter(|_| voice.errors).map(|f| Line(f).cut());
+            let error = failure.filter(|_| voice.errors).map(|f| OneLine(f).cut());
             error!(
                 target: "bgjob", name, %id, queue, errors, crashes, dead, error,
                 "job is dead: {}", because(job.reason)
@@ -191,11 +191,11 @@ fn trace_job(event: &Event<'_>, voice: Voice<'_>) {
             waiting,
             advice,
         } => {
-            let (name, waiting) = (Line(name).cut(), Words(waiting).to_string());
+            let (name, waiting) = (OneLine(name).cut(), Words(waiting).to_string());
             warn!(target: "bgjob", name, queue, jobs, waiting, "nobody runs a due job: {advice}");
         }
         Event::Unreadable { id, error } => {
-            let error = Line(error).cut();
+            let error = OneLine(error).cut();
             error!(target: "bgjob", %id, error, "a stored job can't be read");
         }
         _ => {}
@@ -282,7 +282,7 @@ fn trace_end(
         Fate::Dead(reason) => Some(reason.as_str()),
         _ => None,
     };
-    let error = failure.filter(|_| voice.errors).map(|f| Line(f).cut());
+    let error = failure.filter(|_| voice.errors).map(|f| OneLine(f).cut());
     // The level of a `tracing` line is fixed at compile time, so each level needs its own line.
     macro_rules! tell {
         ($level:ident, $($text:tt)+) => {

@@ -6,9 +6,9 @@ use std::{
 };
 
 /// An untrusted text, to be written as one line: control characters are escaped.
-pub(super) struct Line<T>(pub(super) T);
+pub(super) struct OneLine<T>(pub(super) T);
 
-impl<T: Display> Line<T> {
+impl<T: Display> OneLine<T> {
     /// The most bytes of a text in a line; an error text may be a server's whole response.
     const MOST: usize = 2048;
 
@@ -29,7 +29,7 @@ struct Escaped(String);
 impl Write for Escaped {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for c in text.chars() {
-            if self.0.len() + c.len_utf8() > Line::<&str>::MOST {
+            if self.0.len() + c.len_utf8() > OneLine::<&str>::MOST {
                 return Err(fmt::Error);
             }
             if is_control(c) {
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn a_text_is_one_line() {
-        let check = |text: &str, line: &str| assert_eq!(Line(text).cut(), line);
+        let check = |text: &str, line: &str| assert_eq!(OneLine(text).cut(), line);
         check("no answer: “é”", "no answer: “é”");
         check("a\nb\r\tc\u{1b}[31m", "a\\nb\\r\\tc\\u{1b}[31m");
         check("a\u{2028}b\u{202e}c", "a\\u{2028}b\\u{202e}c");
@@ -100,11 +100,11 @@ mod tests {
     #[test]
     fn a_long_text_is_cut() {
         for text in ["x".repeat(9_000), "é".repeat(9_000), "\n".repeat(9_000)] {
-            let line = Line(text).cut();
+            let line = OneLine(text).cut();
             assert!(line.ends_with('…'), "{line}");
             assert!(line.len() < 2048 + 16, "{}", line.len());
         }
-        assert_eq!(Line("x".repeat(2048)).cut(), "x".repeat(2048));
+        assert_eq!(OneLine("x".repeat(2048)).cut(), "x".repeat(2048));
     }
 
     #[test]

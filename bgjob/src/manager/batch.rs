@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 
 use super::{
     culprits::Search,
-    line::{Lead, Line, Place, Turn},
+    line::{Admission, Lead, Line, Turn},
 };
 use crate::{
     Error, ErrorKind, JobId, JobQueue, JobStore, Result,
@@ -104,8 +104,8 @@ impl Creates {
         }
         let _place = self.door.acquire().await.ok()?;
         match self.place(job) {
-            Place::Go(lead) => Some(self.alone(job, lead).await),
-            Place::Wait(answer) => match Waits::new(self, job.id, answer).await {
+            Admission::Go(lead) => Some(self.alone(job, lead).await),
+            Admission::Wait(answer) => match AwaitedTurn::new(self, job.id, answer).await {
                 Ok(Turn::Answer(answer)) => Some(answer),
                 Ok(Turn::Go(lead)) => Some(self.alone(job, lead).await),
                 Err(_) => None,
@@ -291,14 +291,14 @@ fn gone(answers: &[Result<Created>]) -> Option<&Error> {
 }
 
 /// An enqueue that waits for its answer.
-struct Waits<'a> {
+struct AwaitedTurn<'a> {
     creates: &'a Arc<Creates>,
     id: JobId,
     answer: oneshot::Receiver<Turn>,
     over: bool,
 }
 
-impl<'a> Waits<'a> {
+impl<'a> AwaitedTurn<'a> {
     fn new(creates: &'a Arc<Creates>, id: JobId, answer: oneshot::Receiver<Turn>) -> Self {
         Self {
             creates,
@@ -309,7 +309,7 @@ impl<'a> Waits<'a> {
     }
 }
 
-impl Future for Waits<'_> {
+impl Future for AwaitedTurn<'_> {
     type Output = Result<Turn, oneshot::error::RecvError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -319,7 +319,7 @@ impl Future for Waits<'_> {
     }
 }
 
-impl Drop for Waits<'_> {
+impl Drop for AwaitedTurn<'_> {
     fn drop(&mut self) {
         if !self.over {
             self.creates.give_up(self.id);

@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use super::JobManager;
 use crate::{
-    Error, ErrorKind, IntoOutcome, Job, JobId, JobState, Json, Result, extract::current::Waits,
+    Error, ErrorKind, IntoOutcome, Job, JobId, JobState, Json, Result, extract::current::WaitNote,
     job::NewJob,
 };
 
@@ -117,7 +117,7 @@ impl<R> JobHandle<R> {
     /// Waits until the job has ended. Stops with the error of `pointless` if waiting for the job it
     /// sees makes no sense.
     async fn ended_unless(&self, pointless: impl Fn(&Job) -> Result<()>) -> Result<Job> {
-        let _waits = Waits::on(self.id);
+        let _waits = WaitNote::on(self.id);
         loop {
             let mut wait = pin!(self.manager.store().wait_ended(self.id));
             // The wait begins with its first poll. An end after that wakes it.

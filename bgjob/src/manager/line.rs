@@ -8,7 +8,7 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use tokio::{
@@ -17,6 +17,7 @@ use tokio::{
 };
 
 use super::batch::{Creates, fitting};
+use crate::lock::Locked;
 use crate::{JobId, Result, job::NewJob, store::Created, task};
 
 /// How many batches may be under way at a time: while the store works on one, the next is made.
@@ -35,10 +36,10 @@ type Answer = oneshot::Sender<Turn>;
 
 /// The waiting enqueues, and the batches under way.
 #[derive(Debug, Default)]
-pub(super) struct Line(Mutex<Inner>);
+pub(super) struct Line(Mutex<LineState>);
 
 #[derive(Debug, Default)]
-struct Inner {
+struct LineState {
     on_the_way: [Option<OnTheWay>; ABREAST],
     /// The number of the last lead.
     last: u64,
@@ -70,7 +71,7 @@ struct Waiting {
     led: Option<u64>,
 }
 
-impl Inner {
+impl LineState {
     /// Takes a free lead, if there is one.
     fn lead(&mut self, leader: Option<JobId>) -> Option<u64> {
         let free = self.on_the_way.iter_mut().find(|place| place.is_none())?;
@@ -123,7 +124,7 @@ impl Inner {
     }
 
     /// Gives that enqueue a lead.
-    fn next_led(&mut self) -> Option<(Next, u64)> {
+    fn next_led(&mut self) -> Option<(NextLead, u64)> {
         let place = self.next()?;
         let next = &self.waiting[place];
         let (id, home) = (next.job.id, next.home.clone());
@@ -131,11 +132,11 @@ impl Inner {
         let next = match home {
             Some(home) => {
                 self.waiting[place].led = Some(number);
-                Next::Home(home)
+                NextLead::Home(home)
             }
             None => {
                 self.crowded = false;
-                Next::Homeless(self.waiting.remove(place)?.answer)
+                NextLead::Homeless(self.waiting.remove(place)?.answer)
             }
         };
         Some((next, number))
@@ -160,8 +161,8 @@ impl Inner {
 }
 
 impl Line {
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, LineState> {
+        self.0.locked()
     }
 }
 
@@ -205,7 +206,7 @@ impl Lead {
 }
 
 /// What a new enqueue gets.
-pub(super) enum Place {
+pub(super) enum Admission {
     /// A lead: it may go at once.
     Go(Lead),
     /// A place in the line: it waits for this.
@@ -220,10 +221,10 @@ impl Creates {
     }
 
     /// Takes a free lead, or a place at the end of the line.
-    pub(super) fn place(self: &Arc<Self>, job: &NewJob) -> Place {
+    pub(super) fn place(self: &Arc<Self>, job: &NewJob) -> Admission {
         let mut line = self.line.lock();
         if let Some(number) = line.lone() {
-            return Place::Go(self.led(number));
+            return Admission::Go(self.led(number));
         }
         let (answer, receiver) = oneshot::channel();
         line.waiting.push_back(Waiting {
@@ -237,7 +238,7 @@ impl Creates {
         if free {
             self.pass_on();
         }
-        Place::Wait(receiver)
+        Admission::Wait(receiver)
     }
 
     fn led(self: &Arc<Self>, number: u64) -> Lead {
@@ -277,15 +278,15 @@ impl Creates {
         }
         while let Some((next, lead)) = self.next() {
             match next {
-                Next::Home(home) => task::spawn_on(&home, lead.carry()),
-                Next::Homeless(answer) => _ = answer.send(Turn::Go(lead)),
+                NextLead::Home(home) => task::spawn_on(&home, lead.carry()),
+                NextLead::Homeless(answer) => _ = answer.send(Turn::Go(lead)),
             }
         }
     }
 
     /// The first waiting enqueue, and a lead for it. If there is none, this ends the handing out of
     /// leads.
-    fn next(self: &Arc<Self>) -> Option<(Next, Lead)> {
+    fn next(self: &Arc<Self>) -> Option<(NextLead, Lead)> {
         let mut line = self.line.lock();
         let next = line.next_led();
         line.passing = next.is_some();
@@ -295,7 +296,7 @@ impl Creates {
 }
 
 /// Which kind of enqueue gets a lead.
-enum Next {
+enum NextLead {
     /// It waits in this runtime, which will carry its batch.
     Home(Handle),
     /// It stores its own job.

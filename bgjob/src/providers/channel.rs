@@ -9,7 +9,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -22,6 +22,7 @@ use tokio::{
 use super::plain;
 use crate::{
     JobId, JobQueue, Priority, Result, Want,
+    lock::Locked,
     queue::{Delivery, Hint, QueueCapabilities, Receipt},
     store::Scheme,
 };
@@ -64,7 +65,7 @@ pub struct ChannelQueue {
 #[derive(Debug, Default)]
 struct Hints {
     /// The waiting hints, by queue.
-    waiting: HashMap<Arc<str>, Line>,
+    waiting: HashMap<Arc<str>, QueueHints>,
     /// The queues that nobody had received from when they were added, the oldest first.
     strange: VecDeque<Arc<str>>,
     /// Deliveries that are not acknowledged yet, by number (their receipt), each with the time at
@@ -77,7 +78,7 @@ struct Hints {
 
 /// The waiting hints of one queue.
 #[derive(Debug, Default)]
-struct Line {
+struct QueueHints {
     /// By [`Priority::rank`].
     levels: [VecDeque<JobId>; Priority::ALL.len()],
     /// Someone has received from the queue.
@@ -115,7 +116,7 @@ impl ChannelQueue {
     }
 
     fn hints(&self) -> MutexGuard<'_, Hints> {
-        self.hints.lock().unwrap_or_else(PoisonError::into_inner)
+        self.hints.locked()
     }
 }
 
@@ -204,7 +205,7 @@ impl Hints {
     }
 
     /// The line of a queue that someone receives from.
-    fn serve(&mut self, queue: &Arc<str>) -> &mut Line {
+    fn serve(&mut self, queue: &Arc<str>) -> &mut QueueHints {
         let line = self.waiting.entry(Arc::clone(queue)).or_default();
         line.is_served = true;
         line
@@ -222,7 +223,8 @@ impl Hints {
 
     /// Begins the line of a queue that nobody has received from.
     fn begin(&mut self, queue: &Arc<str>) {
-        self.waiting.insert(Arc::clone(queue), Line::default());
+        self.waiting
+            .insert(Arc::clone(queue), QueueHints::default());
         self.strange.push_back(Arc::clone(queue));
         if self.strange.len() > STRANGE
             && let Some(oldest) = self.strange.pop_front()

@@ -8,7 +8,7 @@ use std::{
     future::Future,
     mem,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     task::{Context, Poll, Waker},
 };
 
@@ -17,6 +17,7 @@ use tokio::{sync::Notify, task::AbortHandle};
 
 use bgjob_core::clock;
 
+use crate::lock::Locked;
 use crate::{Clock, entropy};
 
 thread_local! {
@@ -28,10 +29,10 @@ thread_local! {
 pub(crate) struct Process {
     clock: Arc<dyn Clock>,
     died: Notify,
-    inner: Mutex<Inner>,
+    inner: Mutex<ProcessState>,
 }
 
-struct Inner {
+struct ProcessState {
     life: Life,
     dice: Rng,
     /// Wakers of tasks that were polled while the process was stopped.
@@ -55,7 +56,7 @@ impl Process {
         Arc::new(Self {
             clock,
             died: Notify::new(),
-            inner: Mutex::new(Inner {
+            inner: Mutex::new(ProcessState {
                 life: Life::Running,
                 dice: Rng::with_seed(seed),
                 parked: Vec::new(),
@@ -65,8 +66,8 @@ impl Process {
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, ProcessState> {
+        self.inner.locked()
     }
 
     /// Starts a task in this process.

@@ -11,22 +11,24 @@ use std::{
     time::Duration,
 };
 
+use crate::lock::Locked;
+
 type Work = Box<dyn FnOnce() + Send>;
 
 /// How long a thread waits for more work before it ends.
 const KEPT: Duration = Duration::from_secs(10);
 
 static POOL: Pool = Pool {
-    state: Mutex::new(State::new(0)),
+    state: Mutex::new(PoolState::new(0)),
     news: Condvar::new(),
 };
 
 struct Pool {
-    state: Mutex<State>,
+    state: Mutex<PoolState>,
     news: Condvar,
 }
 
-struct State {
+struct PoolState {
     /// Work that no thread has taken yet.
     line: VecDeque<Work>,
     /// The number of threads.
@@ -37,7 +39,7 @@ struct State {
     process: u32,
 }
 
-impl State {
+impl PoolState {
     const fn new(process: u32) -> Self {
         Self {
             line: VecDeque::new(),
@@ -49,8 +51,8 @@ impl State {
 }
 
 impl Pool {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, PoolState> {
+        self.state.locked()
     }
 }
 
@@ -66,7 +68,7 @@ pub(crate) fn on_thread(work: impl FnOnce() + Send + 'static) -> io::Result<()> 
         std::process::id()
     };
     if state.process != process {
-        *state = State::new(process);
+        *state = PoolState::new(process);
     }
     state.line.push_back(Box::new(work));
     if state.idle >= state.line.len() {

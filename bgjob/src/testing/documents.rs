@@ -4,13 +4,14 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
     ops::Bound,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use async_trait::async_trait;
 
 use crate::{
     Clock, JobId, Result,
+    lock::Locked,
     store::{
         ClockSource, Document, DocumentCapabilities, DocumentStore, Durability, Filed, Inserted,
         KeyRange, Replaced, Version,
@@ -33,7 +34,7 @@ pub struct MemoryDocuments {
     clock: Arc<dyn Clock>,
     clock_source: ClockSource,
     shared: bool,
-    state: Mutex<State>,
+    state: Mutex<DocumentsState>,
     watch: Option<Box<Watch>>,
 }
 
@@ -48,7 +49,7 @@ pub struct Snapshot {
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct DocumentsState {
     documents: BTreeMap<JobId, Document>,
     keys: BTreeSet<Filed>,
     /// One counter for all documents, so that no two versions are ever equal.
@@ -129,13 +130,13 @@ impl MemoryDocuments {
         state.keys.clone_from(&snapshot.keys);
     }
 
-    async fn state(&self) -> MutexGuard<'_, State> {
+    async fn state(&self) -> MutexGuard<'_, DocumentsState> {
         tokio::task::yield_now().await;
         self.lock()
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, DocumentsState> {
+        self.state.locked()
     }
 
     fn told(&self, id: JobId, document: Option<&Document>) {
@@ -153,7 +154,7 @@ impl fmt::Debug for MemoryDocuments {
     }
 }
 
-impl State {
+impl DocumentsState {
     fn put(&mut self, document: &Document) {
         self.remove(document.id);
         self.versions += 1;

@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
     ops::Deref,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
 
@@ -18,9 +18,10 @@ use crate::{
         ClaimedJob, End, Grant, limits,
         transition::{self, SweepPolicy},
     },
+    lock::Locked,
     manager::Inline,
     providers::memory::MemoryStore,
-    store::{Claim, Claimed, Ending, Filter, Held, JobStore, Slice, Swept, Want},
+    store::{Claim, Claimed, Ending, Filter, JobStore, Renewal, Slice, Swept, Want},
 };
 
 /// A [`JobManager`] for tests: its store is in memory, its clock moves when the test says so, and
@@ -68,11 +69,11 @@ use crate::{
 pub struct TestJobs {
     manager: JobManager,
     clock: ManualClock,
-    hands: Arc<Hands>,
+    hands: Arc<InlineHands>,
 }
 
 /// Runs the jobs. In inline mode an enqueue calls it.
-struct Hands {
+struct InlineHands {
     clock: ManualClock,
     start: Timestamp,
     store: Arc<dyn JobStore>,
@@ -105,7 +106,7 @@ impl TestJobs {
 
     /// Uses your own manager, whose store must go by this clock.
     pub fn over(manager: JobManager, clock: ManualClock) -> Self {
-        let hands = Hands {
+        let hands = InlineHands {
             start: clock.now(),
             clock: clock.clone(),
             store: Arc::clone(manager.store()),
@@ -134,7 +135,7 @@ impl TestJobs {
     /// function that adds all your services to a builder, pass it here.
     pub fn dispatcher(self, set: impl FnOnce(DispatcherBuilder) -> DispatcherBuilder) -> Self {
         {
-            let mut builder = lock(&self.hands.dispatcher);
+            let mut builder = self.hands.dispatcher.locked();
             let old = builder
                 .take()
                 .expect("the dispatcher is set up before the first job runs");
@@ -169,7 +170,7 @@ impl TestJobs {
     /// # Ok(()) }
     /// ```
     pub fn inline(mut self) -> Self {
-        let hands: Arc<dyn Inline> = Arc::<Hands>::clone(&self.hands);
+        let hands: Arc<dyn Inline> = Arc::<InlineHands>::clone(&self.hands);
         // If it is set already, it is set to the same `hands`.
         let _ = self.manager.inner.inline.set(Arc::downgrade(&hands));
         self.manager.keeps = Some(hands);
@@ -205,15 +206,15 @@ impl TestJobs {
 
     /// All runs so far, inline or by a drain.
     pub fn ran(&self) -> Runs {
-        let ran = lock(&self.hands.ran).clone();
+        let ran = self.hands.ran.locked().clone();
         Runs::new(self.hands.start, ran, Vec::new())
     }
 }
 
-impl Hands {
+impl InlineHands {
     fn by_hand(&self) -> &ByHand {
         self.by_hand.get_or_init(|| {
-            let builder = lock(&self.dispatcher).take();
+            let builder = self.dispatcher.locked().take();
             let builder = builder.expect("it is taken once, here");
             builder.by_hand().unwrap_or_else(|error| panic!("{error}"))
         })
@@ -385,7 +386,7 @@ impl Hands {
         let context = by_hand.context(claimed);
         let end = by_hand.run(&context).await.unwrap_or(End::Release);
         if let progress @ Some(_) = context.reported() {
-            let mut held = Held::new(id, token);
+            let mut held = Renewal::new(id, token);
             held.progress = progress;
             answered(self.store.renew(&[held], grant.lease).await);
         }
@@ -399,7 +400,7 @@ impl Hands {
         });
         let job = after.or(ended).expect("a job that is held is there");
         let run = Run::new(&end, job, attempt, at);
-        lock(&self.ran).push(run.clone());
+        self.ran.locked().push(run.clone());
         run
     }
 }
@@ -410,7 +411,7 @@ fn ready() -> Filter {
 }
 
 #[async_trait]
-impl Inline for Hands {
+impl Inline for InlineHands {
     /// Runs exactly these jobs. So each enqueue has run its own jobs when it returns, even if
     /// several enqueue at a time, and it sees their failures.
     async fn enqueued(&self, jobs: &[JobId]) {
@@ -424,10 +425,6 @@ impl Inline for Hands {
 
 /// Reported once, at whatever depth it is found.
 const ENDLESS: &str = "jobs that run inline enqueue each other without end";
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// All jobs that fit, in the order of their ids.
 pub(super) async fn all(store: &Arc<dyn JobStore>, filter: &Filter) -> Vec<Job> {
@@ -465,13 +462,13 @@ impl fmt::Debug for TestJobs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TestJobs")
             .field("now", &self.clock.now())
-            .field("ran", &lock(&self.hands.ran).len())
+            .field("ran", &self.hands.ran.locked().len())
             .finish_non_exhaustive()
     }
 }
 
-impl fmt::Debug for Hands {
+impl fmt::Debug for InlineHands {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Hands").finish_non_exhaustive()
+        f.debug_struct("InlineHands").finish_non_exhaustive()
     }
 }

@@ -44,7 +44,10 @@ pub struct Config {
 /// # Errors
 /// Where something that it needs is not there.
 pub async fn run(config: Config) -> Result<(), BoxError> {
-    let mut signals = Signals::listen()?;
+    // Before the first claim: a signal that ends the process would cost the jobs at hand a crash.
+    let signal = bgjob::shutdown_signal();
+    // This one is not awaited. It keeps further signals from ending the process until the end.
+    let _signals = bgjob::shutdown_signal();
     let pool = PgPool::connect(&config.database_url).await?;
     users::migrate(&pool).await?;
     // Jobs have connections of their own: requests that wait for one hold up no job.
@@ -62,7 +65,7 @@ pub async fn run(config: Config) -> Result<(), BoxError> {
         .with_graceful_shutdown(async { drop(stopped.await) });
     let server = tokio::spawn(server.into_future());
 
-    signals.next().await;
+    signal.await?;
     info!("stopping: no more requests");
     drop(stop);
     match timeout(LAST_REQUESTS, server).await {
@@ -78,45 +81,4 @@ pub async fn run(config: Config) -> Result<(), BoxError> {
         drained.drained, drained.released
     );
     Ok(())
-}
-
-/// SIGTERM and Ctrl-C, heard from the start on: a signal that ended the process would cost the
-/// jobs at hand a crash.
-#[cfg(unix)]
-struct Signals {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-}
-
-#[cfg(unix)]
-impl Signals {
-    fn listen() -> std::io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
-}
-
-/// Ctrl-C, elsewhere.
-#[cfg(not(unix))]
-struct Signals;
-
-#[cfg(not(unix))]
-impl Signals {
-    fn listen() -> std::io::Result<Self> {
-        Ok(Self)
-    }
-
-    async fn next(&mut self) {
-        let _ = tokio::signal::ctrl_c().await;
-    }
 }

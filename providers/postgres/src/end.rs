@@ -11,7 +11,7 @@ use uuid::Uuid;
 use bgjob_core::{
     JobId, Result,
     job::{End, Grant, Serves, State, transition},
-    store::{Claimed, Ending, Finished, Held, Renewed, Want},
+    store::{Claimed, Ending, Finished, Renewal, Renewed, Want},
     toolkit::columns::encode,
 };
 
@@ -130,7 +130,7 @@ impl Db {
     }
 
     /// T3 (renew).
-    pub(super) async fn renew(&self, held: &[Held], lease: Duration) -> Result<Vec<Renewed>> {
+    pub(super) async fn renew(&self, held: &[Renewal], lease: Duration) -> Result<Vec<Renewed>> {
         // If one job is renewed several times in a batch, its last progress counts.
         let mut news: BTreeMap<(Uuid, Uuid), Option<String>> = BTreeMap::new();
         for held in held {
@@ -154,7 +154,7 @@ impl Db {
             let (pair, cancel) = read().map_err(translate)?;
             renewed.insert(pair, cancel);
         }
-        let answer = |held: &Held| {
+        let answer = |held: &Renewal| {
             let cancel = renewed.get(&pair(held)).copied();
             cancel.map_or(Renewed::Lost, |cancel| Renewed::Renewed { cancel })
         };
@@ -162,7 +162,7 @@ impl Db {
     }
 }
 
-fn pair(held: &Held) -> (Uuid, Uuid) {
+fn pair(held: &Renewal) -> (Uuid, Uuid) {
     let token = Uuid::from_bytes(*held.token.as_bytes());
     (held.id.into(), token)
 }

@@ -52,8 +52,8 @@ use bgjob_core::{
         transition::{Operated, Operation, SweepPolicy},
     },
     store::{
-        Claim, Claimed, Created, Ending, Filter, Finished, Held, InTransactions, Listed, Opening,
-        QueueCounts, Renewed, Scheme, Slice, Statement, StoreCapabilities, Swept, Want,
+        Claim, Claimed, Created, Ending, Filter, Finished, InTransactions, Listed, Opening,
+        QueueCounts, Renewal, Renewed, Scheme, Slice, Statement, StoreCapabilities, Swept, Want,
     },
     toolkit::{Wait, Wake},
 };
@@ -311,7 +311,7 @@ impl JobStore for PostgresStore {
         both
     }
 
-    async fn renew(&self, held: &[Held], lease: Duration) -> Result<Vec<Renewed>> {
+    async fn renew(&self, held: &[Renewal], lease: Duration) -> Result<Vec<Renewed>> {
         self.db.renew(held, lease).await
     }
 

@@ -11,7 +11,7 @@ use bgjob_core::{
         transition::{self, Operated, Operation, REMEMBERED, SweepPolicy},
     },
     queue::Hint,
-    store::{Created, Ending, Finished, Held, Holder, Renewed, Swept},
+    store::{Created, Ending, Finished, Holder, Renewal, Renewed, Swept},
     toolkit::columns::encode,
 };
 
@@ -154,7 +154,7 @@ impl Tx<'_> {
     }
 
     /// T3 (renew).
-    pub(super) fn renew(&mut self, held: &[Held], lease: Duration) -> Result<Vec<Renewed>> {
+    pub(super) fn renew(&mut self, held: &[Renewal], lease: Duration) -> Result<Vec<Renewed>> {
         let lease_until = Sql(self.now + lease);
         let mut answers = Vec::with_capacity(held.len());
         for job in held {

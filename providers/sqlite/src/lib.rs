@@ -49,7 +49,7 @@ use bgjob_core::{
         transition::{Operated, Operation, SweepPolicy},
     },
     store::{
-        Claim, Claimed, Created, Ending, Filter, Finished, Held, Listed, QueueCounts, Renewed,
+        Claim, Claimed, Created, Ending, Filter, Finished, Listed, QueueCounts, Renewal, Renewed,
         Scheme, Slice, StoreCapabilities, Swept, Want,
     },
     toolkit::{Wait, Wake, absolute},
@@ -192,7 +192,7 @@ impl JobStore for SqliteStore {
         self.writer.call(jobs, both).await
     }
 
-    async fn renew(&self, held: &[Held], lease: Duration) -> Result<Vec<Renewed>> {
+    async fn renew(&self, held: &[Renewal], lease: Duration) -> Result<Vec<Renewed>> {
         let held = held.to_vec();
         self.writer
             .urgent(held.len(), move |tx| tx.renew(&held, lease))

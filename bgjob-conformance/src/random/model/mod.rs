@@ -18,7 +18,7 @@ use bgjob::{
         End, NewJob, State, Token,
         transition::{self, Operated, Operation, REMEMBERED},
     },
-    store::{Created, Ending, Finished, Held, Holder, Renewed},
+    store::{Created, Ending, Finished, Holder, Renewal, Renewed},
 };
 
 use super::op::{Answer, Op};
@@ -164,7 +164,7 @@ impl Model {
         same("finish", &Finished::Applied(state), &got)
     }
 
-    fn renew(&mut self, held: &Held, lease: std::time::Duration, got: &Renewed) -> Verdict {
+    fn renew(&mut self, held: &Renewal, lease: std::time::Duration, got: &Renewed) -> Verdict {
         let job = self.jobs.get_mut(&held.id);
         let progress = held.progress.as_ref();
         let renewed =

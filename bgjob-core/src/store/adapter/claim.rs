@@ -38,7 +38,7 @@ impl<D: DocumentStore> Documents<D> {
             again.extend(turn.drain(portion..));
             let wanted: Vec<_> = turn.iter().map(|&nth| ids[nth]).collect();
             let claims = self
-                .try_claim(&wanted, grant, &mut serves, &mut room, Held::Answered)
+                .try_claim(&wanted, grant, &mut serves, &mut room, OwnClaims::Answered)
                 .await?;
             let duplicates = again.len();
             for (&nth, claim) in turn.iter().zip(claims) {
@@ -69,7 +69,7 @@ impl<D: DocumentStore> Documents<D> {
         grant: &Grant,
         serves: &mut Serves,
         room: &mut Room,
-        held: Held,
+        held: OwnClaims,
     ) -> Result<Vec<Option<Claim>>> {
         let now = self.clock();
         let mut reads = self.read(ids).await?;
@@ -93,7 +93,7 @@ impl<D: DocumentStore> Documents<D> {
                 }
             };
             let again = holds(job, grant.token);
-            if again && held == Held::LeftOut {
+            if again && held == OwnClaims::LeftOut {
                 claims.push(Some(Claim::Busy));
                 continue;
             }
@@ -197,7 +197,7 @@ impl<D: DocumentStore> Documents<D> {
                         scan.grant,
                         &mut scan.serves,
                         &mut scan.room,
-                        Held::LeftOut,
+                        OwnClaims::LeftOut,
                     )
                     .await?;
                 for (claim, id) in claims.into_iter().zip(&taken.ids) {
@@ -256,7 +256,7 @@ impl<D: DocumentStore> Documents<D> {
 
 /// What a claim does with a job that its token already holds.
 #[derive(Clone, Copy, PartialEq)]
-enum Held {
+enum OwnClaims {
     /// Returns it again.
     Answered,
     /// Leaves it out: it was returned before, or it was not asked for and an old key has led to it.
@@ -288,7 +288,7 @@ struct Scan<'a> {
 }
 
 /// Which part of a page of keys to try next.
-struct Taken<'a> {
+struct Chunk<'a> {
     ids: Vec<JobId>,
     rest: &'a [Filed],
     /// The rest of the keys is of no use.
@@ -296,7 +296,7 @@ struct Taken<'a> {
 }
 
 impl Scan<'_> {
-    fn take<'p>(&mut self, page: &'p [Filed]) -> Taken<'p> {
+    fn take<'p>(&mut self, page: &'p [Filed]) -> Chunk<'p> {
         let mut ids = Vec::new();
         let mut suspect = self.serves.suspect;
         for (nth, (key, id)) in page.iter().enumerate() {
@@ -311,7 +311,7 @@ impl Scan<'_> {
                 }
                 if self.next.is_some_and(|next| next <= due_at) {
                     let (rest, last) = (&page[nth..], true);
-                    return Taken { ids, rest, last };
+                    return Chunk { ids, rest, last };
                 }
                 continue;
             }
@@ -321,23 +321,23 @@ impl Scan<'_> {
             if waiting.suspect && !suspect {
                 // The suspect before this one may turn out to be too late; then this one is tried.
                 let (rest, last) = (&page[nth..], false);
-                return Taken { ids, rest, last };
+                return Chunk { ids, rest, last };
             }
             if ids.len() >= self.portion {
                 let (rest, last) = (&page[nth..], false);
-                return Taken { ids, rest, last };
+                return Chunk { ids, rest, last };
             }
             if self.jobs.len() + ids.len() >= self.full {
                 // The jobs taken may turn out to be another claimer's; then this one is tried.
                 let (rest, last) = (&page[nth..], ids.is_empty());
                 self.more |= last;
-                return Taken { ids, rest, last };
+                return Chunk { ids, rest, last };
             }
             suspect &= !waiting.suspect;
             ids.push(*id);
         }
         let (rest, last) = (&page[page.len()..], false);
-        Taken { ids, rest, last }
+        Chunk { ids, rest, last }
     }
 }
 

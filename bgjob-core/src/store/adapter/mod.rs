@@ -18,8 +18,8 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 
 use super::{
-    Claim, Claimed, Created, DocumentStore, Ending, Filter, Finished, Held, JobStore, Listed,
-    QueueCounts, Renewed, Slice, StoreCapabilities, Swept, Want,
+    Claim, Claimed, Created, DocumentStore, Ending, Filter, Finished, JobStore, Listed,
+    QueueCounts, Renewal, Renewed, Slice, StoreCapabilities, Swept, Want,
 };
 use crate::{
     Error, ErrorKind, Job, JobId, Result, Timestamp, entropy,
@@ -31,7 +31,7 @@ use crate::{
 #[doc(hidden)]
 pub use body::Body;
 use sizes::Sizes;
-use waits::Waits;
+use waits::Wakes;
 
 /// Any [`DocumentStore`] as a full [`JobStore`]. It reads documents, applies the
 /// [transitions](crate::job::transition) and replaces by version. Where another writer was faster,
@@ -99,7 +99,7 @@ use waits::Waits;
 #[derive(Debug)]
 pub struct Documents<D> {
     store: D,
-    waits: Waits,
+    waits: Wakes,
     sizes: Sizes,
 }
 
@@ -111,7 +111,7 @@ impl<D: DocumentStore> Documents<D> {
     pub fn new(store: D) -> Self {
         Self {
             store,
-            waits: Waits::default(),
+            waits: Wakes::default(),
             sizes: Sizes::default(),
         }
     }
@@ -181,9 +181,9 @@ impl<D: DocumentStore> JobStore for Documents<D> {
             .collect())
     }
 
-    async fn renew(&self, held: &[Held], lease: Duration) -> Result<Vec<Renewed>> {
+    async fn renew(&self, held: &[Renewal], lease: Duration) -> Result<Vec<Renewed>> {
         let now = self.clock();
-        let renew = |held: &Held, job: &mut Job| match transition::renew(
+        let renew = |held: &Renewal, job: &mut Job| match transition::renew(
             job,
             held.token,
             held.progress.as_ref(),

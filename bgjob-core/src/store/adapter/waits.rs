@@ -15,13 +15,13 @@ use crate::JobId;
 /// Waiters, spread over slots so that few are notified for nothing. Some may be, because waits may
 /// end early.
 #[derive(Debug, Default)]
-pub(super) struct Waits {
+pub(super) struct Wakes {
     ready: [Notify; 16],
     ended: [Notify; 32],
     cancelled: Notify,
 }
 
-impl Waits {
+impl Wakes {
     /// How long a wait lasts at most where others write to the store too.
     const READY: Duration = Duration::from_secs(1);
     const ENDED: Duration = Duration::from_millis(500);

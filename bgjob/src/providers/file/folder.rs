@@ -36,7 +36,7 @@ pub(super) struct Folder {
 
 /// A document as its file holds it.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Page<'a> {
+pub(super) struct FileDocument<'a> {
     version: String,
     keys: Vec<String>,
     #[serde(borrow)]
@@ -227,7 +227,7 @@ impl Folder {
     /// A document. One that can't be read is returned empty and without a version, and is left
     /// alone.
     fn read(&self, id: JobId) -> io::Result<Option<Document>> {
-        let document = |bytes: Vec<u8>| match Page::read(&bytes) {
+        let document = |bytes: Vec<u8>| match FileDocument::read(&bytes) {
             Some(page) => page.into_document(id),
             None => unreadable(id),
         };
@@ -270,7 +270,7 @@ impl Folder {
                     made = true;
                 }
                 let new = path.with_extension("new");
-                files.push(disk::write(&new, &Page::write(document))?);
+                files.push(disk::write(&new, &FileDocument::write(document))?);
                 if files.len() == disk::OPEN {
                     disk::sync(&mem::take(&mut files))?;
                 }
@@ -372,7 +372,7 @@ fn is_key(key: &str) -> bool {
     !key.is_empty() && key.len() <= Key::MAX && key.bytes().all(fits)
 }
 
-impl<'a> Page<'a> {
+impl<'a> FileDocument<'a> {
     pub(super) fn read(bytes: &'a [u8]) -> Option<Self> {
         let page: Self = serde_json::from_slice(bytes).ok()?;
         let whole = page.keys.iter().all(|key| is_key(key)) && is_key(&page.version);

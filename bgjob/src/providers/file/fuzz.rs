@@ -4,16 +4,16 @@ use std::path::{Path, PathBuf};
 
 use crate::{Error, JobId, store::Document};
 
-use super::folder::{self, Page};
+use super::folder::{self, FileDocument};
 
 /// A file as a document under this id, `None` where it is not one.
 pub fn read(bytes: &[u8], id: JobId) -> Option<Document> {
-    Some(Page::read(bytes)?.into_document(id))
+    Some(FileDocument::read(bytes)?.into_document(id))
 }
 
 /// A document as its file.
 pub fn write(document: &Document) -> Vec<u8> {
-    Page::write(document)
+    FileDocument::write(document)
 }
 
 /// The id of the document that a file of this name in this group is, if it is one.

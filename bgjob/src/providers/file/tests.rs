@@ -3,9 +3,9 @@ use std::{fs, path::Path};
 use super::*;
 use crate::{ErrorKind, store::Key};
 
-struct Place(PathBuf);
+struct TempFolder(PathBuf);
 
-impl Place {
+impl TempFolder {
     fn new() -> Self {
         Self(std::env::temp_dir().join(format!("bgjob-file-{}", JobId::new())))
     }
@@ -15,7 +15,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for TempFolder {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
@@ -53,7 +53,7 @@ fn scan(folder: &mut Folder) -> Vec<JobId> {
         .collect()
 }
 
-fn file_of(place: &Place, id: JobId) -> PathBuf {
+fn file_of(place: &TempFolder, id: JobId) -> PathBuf {
     let name = id.to_string();
     place
         .0
@@ -71,7 +71,7 @@ fn append(path: &Path, text: &str) {
 
 #[test]
 fn a_document_is_readable_json_for_its_owner_only() {
-    let place = Place::new();
+    let place = TempFolder::new();
     let new = document("b");
     insert(&mut place.open(), &new);
     let path = file_of(&place, new.id);
@@ -94,7 +94,7 @@ fn a_document_is_readable_json_for_its_owner_only() {
 
 #[test]
 fn two_of_one_folder_see_each_other() {
-    let place = Place::new();
+    let place = TempFolder::new();
     let (mut one, mut two) = (place.open(), place.open());
     let (a, b) = (document("b"), document("c"));
     insert(&mut one, &a);
@@ -107,7 +107,7 @@ fn two_of_one_folder_see_each_other() {
 
 #[test]
 fn a_batch_that_was_cut_off_is_settled_by_the_documents() {
-    let place = Place::new();
+    let place = TempFolder::new();
     let (kept, lost) = (document("b"), document("c"));
     insert(&mut place.open(), &kept);
     let log = place.0.join("index.log");
@@ -126,7 +126,7 @@ fn a_batch_that_was_cut_off_is_settled_by_the_documents() {
 
 #[test]
 fn an_index_that_is_gone_or_damaged_is_made_anew() {
-    let place = Place::new();
+    let place = TempFolder::new();
     let new = document("b");
     let mut folder = place.open();
     insert(&mut folder, &new);
@@ -142,7 +142,7 @@ fn an_index_that_is_gone_or_damaged_is_made_anew() {
 /// Under a running process: what it knows of the longer log no longer counts.
 #[test]
 fn a_backup_may_be_copied_back_in_place() {
-    let place = Place::new();
+    let place = TempFolder::new();
     let mut folder = place.open();
     let (old, new) = (document("b"), document("c"));
     insert(&mut folder, &old);
@@ -166,7 +166,7 @@ fn a_backup_may_be_copied_back_in_place() {
 
 #[test]
 fn what_is_no_document_is_left_alone() {
-    let place = Place::new();
+    let place = TempFolder::new();
     let mut folder = place.open();
     let (cut, whole) = (document("b"), document("c"));
     insert(&mut folder, &cut);
@@ -194,7 +194,7 @@ fn what_is_no_document_is_left_alone() {
 
 #[test]
 fn a_long_log_is_written_anew() {
-    let place = Place::new();
+    let place = TempFolder::new();
     let mut folder = place.open();
     let new = document("b");
     insert(&mut folder, &new);
@@ -210,12 +210,12 @@ fn a_long_log_is_written_anew() {
 
 #[test]
 fn folders_of_others_and_of_newer_versions_are_refused() {
-    let place = Place::new();
+    let place = TempFolder::new();
     fs::create_dir(&place.0).expect("it can be made");
     fs::write(place.0.join("letter.txt"), "dear").expect("it can be written");
     let error = Folder::open(place.0.clone()).expect_err("it is not ours");
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
-    let place = Place::new();
+    let place = TempFolder::new();
     drop(place.open());
     fs::write(place.0.join("format"), "bgjob files 2\n").expect("it can be written");
     let error = Folder::open(place.0.clone()).expect_err("it is newer");
@@ -224,7 +224,7 @@ fn folders_of_others_and_of_newer_versions_are_refused() {
 
 #[test]
 fn a_folder_that_is_gone_is_an_error_until_it_is_back() {
-    let place = Place::new();
+    let place = TempFolder::new();
     let mut folder = place.open();
     let new = document("b");
     insert(&mut folder, &new);
@@ -239,7 +239,7 @@ fn a_folder_that_is_gone_is_an_error_until_it_is_back() {
 }
 
 /// What was done to the disk since the last call, without the parts that differ each time.
-fn done(place: &Place, id: JobId) -> Vec<String> {
+fn done(place: &TempFolder, id: JobId) -> Vec<String> {
     let group = &id.to_string()[..7];
     let [root, id] = [place.0.display().to_string(), id.to_string()];
     let short = |line: String| {
@@ -253,7 +253,7 @@ fn done(place: &Place, id: JobId) -> Vec<String> {
 /// A power cut leaves what was synced. Of the rest it may leave anything.
 #[test]
 fn nothing_takes_its_place_or_is_told_before_it_is_synced() {
-    let place = Place::new();
+    let place = TempFolder::new();
     let mut folder = place.open();
     let new = document("b");
     assert_eq!(scan(&mut folder), []);
@@ -288,7 +288,7 @@ fn nothing_takes_its_place_or_is_told_before_it_is_synced() {
 
 #[test]
 fn a_folder_whose_first_process_died_is_finished() {
-    let place = Place::new();
+    let place = TempFolder::new();
     fs::create_dir_all(place.0.join("documents")).expect("it can be made");
     for name in ["lock", "format.new"] {
         fs::write(place.0.join(name), "").expect("it can be written");
@@ -305,7 +305,7 @@ fn a_folder_whose_first_process_died_is_finished() {
 
 #[test]
 fn a_folder_that_was_made_anew_has_another_lock() {
-    let place = Place::new();
+    let place = TempFolder::new();
     let mut old = place.open();
     insert(&mut old, &document("b"));
     fs::remove_dir_all(&place.0).expect("it can be deleted");
@@ -326,7 +326,7 @@ fn a_folder_that_was_made_anew_has_another_lock() {
 fn links_lead_nowhere() {
     use std::os::unix::fs::symlink;
 
-    let (place, elsewhere) = (Place::new(), Place::new());
+    let (place, elsewhere) = (TempFolder::new(), TempFolder::new());
     fs::create_dir(&elsewhere.0).expect("it can be made");
     let mut folder = place.open();
     let new = document("b");
@@ -351,7 +351,7 @@ fn links_lead_nowhere() {
 
 #[test]
 fn what_can_not_be_read_is_found_all_the_same() {
-    let place = Place::new();
+    let place = TempFolder::new();
     let mut folder = place.open();
     let cut = document("b");
     insert(&mut folder, &cut);
@@ -368,7 +368,7 @@ fn what_can_not_be_read_is_found_all_the_same() {
 fn few_files_are_open_at_once() {
     const WITHIN: &str = "BGJOB_FEW_FILES";
     if std::env::var_os(WITHIN).is_some() {
-        let place = Place::new();
+        let place = TempFolder::new();
         let new: Vec<_> = (0..2_000).map(|_| document("b")).collect();
         let mut folder = place.open();
         let written =

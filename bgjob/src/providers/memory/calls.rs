@@ -20,7 +20,8 @@ use crate::{
         transition::{self, Operated, Operation},
     },
     store::{
-        Created, Ending, Filter, Finished, Held, Holder, Listed, Order, QueueCounts, Renewed, Slice,
+        Created, Ending, Filter, Finished, Holder, Listed, Order, QueueCounts, Renewal, Renewed,
+        Slice,
     },
 };
 
@@ -75,7 +76,7 @@ impl Table {
         }
     }
 
-    pub(super) fn renew(&mut self, held: &Held, lease: Duration, now: Timestamp) -> Renewed {
+    pub(super) fn renew(&mut self, held: &Renewal, lease: Duration, now: Timestamp) -> Renewed {
         let Some(slot) = self.slot(held.id) else {
             return Renewed::Lost;
         };

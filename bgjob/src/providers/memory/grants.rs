@@ -6,7 +6,7 @@ use super::slab::Slot;
 use crate::{Timestamp, job::Token};
 
 /// What one token holds.
-struct Hand {
+struct TokenJobs {
     /// The jobs it was given. Some may have left it since: their phase says so.
     slots: Vec<Slot>,
     /// How many of them it still holds.
@@ -16,18 +16,18 @@ struct Hand {
 }
 
 #[derive(Default)]
-pub(super) struct Grants {
-    hands: HashMap<Token, Hand>,
+pub(super) struct Tokens {
+    hands: HashMap<Token, TokenJobs>,
     /// Every hand by its `lease_until`.
     leases: BTreeSet<(Timestamp, [u8; 16])>,
 }
 
-impl Grants {
+impl Tokens {
     pub(super) fn join(&mut self, token: Token, slot: Slot, lease_until: Timestamp) {
         let leases = &mut self.leases;
         let hand = self.hands.entry(token).or_insert_with(|| {
             leases.insert((lease_until, *token.as_bytes()));
-            Hand {
+            TokenJobs {
                 slots: Vec::new(),
                 held: 0,
                 lease_until,
@@ -80,7 +80,7 @@ impl Grants {
         };
         self.leases.remove(&(hand.lease_until, *token.as_bytes()));
         self.leases.insert((lease_until, *token.as_bytes()));
-        *hand = Hand {
+        *hand = TokenJobs {
             held: slots.len(),
             slots,
             lease_until,

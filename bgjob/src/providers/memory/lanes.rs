@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Most urgent, then longest due, then by id.
-type Place = (u8, Timestamp, JobId);
+type Rank = (u8, Timestamp, JobId);
 
 #[derive(Default)]
 pub(super) struct Lanes {
@@ -55,7 +55,7 @@ struct Lane {
 
 #[derive(Default)]
 struct Side {
-    ready: BTreeMap<Place, Slot>,
+    ready: BTreeMap<Rank, Slot>,
     /// Jobs that were not due yet when they were put here.
     later: BTreeMap<(Timestamp, JobId), Later>,
     /// How many of `later` have been started before.
@@ -70,7 +70,7 @@ struct Later {
 
 /// A ready job's place among the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Waiting {
+pub(super) struct ReadyPlace {
     pub(super) lane: u32,
     pub(super) suspect: bool,
     pub(super) priority: Priority,
@@ -81,15 +81,15 @@ pub(super) struct Waiting {
 
 /// A side of a lane, while a claim takes from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Source {
+struct LaneSide {
     lane: u32,
     suspect: bool,
 }
 
 /// The served lanes of one queue, merged.
 pub(super) struct Merge {
-    sources: Vec<Source>,
-    heads: BinaryHeap<Reverse<(Place, Source)>>,
+    sources: Vec<LaneSide>,
+    heads: BinaryHeap<Reverse<(Rank, LaneSide)>>,
 }
 
 impl Lanes {
@@ -188,7 +188,7 @@ impl Lanes {
     }
 
     /// Puts a ready job in its place. Returns whether waiting claimers must be notified.
-    pub(super) fn insert(&mut self, w: Waiting, id: JobId, slot: Slot, now: Timestamp) -> bool {
+    pub(super) fn insert(&mut self, w: ReadyPlace, id: JobId, slot: Slot, now: Timestamp) -> bool {
         let side = &mut self.lanes[w.lane as usize].sides[usize::from(w.suspect)];
         if w.due_at <= now {
             side.ready.insert((w.priority.rank(), w.due_at, id), slot);
@@ -209,7 +209,7 @@ impl Lanes {
             .is_some_and(|(first, _)| *first == place)
     }
 
-    pub(super) fn remove(&mut self, w: Waiting, id: JobId) {
+    pub(super) fn remove(&mut self, w: ReadyPlace, id: JobId) {
         let side = &mut self.lanes[w.lane as usize].sides[usize::from(w.suspect)];
         match side.later.remove(&(w.due_at, id)) {
             Some(later) => side.started -= u64::from(later.started),
@@ -241,7 +241,7 @@ impl Lanes {
                     continue;
                 }
                 side.promote(now);
-                let source = Source { lane, suspect };
+                let source = LaneSide { lane, suspect };
                 merge.sources.push(source);
                 merge.heads.extend(side.head(source));
             }
@@ -304,7 +304,7 @@ impl Lanes {
         of.collect()
     }
 
-    fn side(&mut self, source: Source) -> &mut Side {
+    fn side(&mut self, source: LaneSide) -> &mut Side {
         &mut self.lanes[source.lane as usize].sides[usize::from(source.suspect)]
     }
 }
@@ -370,7 +370,7 @@ impl Side {
         }
     }
 
-    fn head(&self, source: Source) -> Option<Reverse<(Place, Source)>> {
+    fn head(&self, source: LaneSide) -> Option<Reverse<(Rank, LaneSide)>> {
         let (place, _) = self.ready.first_key_value()?;
         Some(Reverse((*place, source)))
     }

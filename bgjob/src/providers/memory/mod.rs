@@ -22,7 +22,7 @@ mod waits;
 use std::{
     collections::VecDeque,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -36,9 +36,10 @@ use crate::{
         Grant, NewJob, Owner, Serves, limits,
         transition::{Operated, Operation, SweepPolicy},
     },
+    lock::Locked,
     store::{
-        Claim, Claimed, Created, Durability, Ending, Filter, Finished, Held, JobStore, Listed,
-        QueueCounts, Renewed, Scheme, Slice, StoreCapabilities, Swept, Want,
+        Claim, Claimed, Created, Durability, Ending, Filter, Finished, JobStore, Listed,
+        QueueCounts, Renewal, Renewed, Scheme, Slice, StoreCapabilities, Swept, Want,
     },
 };
 
@@ -151,7 +152,7 @@ impl MemoryStore {
     fn with<R>(&self, call: impl FnOnce(&mut Table, Timestamp) -> R) -> R {
         let now = self.clock.now();
         // A panic in a transition is a bug; other callers should still get their jobs.
-        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut table = self.table.locked();
         let answer = call(&mut table, now);
         let woken = table.take_woken();
         drop(table);
@@ -162,7 +163,7 @@ impl MemoryStore {
     }
 
     fn workers(&self) -> MutexGuard<'_, VecDeque<(Owner, String)>> {
-        self.workers.lock().unwrap_or_else(PoisonError::into_inner)
+        self.workers.locked()
     }
 
     /// Waits under the registration that `join` makes; dropping the future undoes it.
@@ -229,7 +230,7 @@ impl JobStore for MemoryStore {
         }))
     }
 
-    async fn renew(&self, held: &[Held], lease: Duration) -> Result<Vec<Renewed>> {
+    async fn renew(&self, held: &[Renewal], lease: Duration) -> Result<Vec<Renewed>> {
         let renew = |table: &mut Table, now| {
             let each = held.iter().map(|held| table.renew(held, lease, now));
             each.collect()

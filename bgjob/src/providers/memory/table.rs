@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{
     ended::Ended,
-    grants::Grants,
-    lanes::{Lanes, Waiting},
+    grants::Tokens,
+    lanes::{Lanes, ReadyPlace},
     slab::{Entry, Slab, Slot},
     waits::Waits,
 };
@@ -26,7 +26,7 @@ pub(super) struct Table {
     /// neighbours here; that makes the map as fast as a hash map of this size.
     pub(super) ids: BTreeMap<JobId, Slot>,
     pub(super) lanes: Lanes,
-    pub(super) grants: Grants,
+    pub(super) grants: Tokens,
     pub(super) ended: Ended,
     /// Unique keys of jobs that are not over.
     pub(super) keys: HashMap<String, JobId>,
@@ -49,7 +49,7 @@ pub(super) struct Counted {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
     Ready {
-        waiting: Waiting,
+        waiting: ReadyPlace,
         limit: Option<Timestamp>,
         touch_at: Timestamp,
     },
@@ -62,7 +62,7 @@ impl Entry {
         let job = &self.job;
         match &job.phase {
             Phase::Ready { touch_at } => Place::Ready {
-                waiting: Waiting {
+                waiting: ReadyPlace {
                     lane: self.lane,
                     suspect: job.is_suspect(),
                     priority: job.spec.priority,
@@ -85,7 +85,7 @@ impl Table {
             slab: Slab::default(),
             ids: BTreeMap::new(),
             lanes: Lanes::default(),
-            grants: Grants::default(),
+            grants: Tokens::default(),
             ended: Ended::default(),
             keys: HashMap::new(),
             limits: BTreeSet::new(),

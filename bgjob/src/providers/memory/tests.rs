@@ -9,27 +9,27 @@ use crate::{
 
 /// The time, moved by the test.
 #[derive(Debug, Clone)]
-struct Hand(Arc<Mutex<Timestamp>>);
+struct HandClock(Arc<Mutex<Timestamp>>);
 
-impl Clock for Hand {
+impl Clock for HandClock {
     fn now(&self) -> Timestamp {
         *self.0.lock().expect("no test panics with it in hand")
     }
 }
 
-impl Hand {
+impl HandClock {
     fn set(&self, time: Timestamp) {
         *self.0.lock().expect("no test panics with it in hand") = time;
     }
 }
 
 struct Bundle {
-    clock: Hand,
+    clock: HandClock,
     store: MemoryStore,
 }
 
 fn bundle(limits: impl FnOnce(MemoryStoreBuilder) -> MemoryStoreBuilder) -> Bundle {
-    let clock = Hand(Arc::new(Mutex::new(Timestamp::now())));
+    let clock = HandClock(Arc::new(Mutex::new(Timestamp::now())));
     let builder = MemoryStore::builder().clock(Arc::new(clock.clone()));
     let store = limits(builder).build();
     Bundle { clock, store }

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -11,6 +11,7 @@ use fastrand::Rng;
 
 use super::{Call, Fault};
 use crate::Timestamp;
+use crate::lock::Locked;
 
 /// Decides what happens to each call.
 type Plan = dyn FnMut(Call, usize) -> Fault + Send;
@@ -27,9 +28,9 @@ type Plan = dyn FnMut(Call, usize) -> Fault + Send;
 /// });
 /// ```
 #[derive(Clone)]
-pub struct Faults(Arc<Mutex<Inner>>);
+pub struct Faults(Arc<Mutex<FaultState>>);
 
-struct Inner {
+struct FaultState {
     plan: Box<Plan>,
     calls: BTreeMap<Call, usize>,
     /// How far the clock is ahead of the wrapped store's, in milliseconds. Negative: behind.
@@ -39,7 +40,7 @@ struct Inner {
 impl Faults {
     /// No faults until they are planned.
     pub fn none() -> Self {
-        Self(Arc::new(Mutex::new(Inner {
+        Self(Arc::new(Mutex::new(FaultState {
             plan: Box::new(|_, _| Fault::None),
             calls: BTreeMap::new(),
             clock_off: 0,
@@ -152,15 +153,15 @@ impl Faults {
 
     /// What happens to the call that is about to be made.
     pub(super) fn next(&self, call: Call) -> Fault {
-        let Inner { plan, calls, .. } = &mut *self.lock();
+        let FaultState { plan, calls, .. } = &mut *self.lock();
         let count = calls.entry(call).or_default();
         *count += 1;
         let fault = plan(call, *count);
         if fault.fits(call) { fault } else { Fault::None }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, FaultState> {
+        self.0.locked()
     }
 }
 

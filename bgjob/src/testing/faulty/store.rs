@@ -12,8 +12,8 @@ use crate::{
         transition::{Operated, Operation, SweepPolicy},
     },
     store::{
-        Claim, Claimed, Created, Ending, Filter, Finished, Held, InTransactions, Listed,
-        QueueCounts, Renewed, Slice, StoreCapabilities, Swept,
+        Claim, Claimed, Created, Ending, Filter, Finished, InTransactions, Listed, QueueCounts,
+        Renewal, Renewed, Slice, StoreCapabilities, Swept,
     },
 };
 
@@ -81,7 +81,7 @@ impl<S: JobStore + 'static> JobStore for Faulty<S> {
         )
     }
 
-    async fn renew(&self, held: &[Held], lease: Duration) -> Result<Vec<Renewed>> {
+    async fn renew(&self, held: &[Renewal], lease: Duration) -> Result<Vec<Renewed>> {
         faulty!(self, Renew, [held], renew(&held, lease))
     }
 

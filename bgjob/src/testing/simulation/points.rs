@@ -80,13 +80,13 @@ pub async fn step(what: &str) {
 }
 
 /// Wraps each handler: the process may die wherever the handler waits, and at its end.
-pub(super) struct Fate {
+pub(super) struct DiesAnywhere {
     pub(super) points: Arc<Points>,
     pub(super) who: Arc<str>,
 }
 
 #[async_trait]
-impl Middleware for Fate {
+impl Middleware for DiesAnywhere {
     async fn handle(&self, job: JobContext, next: Next<'_>) -> Outcome<Json> {
         let name = job.name().to_owned();
         let mut handler = pin!(next.run(job));

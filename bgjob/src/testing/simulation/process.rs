@@ -2,15 +2,16 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use tokio::{sync::Notify, time::sleep};
 
-use super::{points::Fate, sim::World};
+use super::{points::DiesAnywhere, sim::World};
 use crate::{
     DispatcherBuilder, Event, JobDispatcher, JobId, JobManager,
+    lock::Locked,
     store::Finished,
     task::{self, Process},
     testing::{Call, Fault, Faults, Faulty},
@@ -39,7 +40,7 @@ impl Host {
 
     /// The process that runs here now.
     pub(super) fn process(&self) -> Option<Arc<Process>> {
-        let now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.now.locked();
         now.clone()
     }
 
@@ -47,7 +48,7 @@ impl Host {
     pub(super) async fn live(&self, world: Arc<World>) {
         loop {
             let process = world.process();
-            *self.now.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&process));
+            *self.now.locked() = Some(Arc::clone(&process));
             let (name, build) = (Arc::clone(&self.name), Arc::clone(&self.build));
             let shut_down = Arc::clone(&self.shut_down);
             process.spawn(serve(Arc::clone(&world), name, build, shut_down));
@@ -121,7 +122,7 @@ impl fmt::Display for Ill {
 async fn serve(world: Arc<World>, who: Arc<str>, build: Arc<Build>, shut_down: Arc<Notify>) {
     world.schedule.note(&who, "starts");
     let jobs = manager(&world, &who);
-    let fate = Fate {
+    let fate = DiesAnywhere {
         points: Arc::clone(&world.points),
         who: Arc::clone(&who),
     };

@@ -22,6 +22,7 @@ use super::{
 use crate::{
     JobQueue,
     calls::caught,
+    lock::Locked,
     providers::channel::ChannelQueue,
     task::Within,
     testing::{Call, TokioClock},
@@ -197,7 +198,7 @@ impl Simulation {
         let work = || {
             loop {
                 let run = next.fetch_add(1, Relaxed);
-                let enough = lock(&report).failures.len() >= FAILURES;
+                let enough = report.locked().failures.len() >= FAILURES;
                 if run >= runs.end || enough {
                     return;
                 }
@@ -206,7 +207,7 @@ impl Simulation {
                 if self.only.is_some() {
                     say(&format!("run {run}: {plan}\n{}", outcome.schedule));
                 }
-                lock(&report).add(run, &plan, outcome);
+                report.locked().add(run, &plan, outcome);
             }
         };
         if self.threads == 1 {
@@ -261,10 +262,6 @@ impl fmt::Debug for Simulation {
             .field("runs", &self.runs)
             .finish_non_exhaustive()
     }
-}
-
-fn lock(report: &Mutex<Report>) -> std::sync::MutexGuard<'_, Report> {
-    report.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The result of one run.

@@ -3,11 +3,13 @@
 use std::{
     fmt::{self, Write},
     hash::{DefaultHasher, Hash, Hasher},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard},
     time::Duration,
 };
 
 use tokio::time::Instant;
+
+use crate::lock::Locked;
 
 /// The most lines that are kept. Later ones are only counted.
 const LINES: usize = 4000;
@@ -15,11 +17,11 @@ const LINES: usize = 4000;
 #[derive(Debug)]
 pub(super) struct Schedule {
     start: Instant,
-    inner: Mutex<Inner>,
+    inner: Mutex<ScheduleState>,
 }
 
 #[derive(Debug, Default)]
-struct Inner {
+struct ScheduleState {
     lines: Vec<(Duration, String, String)>,
     left_out: usize,
     hash: DefaultHasher,
@@ -33,8 +35,8 @@ impl Schedule {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, ScheduleState> {
+        self.inner.locked()
     }
 
     /// Simulated time since the run began.

@@ -5,7 +5,7 @@ use std::{
     fmt,
     future::Future,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     time::Duration,
@@ -25,6 +25,7 @@ use super::{
 use crate::{
     Clock, DispatcherBuilder, JobManager, JobQueue, JobStore,
     events::Part,
+    lock::Locked,
     task::Process,
     testing::{Call, Fault, Faults, TokioClock},
 };
@@ -51,11 +52,11 @@ pub(super) struct World {
     pub(super) schedule: Arc<Schedule>,
     clock: Arc<dyn Clock>,
     calm: AtomicBool,
-    inner: Mutex<Inner>,
+    inner: Mutex<WorldState>,
 }
 
 #[derive(Default)]
-struct Inner {
+struct WorldState {
     dice: Rng,
     hosts: Vec<Arc<Host>>,
     broken: Vec<String>,
@@ -82,9 +83,9 @@ impl World {
             let beside = (plan.seed % 2 == 1).then_some(1);
             Below::jobs(Arc::clone(&clock), beside, Arc::clone(&truth))
         };
-        let inner = Inner {
+        let inner = WorldState {
             dice: Rng::with_seed(plan.seed),
-            ..Inner::default()
+            ..WorldState::default()
         };
         Arc::new(Self {
             below,
@@ -99,8 +100,8 @@ impl World {
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, WorldState> {
+        self.inner.locked()
     }
 
     /// A new source of randomness, derived from this run's.

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -10,20 +10,21 @@ use super::rules::{Cause, Known, change, holder};
 use crate::{
     Job, JobId, Timestamp,
     job::{ClaimedJob, Token, transition},
+    lock::Locked,
     store::{Body, Document},
 };
 
 /// What an observer of all changes of the store knows of its jobs.
 #[derive(Debug)]
 pub(super) struct Truth {
-    seen: Mutex<Seen>,
+    seen: Mutex<KnownJobs>,
     /// How far the clocks of those that change the jobs may be off.
     slack: Duration,
 }
 
 /// What is known of the jobs, and the rules that were broken.
 #[derive(Debug, Default)]
-struct Seen {
+struct KnownJobs {
     jobs: BTreeMap<JobId, Known>,
     broken: Vec<String>,
     starts: usize,
@@ -43,8 +44,8 @@ impl Truth {
         }
     }
 
-    fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    fn seen(&self) -> MutexGuard<'_, KnownJobs> {
+        self.seen.locked()
     }
 
     /// The rules that were broken so far.
@@ -124,7 +125,7 @@ impl Truth {
     }
 }
 
-impl Seen {
+impl KnownJobs {
     fn change(&mut self, id: JobId, job: Option<Job>, cause: &Cause, now: Timestamp) {
         if matches!(cause, Cause::Claim(_)) {
             self.starts += 1;

@@ -12,8 +12,8 @@ use crate::{
         transition::{Operated, Operation, SweepPolicy},
     },
     store::{
-        Claim, Claimed, Created, Ending, Filter, Finished, Held, InTransactions, Listed,
-        QueueCounts, Renewed, Slice, StoreCapabilities, Swept,
+        Claim, Claimed, Created, Ending, Filter, Finished, InTransactions, Listed, QueueCounts,
+        Renewal, Renewed, Slice, StoreCapabilities, Swept,
     },
 };
 
@@ -108,7 +108,7 @@ impl<S: JobStore> JobStore for Witness<S> {
         Ok((finished, self.claim_ready(want, grant, serves).await?))
     }
 
-    async fn renew(&self, held: &[Held], lease: Duration) -> Result<Vec<Renewed>> {
+    async fn renew(&self, held: &[Renewal], lease: Duration) -> Result<Vec<Renewed>> {
         let answers = self.store.renew(held, lease).await?;
         let ids: Vec<_> = held.iter().map(|held| held.id).collect();
         self.look(&ids, |_| Cause::Renew).await?;
