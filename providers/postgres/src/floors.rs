@@ -28,7 +28,7 @@ use bgjob_core::{
 };
 
 /// A search that walks over this many more entries than it finds, and sees those twice, has met too
-/// many dead ones: it takes about a millisecond. Pages count too, as `v1_functions.sql` explains.
+/// many dead ones: it takes about a millisecond. Pages count too, as `v1/common.sql` explains.
 const MANY: u64 = 2_000;
 
 /// In milliseconds. An entry comes into sight a little after the time it is due: its transaction

@@ -32,28 +32,26 @@ use super::{
     options::{PostgresOptions, unreachable},
 };
 
-/// Each step takes the schema from the version before (its index) to the next.
+/// The statements of one step, from its files in this order.
+macro_rules! step {
+    ($folder:literal: $($file:literal),+) => {
+        Step {
+            statements: concat!($(include_str!(concat!(
+                "../sql/", $folder, "/", $file, ".sql"
+            ))),+),
+            oldest: 1,
+        }
+    };
+}
+
+/// Each step takes the schema from the version before (its index) to the next. A step that a
+/// database has had is never run again, so its statements stay as they are.
 const STEPS: &[Step] = &[
-    Step {
-        statements: concat!(
-            include_str!("../sql/v1.sql"),
-            include_str!("../sql/v1_functions.sql"),
-            include_str!("../sql/v1_history.sql")
-        ),
-        oldest: 1,
-    },
-    Step {
-        statements: include_str!("../sql/v2.sql"),
-        oldest: 1,
-    },
-    Step {
-        statements: concat!(
-            include_str!("../sql/v3_kinds.sql"),
-            include_str!("../sql/v3_doors.sql"),
-            include_str!("../sql/v3_operate.sql")
-        ),
-        oldest: 1,
-    },
+    step!("v1": "tables", "common", "create", "claim", "hold", "end", "renew", "save", "sweep",
+        "history"),
+    step!("v2": "within"),
+    step!("v3": "kinds", "claim", "forget", "times", "spans", "within", "enqueue", "tallies",
+        "read", "end", "save", "purge"),
 ];
 
 /// The version of the schema that this program knows.

@@ -80,7 +80,7 @@ CREATE TABLE $schema$.held(
 CREATE INDEX held_token ON $schema$.held(token);
 
 -- Jobs that are over, in a table for each span of time that they were made in (which their ids grow
--- with) and one for the rest: see `v1_history.sql`.
+-- with) and one for the rest: see `history.sql`.
 CREATE TABLE $schema$.history(
     id uuid PRIMARY KEY,
     lane int NOT NULL,
