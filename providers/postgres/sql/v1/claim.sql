@@ -1,16 +1,23 @@
--- What a claim hands out, in any order, but after a row that has no id: its times are the store's now
--- (`created_at`) and the next due time (`due_at`), its lane is how many lanes there are, `since` is how
--- many entries were walked over, dead ones too, and `done` are the jobs that succeeded in the same call.
--- Where floors are given, `past` is what was in progress before the first entry was looked at, `fence`
--- the claim's own transaction, and `deadline_at` a time before it had its id; not so where a test makes
--- the time.
+-- A row of what a claim returns. The first row has no id: it is the head, which tells about the
+-- claim itself in columns of a job. The jobs follow in any order. `src/head.rs` reads the head:
+--
+-- * `created_at`: the store's time.
+-- * `due_at`: the next due time.
+-- * `lane`: how many lanes there are.
+-- * `since`: how many entries the claim walked over, dead ones included.
+-- * `done`: the jobs that succeeded in the same call.
+-- * `past`, `fence`, `deadline_at`: only if floors are given, and not with a test's clock. They are
+--   the snapshot before the claim read its first entry, the claim's own transaction, and a time
+--   before that transaction had its id.
 CREATE TYPE $schema$.claimed AS (
     id uuid, lane int, fence bigint, rank smallint, created_at bigint, due_at bigint,
     retain bigint, max_attempts int, max_crashes int, expires bigint, deadline bigint,
-    deadline_at bigint, since bigint, unique_key bytea, past text, extra text, metadata text, done uuid[]);
+    deadline_at bigint, since bigint, unique_key bytea, past text, extra text, metadata text,
+    done uuid[]);
 
--- T2 for what is ready: at most `p_max[w]` of the lanes whose `p_of` is w. Where `p_floors` has a
--- time for a lane and a rank (four a lane), no earlier entry is looked at: there are but dead ones.
+-- T2 (claim) of ready jobs: at most `p_max[w]` of the lanes whose `p_of` is w. `p_floors` has four
+-- times for each lane, one for each rank. Earlier entries are not looked at, as they are dead.
+-- Programs of before version 3 call this function.
 CREATE FUNCTION $schema$.claim_ready(
     clock bigint, p_lanes int[], p_of int[], p_max int[], p_suspect bool, p_floors bigint[],
     p_token uuid, p_owner uuid, p_lease bigint, p_done uuid[])
@@ -60,8 +67,8 @@ BEGIN
             CONTINUE WHEN v_left <= 0 OR v_lanes IS NULL;
             v_asked := v_asked || v_lanes;
             IF cardinality(v_lanes) = 1 AND NOT v_suspect THEN
-                -- Entries are walked in the order of the index, and no further than is wanted.
-                -- One more than that is looked at, to know whether there are more.
+                -- Entries are walked in the order of the index, one entry further than is wanted,
+                -- to know whether there are more.
                 SELECT array_agg(e.tid) INTO v_tids FROM (
                     SELECT e.tid FROM generate_series(0, 3) AS r(rank) CROSS JOIN LATERAL (
                         SELECT ctid AS tid FROM $schema$.ready e
@@ -93,11 +100,13 @@ BEGIN
                         UNION ALL
                         SELECT e.*, true FROM unnest(v_lanes) AS l(lane) CROSS JOIN LATERAL (
                             SELECT ctid AS tid, e.due_at, e.id FROM $schema$.ready e
-                            WHERE v_suspect AND e.lane = l.lane AND e.suspect AND e.rank = r::smallint
+                            WHERE v_suspect AND e.lane = l.lane AND e.suspect
+                              AND e.rank = r::smallint
                               AND e.due_at <= v_now AND (e.until IS NULL OR e.until > v_now)
                             ORDER BY e.due_at, e.id LIMIT 1 FOR UPDATE SKIP LOCKED) e
                     ), counted AS (
-                        SELECT s.*, count(*) FILTER (WHERE s.suspect) OVER (ORDER BY s.due_at, s.id) AS nth
+                        SELECT s.*, count(*) FILTER (WHERE s.suspect)
+                            OVER (ORDER BY s.due_at, s.id) AS nth
                         FROM seen s
                     ), taken AS (
                         DELETE FROM $schema$.ready WHERE ctid = ANY(ARRAY(
@@ -105,7 +114,8 @@ BEGIN
                             ORDER BY due_at, id LIMIT v_left))
                         RETURNING due_at, id, rev, suspect)
                     SELECT array_agg(id), array_agg(rev), coalesce(bool_or(suspect), false),
-                        v_more OR (SELECT count(*) FROM counted WHERE NOT suspect OR nth = 1) > v_left
+                        v_more OR (
+                            SELECT count(*) FROM counted WHERE NOT suspect OR nth = 1) > v_left
                     INTO v_ids, v_revs, v_found, v_more
                     FROM (SELECT id, rev, suspect FROM taken ORDER BY due_at, id) t;
                     IF v_ids IS NOT NULL THEN
@@ -121,7 +131,8 @@ BEGIN
         EXIT WHEN v_more;
         SELECT min(e.due_at) INTO v_head.due_at
         FROM unnest(p_lanes) WITH ORDINALITY AS l(lane, nth)
-        CROSS JOIN generate_series(0, 3) AS r(rank) CROSS JOIN (VALUES (false), (true)) AS s(suspect)
+        CROSS JOIN generate_series(0, 3) AS r(rank)
+        CROSS JOIN (VALUES (false), (true)) AS s(suspect)
         CROSS JOIN LATERAL (
             SELECT e.due_at FROM $schema$.ready e
             WHERE e.lane = l.lane AND e.suspect = s.suspect AND e.rank = r.rank::smallint
@@ -131,8 +142,8 @@ BEGIN
             ORDER BY e.due_at, e.id LIMIT 1) e
         WHERE v_wanted OR NOT s.suspect;
         EXIT WHEN cardinality(v_all) > 0 OR v_head.due_at IS NULL OR v_head.due_at > v_now;
-        -- It came in between, or somebody is about to take what there is. Then whether they do has to be
-        -- known before "nothing" is an answer.
+        -- A job came in between, or another claim has locked all jobs that are due. In the second
+        -- case this claim waits for the other: it may not return nothing if the other rolls back.
         CONTINUE WHEN pass = 1;
         PERFORM FROM unnest(v_asked) AS l(lane) CROSS JOIN generate_series(0, 3) AS r(rank)
         CROSS JOIN (VALUES (false), (true)) AS s(suspect)
@@ -160,8 +171,9 @@ BEGIN
     END IF;
 END $$;
 
--- Entries that a claim with these floors does not see: the earliest of each lane and rank, no more than
--- `p_span` below its floor. The last row has no lane: its `due_at` is how many entries were walked over.
+-- Entries that a claim with these floors does not see: the earliest of each lane and rank, at most
+-- `p_span` below its floor. The last row has no lane. Its `due_at` is how many entries the search
+-- walked over.
 CREATE FUNCTION $schema$.below(p_lanes int[], p_floors bigint[], p_span bigint)
 RETURNS TABLE(lane int, rank int, due_at bigint) LANGUAGE plpgsql STABLE
 SET plan_cache_mode = force_generic_plan
@@ -184,7 +196,7 @@ BEGIN
         $schema$.walked(v_index) - v_walked;
 END $$;
 
--- T2 by id: of these entries, those that are still there.
+-- T2 (claim) by id: claims those of these entries that are still there.
 CREATE FUNCTION $schema$.claim_entries(
     p_now bigint, p_lanes int[], p_suspects bool[], p_ranks smallint[], p_dues bigint[],
     p_ids uuid[], p_token uuid, p_owner uuid, p_lease bigint)

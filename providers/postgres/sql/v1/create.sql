@@ -1,9 +1,14 @@
--- T1. Answers the ids that were stored; the others' stories are the caller's to find out. What is due
--- is hinted at by a sweep `p_touch` milliseconds later, if nobody has taken it by then. Where all are
--- `p_fresh` (nothing stands in their way), they are stored for a third less, or all fail. Whether an
--- id is that of a job that is over is asked after the insert: while it waited for a row that is just
--- being deleted, the job may have come to its end. Arrays are opened in a SELECT's list: FROM would
--- first write down what is in them, for a quarter more.
+-- T1 (create).
+--
+-- Returns the ids that were stored. The caller finds out what became of the others.
+-- * A job that is due now and that nobody has claimed `p_touch` milliseconds later is hinted at by
+--   a sweep.
+-- * `p_fresh`: nothing can be in the way of these jobs. Storing them costs a third less, and if
+--   something is in the way after all, the whole call fails.
+-- * The function checks after the insert whether an id belongs to a job that is over. The insert
+--   may wait for a row that is being deleted, and the job may end in that time.
+-- * Arrays are opened in the list of a SELECT. FROM would first write their elements to a buffer,
+--   which costs a quarter more.
 CREATE FUNCTION $schema$.create_jobs(
     clock bigint, p_ids uuid[], p_lanes int[], p_ranks smallint[], p_dues bigint[],
     p_from_now bool[], p_retains bigint[], p_attempts int[], p_crashes int[], p_expires bigint[],
@@ -12,7 +17,7 @@ CREATE FUNCTION $schema$.create_jobs(
 RETURNS uuid[] LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off SET jit = off AS $$
 DECLARE
-    -- Before the clock is read: nothing is due "now" that is earlier than its transaction.
+    -- Taken before the clock is read, so that no job is due before its transaction has its id.
     v_xid CONSTANT xid8 := pg_current_xact_id();
     v_now bigint := $schema$.now_ms(clock);
     v_max CONSTANT bigint := 253402300799999;
@@ -49,7 +54,8 @@ BEGIN
     ELSE
         WITH stored AS (
             INSERT INTO $schema$.jobs(id, lane, rank, created_at, due_at, retain, max_attempts,
-                max_crashes, expires, deadline, expires_at, deadline_at, unique_key, extra, metadata)
+                max_crashes, expires, deadline, expires_at, deadline_at, unique_key, extra,
+                metadata)
             SELECT id, lane, rank, v_now, due_at, retain, max_attempts, max_crashes, expires,
                 deadline, $schema$.later(due_at, expires), $schema$.later(due_at, deadline),
                 unique_key, extra, metadata
@@ -73,7 +79,7 @@ BEGIN
     END IF;
     SELECT n.id INTO v_lo FROM unnest(v_new) AS n(id) ORDER BY n.id LIMIT 1;
     SELECT n.id INTO v_hi FROM unnest(v_new) AS n(id) ORDER BY n.id DESC LIMIT 1;
-    -- Ids of a batch lie close together, so that mostly no other lies among them.
+    -- The ids of a batch are close together, so that mostly no other id lies between them.
     IF EXISTS (SELECT FROM $schema$.history WHERE id BETWEEN v_lo AND v_hi)
         OR EXISTS (SELECT FROM $schema$.gone_own WHERE id BETWEEN v_lo AND v_hi)
         OR EXISTS (SELECT FROM $schema$.gone WHERE hi >= v_lo AND lo <= v_hi AND until > v_now) THEN

@@ -1,6 +1,7 @@
--- T4. Answers the ids of the jobs that were held by these tokens, and have succeeded. `p_own` are
--- those ids that bgjob has not made. A renewal at the same time moves a job to a lease of its own:
--- then it is looked for once more. Jobs of one grant and `rev`, mostly all, are ended together.
+-- T4 (succeed). Returns the ids of the jobs that these tokens held and that have now succeeded.
+-- `p_own` are those ids that bgjob has not made. Jobs of one grant and `rev`, mostly all of them,
+-- end together. A renewal at the same time may move a job to a lease of its own, so a job that was
+-- not found in its grant is looked for again.
 CREATE FUNCTION $schema$.succeed(
     clock bigint, p_ids uuid[], p_tokens uuid[], p_results text[], p_own uuid[])
 RETURNS uuid[] LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan
@@ -31,7 +32,7 @@ BEGIN
             GROUP BY m.rev, m.grant_id ORDER BY m.grant_id, m.rev
         LOOP
             v_done := '{}';
-            -- Mostly all of them are kept, or none.
+            -- Mostly all of them are kept, or none is.
             v_keeps := EXISTS (SELECT FROM $schema$.jobs WHERE id = o.ids[1] AND retain > 0);
             FOR turn IN 1..2 LOOP
                 IF v_keeps THEN
@@ -85,7 +86,7 @@ BEGIN
     RETURN v_all;
 END $$;
 
--- Remembers the ids of jobs that were deleted at their end, for five minutes.
+-- Remembers for five minutes the ids of jobs that were deleted at their end.
 CREATE FUNCTION $schema$.remember(p_ids uuid[], p_own uuid[], p_now bigint)
 RETURNS void LANGUAGE plpgsql AS $$
 DECLARE

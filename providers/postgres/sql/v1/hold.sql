@@ -1,4 +1,6 @@
--- T2′: what a token holds.
+-- Who holds which jobs.
+
+-- T2′ (claim repeated): the jobs that a token holds.
 CREATE FUNCTION $schema$.held_by(p_token uuid) RETURNS SETOF $schema$.claimed
 LANGUAGE sql STABLE ROWS 100 AS $$
     SELECT j.id, j.lane, j.fence, j.rank, j.created_at, j.due_at, j.retain, j.max_attempts,
@@ -14,6 +16,7 @@ LANGUAGE sql STABLE ROWS 100 AS $$
     ORDER BY j.rank, j.due_at, j.id
 $$;
 
+-- Whether a token holds a suspect.
 CREATE FUNCTION $schema$.holds_suspect(p_token uuid) RETURNS bool LANGUAGE sql STABLE AS $$
     SELECT EXISTS (
         SELECT FROM (
@@ -26,7 +29,8 @@ CREATE FUNCTION $schema$.holds_suspect(p_token uuid) RETURNS bool LANGUAGE sql S
             WHERE j.id = m.id AND j.rev = m.rev AND j.suspect OFFSET 0) j)
 $$;
 
--- Counts members of grants down, and removes what has none left.
+-- Counts the members of grants down, once for each time that a grant is named. A grant without
+-- members is removed.
 CREATE FUNCTION $schema$.leave(p_grants bigint[]) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     g record;
@@ -40,8 +44,8 @@ BEGIN
     END LOOP;
 END $$;
 
--- Of these jobs, those that these tokens hold. The planner can't know how long the arrays are, and
--- would compare each element of one with each of the other.
+-- Those of these jobs that these tokens hold. The planner can't know how long the arrays are and
+-- would compare each element of one array with each of the other, so nested loops are off.
 CREATE FUNCTION $schema$.held_jobs(p_ids uuid[], p_tokens uuid[], p_texts text[])
 RETURNS TABLE(id uuid, rev int, grant_id bigint, token uuid, owner uuid, since bigint,
     lease_until bigint, cancel bool, txt text)

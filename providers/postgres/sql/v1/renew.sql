@@ -1,6 +1,6 @@
--- T3. A job that is renewed for the first time leaves its grant for a lease of its own. Who gets
--- such a lease or has news to tell changes its row, and its rev with it; where somebody else changes
--- it at the same time, once more.
+-- T3 (renew). A job that is renewed for the first time leaves its grant for a lease of its own.
+-- Such a job, and a job with new progress, has its row and its `rev` changed. If somebody else
+-- changes the row at the same time, the function tries again.
 CREATE FUNCTION $schema$.renew(
     clock bigint, p_ids uuid[], p_tokens uuid[], p_progress text[], p_lease bigint)
 RETURNS TABLE(id uuid, token uuid, cancel bool) LANGUAGE plpgsql
@@ -22,7 +22,7 @@ BEGIN
                 SELECT ctid AS tid FROM $schema$.jobs j
                 WHERE j.id = o.id AND j.rev = o.rev OFFSET 0) j
             WHERE o.grant_id IS NOT NULL OR o.txt IS NOT NULL
-            ORDER BY o.grant_id, o.rev, o.id -- as `succeed` locks them
+            ORDER BY o.grant_id, o.rev, o.id -- the order in which `succeed` locks them
         ), changed AS (
             UPDATE $schema$.jobs j SET rev = j.rev + 1, progress = coalesce(o.txt, j.progress)
             FROM own o WHERE j.ctid = o.tid AND j.rev = o.rev

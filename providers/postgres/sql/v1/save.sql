@@ -1,6 +1,7 @@
--- All other transitions: what the caller made of a job that it read, where it still stands as it
--- was read. `p_was` says where: {"ready": …} by the key of its entry, {"grant": id} or
--- {"held": lease_until} while it runs, nothing where it is over. Answers the ids that were changed.
+-- All other transitions. The caller has read a job and computed what it becomes. The change is
+-- written if the job is still as the caller read it: `rev` is the same, and the job is where `was`
+-- says. That is `ready` with the key of the entry, `grant` with the grant, `held` with `was_until`,
+-- or `over`. Returns the ids that were changed.
 CREATE FUNCTION $schema$.save(clock bigint, p_changes text)
 RETURNS uuid[] LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off SET jit = off AS $$
@@ -19,7 +20,7 @@ BEGIN
         lease_until bigint, cancel bool, ended text, reason text, ended_at bigint, purge_at bigint,
         result text, own_id bool) ORDER BY id
     LOOP
-        -- Where it is.
+        -- Where the job is.
         IF c.was = 'over' THEN
             PERFORM FROM $schema$.history h WHERE h.id = c.id AND h.rev = c.rev FOR UPDATE;
         ELSE
@@ -36,7 +37,7 @@ BEGIN
         ELSIF c.was = 'grant' THEN
             v_grants := v_grants || c.was_grant;
         END IF;
-        -- Where it goes.
+        -- Where the job goes.
         IF c.was = 'over' THEN
             DELETE FROM $schema$.history h WHERE h.id = c.id;
             IF c.becomes = 'ready' THEN

@@ -1,5 +1,5 @@
--- What time has come for: leases that ran out ('lease'), jobs that are too late ('late') and jobs to
--- be hinted at ('touch'); at most `p_limit` in all. Grants that nothing is left of are removed.
+-- What a sweep has to look at: jobs whose lease ran out ('lease'), jobs that are too late ('late')
+-- and jobs to be hinted at ('touch'), at most `p_limit` in all. Grants without members are removed.
 CREATE FUNCTION $schema$.due(
     clock bigint, p_margin bigint, p_limit int, p_touch bool)
 RETURNS TABLE(kind text, id uuid) LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan

@@ -1,5 +1,5 @@
--- Of these entries, in this order, the first that `p_room` bytes hold, and their bytes; the very first
--- in any case where `p_one` says so.
+-- The first of these entries, in this order, whose jobs fit into `p_room` bytes, and the bytes.
+-- With `p_one` the very first is returned in any case.
 CREATE FUNCTION $schema$.fitting(
     p_tids tid[], p_room bigint, p_one bool, OUT tids tid[], OUT bytes bigint)
 LANGUAGE sql VOLATILE AS $$
@@ -14,10 +14,13 @@ LANGUAGE sql VOLATILE AS $$
     WHERE f.total <= p_room OR p_one AND f.nth = 1
 $$;
 
--- T2 for what is ready, as `claim_ready`, of kinds that are what the caller thinks they are; no more
--- than `p_room` bytes, but one job where `p_one` says so; and none of `p_skip`. In the first row of the
--- answer, `lane` is how many kinds there are of these queues with one of these names, in versions up to
--- the one beside the name, and `deadline` is 1 where there was no room for all that could be had.
+-- T2 (claim) of ready jobs, as `claim_ready`, with these differences:
+--
+-- * It fails if a number stands for another kind than the caller has noted.
+-- * It returns at most `p_room` bytes, but one job in any case with `p_one`.
+-- * It returns none of `p_skip`.
+-- * In the head, `lane` is how many kinds there are of these queues with one of these names, in
+--   versions up to the one beside the name. `deadline` is 1 if there was not room for all jobs.
 CREATE FUNCTION $schema$.claim_kinds(
     clock bigint, p_lanes int[], p_stamps bigint[], p_of int[], p_max int[], p_suspect bool,
     p_floors bigint[], p_room bigint, p_one bool, p_skip uuid[], p_queues text[], p_names text[],
@@ -78,17 +81,19 @@ BEGIN
                 WHERE l.of_want = w;
             CONTINUE WHEN v_left <= 0 OR v_lanes IS NULL;
             v_asked := v_asked || v_lanes;
-            -- Of one lane all ranks at once, of several a rank at a time.
+            -- The ranks of one lane are searched at once, those of several lanes one after the
+            -- other.
             FOR v_rank IN 0..3 LOOP
                 EXIT WHEN v_left = 0;
-                -- Entries are walked in the order of the index, and no further than is wanted. One
-                -- more than that is looked at, to know whether there are more.
+                -- Entries are walked in the order of the index, one entry further than is wanted,
+                -- to know whether there are more.
                 IF cardinality(v_lanes) = 1 AND NOT v_suspect THEN
                     EXIT WHEN v_rank > 0;
                     SELECT array_agg(e.tid) INTO v_tids FROM (
                         SELECT e.tid FROM generate_series(0, 3) AS r(rank) CROSS JOIN LATERAL (
                             SELECT ctid AS tid FROM $schema$.ready e
-                            WHERE e.lane = v_lanes[1] AND NOT e.suspect AND e.rank = r.rank::smallint
+                            WHERE e.lane = v_lanes[1] AND NOT e.suspect
+                              AND e.rank = r.rank::smallint
                               AND e.due_at >= coalesce(p_floors[v_nths[1] + r.rank], 0)
                               AND e.due_at <= v_now AND (e.until IS NULL OR e.until > v_now)
                               AND e.id <> ALL(p_skip)
@@ -107,12 +112,14 @@ BEGIN
                         UNION ALL
                         SELECT e.*, true FROM unnest(v_lanes) AS l(lane) CROSS JOIN LATERAL (
                             SELECT ctid AS tid, e.due_at, e.id FROM $schema$.ready e
-                            WHERE v_suspect AND e.lane = l.lane AND e.suspect AND e.rank = v_rank::smallint
+                            WHERE v_suspect AND e.lane = l.lane AND e.suspect
+                              AND e.rank = v_rank::smallint
                               AND e.due_at <= v_now AND (e.until IS NULL OR e.until > v_now)
                               AND e.id <> ALL(p_skip)
                             ORDER BY e.due_at, e.id LIMIT 1 FOR UPDATE SKIP LOCKED) e
                     ), counted AS (
-                        SELECT s.*, count(*) FILTER (WHERE s.suspect) OVER (ORDER BY s.due_at, s.id) AS nth
+                        SELECT s.*, count(*) FILTER (WHERE s.suspect)
+                            OVER (ORDER BY s.due_at, s.id) AS nth
                         FROM seen s)
                     SELECT array_agg(c.tid) INTO v_tids FROM (
                         SELECT tid FROM counted WHERE NOT suspect OR nth = 1
@@ -145,7 +152,8 @@ BEGIN
         EXIT WHEN v_more OR v_full;
         SELECT min(e.due_at) INTO v_head.due_at
         FROM unnest(p_lanes) WITH ORDINALITY AS l(lane, nth)
-        CROSS JOIN generate_series(0, 3) AS r(rank) CROSS JOIN (VALUES (false), (true)) AS s(suspect)
+        CROSS JOIN generate_series(0, 3) AS r(rank)
+        CROSS JOIN (VALUES (false), (true)) AS s(suspect)
         CROSS JOIN LATERAL (
             SELECT e.due_at FROM $schema$.ready e
             WHERE e.lane = l.lane AND e.suspect = s.suspect AND e.rank = r.rank::smallint
@@ -155,8 +163,8 @@ BEGIN
             ORDER BY e.due_at, e.id LIMIT 1) e
         WHERE v_wanted OR NOT s.suspect;
         EXIT WHEN cardinality(v_all) > 0 OR v_head.due_at IS NULL OR v_head.due_at > v_now;
-        -- It came in between, or somebody is about to take what there is. Then whether they do has to be
-        -- known before "nothing" is an answer.
+        -- A job came in between, or another claim has locked all jobs that are due. In the second
+        -- case this claim waits for the other: it may not return nothing if the other rolls back.
         CONTINUE WHEN pass = 1;
         PERFORM FROM unnest(v_asked) AS l(lane) CROSS JOIN generate_series(0, 3) AS r(rank)
         CROSS JOIN (VALUES (false), (true)) AS s(suspect)
@@ -190,7 +198,7 @@ BEGIN
     PERFORM $schema$.check_lanes(p_lanes, p_stamps);
 END $$;
 
--- What was just claimed and can't be read waits again, as if nobody had claimed it.
+-- Puts jobs back that were just claimed and can't be read, as if nobody had claimed them.
 CREATE FUNCTION $schema$.unclaim(clock bigint, p_token uuid, p_ids uuid[], p_touch bigint)
 RETURNS void LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off SET jit = off AS $$

@@ -1,4 +1,4 @@
--- T4, as before; and what is kept is counted.
+-- T4 (succeed), as before. Jobs that are kept are counted.
 CREATE OR REPLACE FUNCTION $schema$.succeed(
     clock bigint, p_ids uuid[], p_tokens uuid[], p_results text[], p_own uuid[])
 RETURNS uuid[] LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan
@@ -29,7 +29,7 @@ BEGIN
             GROUP BY m.rev, m.grant_id ORDER BY m.grant_id, m.rev
         LOOP
             v_done := '{}';
-            -- Mostly all of them are kept, or none.
+            -- Mostly all of them are kept, or none is.
             v_keeps := EXISTS (SELECT FROM $schema$.jobs WHERE id = o.ids[1] AND retain > 0);
             FOR turn IN 1..2 LOOP
                 IF v_keeps THEN

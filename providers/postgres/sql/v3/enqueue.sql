@@ -1,4 +1,5 @@
--- A backoff in the words of `#[job(backoff = "…")]` as a job carries it; nothing where it is none.
+-- A backoff in the words of `#[job(backoff = "…")]`, as a job carries it. NULL if the text is not
+-- one.
 CREATE FUNCTION $schema$.backoff_json(p_text text) RETURNS jsonb LANGUAGE plpgsql IMMUTABLE AS $$
 DECLARE
     v_most CONSTANT bigint := 315360000000000000;
@@ -42,7 +43,7 @@ EXCEPTION
 END $$;
 
 -- Stores a job, for triggers, psql and other languages: what `JobManager::enqueue_raw` does.
--- Answers its id, or that of the live job that has its unique key.
+-- Returns its id, or the id of the live job that has its unique key.
 CREATE FUNCTION $schema$.enqueue(
     name text, metadata jsonb, queue text DEFAULT 'default', priority text DEFAULT 'normal',
     delay interval DEFAULT NULL, at timestamptz DEFAULT NULL, id uuid DEFAULT NULL,
@@ -70,7 +71,8 @@ BEGIN
         WHEN coalesce(max_metadata, 0) NOT BETWEEN 1 AND 1048576
             THEN '"max_metadata" is a number of bytes from 1 to 1048576'
         WHEN octet_length(metadata::text) > max_metadata
-            THEN format('"metadata" has %s bytes, more than the %s allowed: store the data elsewhere '
+            THEN format(
+                '"metadata" has %s bytes, more than the %s allowed: store the data elsewhere '
                 'and enqueue its key, or raise "max_metadata"',
                 octet_length(metadata::text), max_metadata)
         WHEN jsonb_path_exists(metadata,
@@ -121,7 +123,7 @@ BEGIN
         'headers', nullif(headers, '{}'), 'tags', v_tags,
         'timeout', $schema$.nanos(timeout)::bigint, 'backoff', $schema$.backoff_json(backoff))),
         '{}')::text;
-    -- A key belongs to the job's name, unless it is shared: what is stored says which.
+    -- What is stored as the key begins with the job's name, or with `*` if the key is shared.
     v_answer := $schema$.store_within(NULL, json_build_array(json_strip_nulls(json_build_object(
         'id', v_id, 'queue', queue, 'name', name, 'version', version, 'rank', v_rank,
         'due', coalesce($schema$.at_ms(at), ceil($schema$.nanos(delay) / 1000000)::bigint, 0),
@@ -143,8 +145,9 @@ BEGIN
     END CASE;
 END $$;
 
--- The one with fewer arguments would make each call ambiguous. Who may call the one may call the other,
--- and what depends on the old one (a view, a default) goes on with it under another name.
+-- The function of version 2 has fewer arguments and would make each call ambiguous, so it is
+-- dropped. Whoever may call the old one may call the new one. If something depends on the old one
+-- (a view, a default), the old one gets another name.
 DO $do$
 DECLARE
     v_old oid := (SELECT oid FROM pg_proc WHERE pronamespace = '$schema$'::regnamespace
@@ -155,7 +158,8 @@ DECLARE
 BEGIN
     IF EXISTS (SELECT FROM pg_proc WHERE oid = v_old AND proacl IS NOT NULL) THEN
         EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', v_new::regprocedure);
-        FOR a IN SELECT CASE x.grantee WHEN 0 THEN 'PUBLIC' ELSE x.grantee::regrole::text END AS grantee
+        FOR a IN SELECT CASE x.grantee WHEN 0 THEN 'PUBLIC'
+                ELSE x.grantee::regrole::text END AS grantee
             FROM pg_proc p CROSS JOIN LATERAL aclexplode(p.proacl) x WHERE p.oid = v_old
         LOOP
             EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %s', v_new::regprocedure, a.grantee);
@@ -168,5 +172,5 @@ BEGIN
     END;
 END $do$;
 
--- What runs in the transactions of others goes by no path of theirs.
+-- A function that runs in a user's transaction does not use the user's search path.
 ALTER FUNCTION $schema$.succeed_within(bigint, text) SET search_path = pg_catalog, pg_temp;

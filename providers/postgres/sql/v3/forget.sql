@@ -1,7 +1,9 @@
--- Forgets kinds that no job is of any more: of some hundred at a time, those that have not been used
--- for ten minutes. Whoever creates or claims has looked at the table before it commits, so that who
--- gets it for itself alone sees all jobs there are and will be. Not while programs may be at work that
--- don't look: those of before this version, as long as a deployment lasts.
+-- Forgets kinds without jobs. It looks at some hundred kinds at a time, and deletes those that have
+-- not been used for ten minutes.
+--
+-- Whoever creates or claims reads `lanes` before the commit. So a transaction that has locked the
+-- table for itself alone sees all jobs that there are and will be. Programs of before this version
+-- don't read the table, so nothing is forgotten while a deployment may still run them.
 CREATE FUNCTION $schema$.forget_lanes(clock bigint) RETURNS int LANGUAGE plpgsql AS $$
 DECLARE
     v_now CONSTANT bigint := $schema$.now_ms(clock);
@@ -35,11 +37,11 @@ BEGIN
     GET DIAGNOSTICS v_forgotten = ROW_COUNT;
     RETURN v_forgotten;
 EXCEPTION
-    -- Somebody is at work just now, or is at this; or may not do that.
+    -- The table is in use, or this program may not lock it.
     WHEN lock_not_available OR insufficient_privilege THEN RETURN 0;
 END $$;
 
--- Of these lanes, those that no job is in.
+-- Those of these lanes that no job is in.
 CREATE FUNCTION $schema$.unused_lanes(p_lanes int[]) RETURNS int[] LANGUAGE sql STABLE AS $$
     SELECT coalesce(array_agg(l.lane), '{}') FROM unnest(p_lanes) AS l(lane)
     WHERE NOT EXISTS (SELECT FROM $schema$.ready e WHERE e.lane = l.lane)

@@ -1,22 +1,23 @@
--- Kinds of jobs, and how much a call carries.
+-- Numbers of kinds of jobs.
 
--- A number may be given out twice: after a backup was put back, after tables were emptied, after a kind
--- was forgotten. So each row has a stamp that no other one ever has. Who has noted a number hands its
--- stamp along, and what was done with it is taken back where the two don't belong together any more.
+-- A number may be given out twice: after a backup was restored, after tables were emptied, after a
+-- kind was forgotten. So each row has a stamp that no other row ever has. A caller that has noted a
+-- number passes its stamp along. If the two no longer belong together, all that the call did is
+-- rolled back.
 ALTER TABLE $schema$.lanes
     ADD stamp bigint NOT NULL DEFAULT ('x' || left(gen_random_uuid()::text, 8)
         || right(gen_random_uuid()::text, 8))::bit(64)::bigint,
-    -- When it was last looked whether it is used, and since when it has not been.
+    -- When its use was last checked, and since when it has not been used.
     ADD looked_at bigint,
     ADD idle_since bigint;
 
--- Few jobs are so large that a thousand of them are more than a call carries. Claims ask whether there
--- is one, and look at the size of each only then.
+-- Few jobs are so large that a thousand of them exceed what a call carries. A claim looks at the
+-- size of each job only if there is such a job.
 CREATE INDEX jobs_large ON $schema$.jobs(lane) WHERE octet_length(metadata)
     + coalesce(octet_length(extra), 0) + coalesce(octet_length(past), 0) > 4000;
 
--- Numbers are drawn, so that no sequence that is behind stands in the way of a new kind. Answers these
--- kinds, new or not.
+-- Gives numbers to those of these kinds that have none, and returns them all. Numbers are drawn: a
+-- sequence may be behind the table, and would be in the way of a new kind.
 CREATE FUNCTION $schema$.add_lanes(p_queues text[], p_names text[], p_versions bigint[])
 RETURNS TABLE(id int, stamp bigint, queue text, name text, version bigint) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
@@ -34,7 +35,7 @@ BEGIN
                 ON CONFLICT (queue, name, version) DO NOTHING;
             EXIT;
         EXCEPTION
-            -- Another kind has the number that was drawn.
+            -- Another kind has the drawn number.
             WHEN unique_violation THEN NULL;
         END;
     END LOOP;
@@ -44,8 +45,9 @@ BEGIN
         JOIN $schema$.lanes l ON (l.queue, l.name, l.version) = (n.queue, n.name, n.version);
 END $$;
 
--- Refuses, and with it all that its transaction did, where numbers stand for other kinds than those
--- that the caller has noted. Asked last: what is seen then was so before, or will be refused.
+-- Fails, and rolls the transaction back, if numbers stand for other kinds than those that the
+-- caller has noted. It is called last: what it sees then was true before, or the transaction is
+-- refused.
 CREATE FUNCTION $schema$.check_lanes(p_lanes int[], p_stamps bigint[]) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE

@@ -1,4 +1,4 @@
--- Drops a table, after what is to be kept for longer was moved, and counted where it is now.
+-- Drops a table, as before. Jobs that are moved are counted where they are now.
 CREATE OR REPLACE FUNCTION $schema$.drop_span(p_lo bigint, p_now bigint) RETURNS bigint
 LANGUAGE plpgsql SET lock_timeout = '100ms' AS $$
 DECLARE
@@ -18,7 +18,8 @@ BEGIN
             RETURNING tableoid AS part, lane, ended
         ), told AS (
             INSERT INTO $schema$.tally_news
-            SELECT $schema$.part_of(part), lane, ended, count(*) FROM moved GROUP BY part, lane, ended
+            SELECT $schema$.part_of(part), lane, ended, count(*)
+            FROM moved GROUP BY part, lane, ended
         )
         SELECT count(*) FROM moved', v_table) INTO v_kept USING p_now;
     EXECUTE format('DROP TABLE %s', v_table);
@@ -28,7 +29,7 @@ EXCEPTION
     WHEN lock_not_available OR insufficient_privilege THEN RETURN NULL;
 END $$;
 
--- Deletes the rows of a table whose time has come, as before; and they are counted.
+-- Deletes the rows of a table whose time has come, as before. They are taken off the counts.
 CREATE OR REPLACE FUNCTION $schema$.purge_rows(p_table text, p_now bigint, p_limit int) RETURNS int
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -43,7 +44,7 @@ BEGIN
     IF NOT v_any THEN
         RETURN 0;
     END IF;
-    -- First what nobody else is about to take; then, to know that nothing is left, also that.
+    -- First the rows that nobody else has locked; then all, to know that nothing is left.
     FOREACH v_how IN ARRAY ARRAY['SKIP LOCKED', ''] LOOP
         LOOP
             EXIT WHEN v_purged >= p_limit;

@@ -1,5 +1,5 @@
--- How many jobs of each kind there are in each state, `due`, `later` (delayed) and `again` (backing off)
--- among them. Of those that wait no more than about `p_most` a lane and rank are counted.
+-- How many jobs of each kind there are in each state. Waiting jobs are `due`, `later` (delayed) or
+-- `again` (backing off). About `p_most` of them are counted in each lane and rank.
 CREATE FUNCTION $schema$.counts(clock bigint, p_most int)
 RETURNS TABLE(queue text, name text, state text, jobs bigint, due_at bigint, more bool, at bigint)
 LANGUAGE plpgsql STABLE SET enable_seqscan = off SET jit = off AS $$
@@ -29,7 +29,8 @@ BEGIN
                 WHERE e.lane = s.lane AND e.suspect = s.suspect AND e.rank = s.rank
                   AND e.due_at > v_now ORDER BY e.due_at LIMIT p_most + 1) e) l
     ), found AS (
-        SELECT w.lane, 'due' AS state, w.due AS jobs, w.due_at, w.due > p_most AS more FROM waiting w
+        SELECT w.lane, 'due' AS state, w.due AS jobs, w.due_at, w.due > p_most AS more
+        FROM waiting w
         UNION ALL
         SELECT w.lane, 'later', w.later - w.again, NULL, w.later > p_most FROM waiting w
         UNION ALL
@@ -51,10 +52,10 @@ BEGIN
     WHERE f.jobs > 0 GROUP BY l.queue, l.name, f.state ORDER BY l.queue, l.name;
 END $$;
 
--- Ids of jobs of these names in this queue, in one of these states, those from `p_least` to
--- `p_greatest`, in their order. Where a kind has few jobs they are looked up by their kind and sorted,
--- else ids are walked along. All that are dead for a reason, or ended within a time, are among them;
--- others may be too.
+-- Ids of jobs of these names in this queue and this state, from `p_least` to `p_greatest`, in
+-- order. If a kind has few jobs, they are looked up by their kind and sorted. Otherwise ids are
+-- walked along. The caller checks the reason and the time of the end: ids of other jobs may be
+-- among those returned.
 CREATE FUNCTION $schema$.list_ids(
     p_queue text, p_names text[], p_state text, p_reason text, p_from bigint, p_until bigint,
     p_least uuid, p_greatest uuid, p_newest bool, p_limit int)
@@ -73,7 +74,8 @@ DECLARE
 BEGIN
     IF p_queue IS NOT NULL OR p_names IS NOT NULL THEN
         v_lanes := ARRAY(SELECT id FROM $schema$.lanes
-            WHERE (p_queue IS NULL OR queue = p_queue) AND (p_names IS NULL OR name = ANY(p_names)));
+            WHERE (p_queue IS NULL OR queue = p_queue)
+              AND (p_names IS NULL OR name = ANY(p_names)));
         IF cardinality(v_lanes) = 0 THEN
             RETURN '{}';
         END IF;
@@ -90,7 +92,7 @@ BEGIN
             WHERE m.id BETWEEN p_least AND p_greatest) r
             ORDER BY CASE WHEN NOT p_newest THEN id END, id DESC LIMIT p_limit);
     END IF;
-    -- What lives.
+    -- Live jobs.
     IF p_state IS NULL OR p_state = 'ready' THEN
         IF p_state = 'ready' AND v_lanes IS NOT NULL THEN
             v_some := ARRAY(SELECT e.id FROM unnest(v_lanes) AS l(lane) CROSS JOIN LATERAL (
@@ -107,7 +109,7 @@ BEGIN
         END IF;
         v_found := v_some;
     END IF;
-    -- What is over.
+    -- Jobs that are over.
     IF p_state IS DISTINCT FROM 'ready' THEN
         v_end := 'ended = ANY($4)';
         v_all := NULL;

@@ -1,3 +1,4 @@
+-- A change of one job.
 CREATE TYPE $schema$.change AS (
     id uuid, rev int, was text, was_lane int, was_suspect bool, was_rank smallint,
     was_due_at bigint, was_grant bigint, was_until bigint, becomes text, lane int, rank smallint,
@@ -7,7 +8,8 @@ CREATE TYPE $schema$.change AS (
     token uuid, owner uuid, since bigint, lease_until bigint, cancel bool, ended text, reason text,
     ended_at bigint, purge_at bigint, result text, own_id bool);
 
--- All other transitions, as before, of all jobs at once. `metadata` is only given where it has changed.
+-- All other transitions, as before, of all jobs at once. `metadata` is given only if it has
+-- changed.
 CREATE OR REPLACE FUNCTION $schema$.save(clock bigint, p_changes text)
 RETURNS uuid[] LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off SET jit = off AS $$
@@ -21,7 +23,7 @@ DECLARE
     v_own uuid[];
     v_one $schema$.change;
 BEGIN
-    -- Where they are: what somebody else has changed since it was read is left alone.
+    -- Where the jobs are. A job that somebody has changed since it was read is left alone.
     SELECT array_agg(o.c ORDER BY (o.c).id), array_agg(o.entry) FILTER (WHERE o.entry IS NOT NULL),
         array_agg(o.lease) FILTER (WHERE o.lease IS NOT NULL)
     INTO v_open, v_entries, v_leases
@@ -52,7 +54,7 @@ BEGIN
     IF v_leases IS NOT NULL THEN
         DELETE FROM $schema$.held WHERE ctid = ANY(v_leases);
     END IF;
-    -- Where they go: what lived and lives on,
+    -- Where the jobs go: those that live on,
     UPDATE $schema$.jobs j SET rev = c.rev + 1, lane = c.lane, fence = c.fence,
         suspect = c.suspect, due_at = c.due_at, expires_at = c.expires_at,
         deadline_at = c.deadline_at, progress = c.progress, past = c.past,
@@ -62,11 +64,11 @@ BEGIN
             SELECT j.ctid AS tid FROM $schema$.jobs j WHERE j.id = c.id OFFSET 0) j
         WHERE c.was <> 'over' AND c.becomes IN ('ready', 'held')) c
     WHERE j.ctid = c.tid;
-    -- what is over now,
+    -- those that are over now,
     WITH kept AS (
         INSERT INTO $schema$.history(id, lane, rev, fence, rank, created_at, due_at, retain,
-            max_attempts, max_crashes, expires, deadline, expires_at, deadline_at, ended_at, purge_at,
-            ended, reason, unique_key, progress, past, extra, metadata, result)
+            max_attempts, max_crashes, expires, deadline, expires_at, deadline_at, ended_at,
+            purge_at, ended, reason, unique_key, progress, past, extra, metadata, result)
         SELECT c.id, c.lane, c.rev + 1, c.fence, c.rank, c.created_at, c.due_at, c.retain,
             c.max_attempts, c.max_crashes, c.expires, c.deadline, c.expires_at, c.deadline_at,
             c.ended_at, c.purge_at, c.ended, c.reason, j.unique_key, c.progress, c.past, c.extra,
@@ -86,7 +88,7 @@ BEGIN
     IF v_ids IS NOT NULL THEN
         PERFORM $schema$.remember(v_ids, v_own, $schema$.now_ms(clock));
     END IF;
-    -- and what was over and comes back, stays or goes.
+    -- and those that were over and come back, stay or go.
     INSERT INTO $schema$.jobs(id, lane, rev, fence, rank, suspect, created_at, due_at, retain,
         max_attempts, max_crashes, expires, deadline, expires_at, deadline_at, unique_key, progress,
         past, extra, metadata)

@@ -1,20 +1,22 @@
--- Brings the list of spans in line with the tables that are there: others may have emptied the one, or
--- dropped some of the other.
+-- Brings the list of spans in line with the tables that there are: somebody may have emptied the
+-- list, or dropped tables.
 CREATE FUNCTION $schema$.find_spans() RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     LOCK TABLE $schema$.history_spans IN SHARE ROW EXCLUSIVE MODE NOWAIT;
     WITH there AS (
         SELECT substr(c.relname, 9)::bigint AS lo, ('x' || replace(substring(
-            pg_get_expr(c.relpartbound, c.oid) FROM $re$TO \('([0-9a-f-]{13})$re$), '-', ''))::bit(48)::bigint
-            AS hi
+            pg_get_expr(c.relpartbound, c.oid) FROM $re$TO \('([0-9a-f-]{13})$re$), '-', '')
+            )::bit(48)::bigint AS hi
         FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
         WHERE i.inhparent = '$schema$.history'::regclass AND c.relname ~ '^history_[0-9]+$'
     ), gone AS (
-        DELETE FROM $schema$.history_spans s WHERE NOT EXISTS (SELECT FROM there t WHERE t.lo = s.lo)
+        DELETE FROM $schema$.history_spans s
+        WHERE NOT EXISTS (SELECT FROM there t WHERE t.lo = s.lo)
     )
     INSERT INTO $schema$.history_spans SELECT lo, hi FROM there ON CONFLICT DO NOTHING;
 END $$;
 
+-- Makes the tables that will be needed soon, with the rights that others have to `history`.
 CREATE OR REPLACE FUNCTION $schema$.add_spans(p_now bigint) RETURNS void LANGUAGE plpgsql
 SET lock_timeout = '100ms' AS $$
 DECLARE
@@ -25,7 +27,7 @@ DECLARE
     v_table text;
     a record;
 BEGIN
-    -- One of them is the rest.
+    -- One of the tables is the rest.
     IF (SELECT count(*) FROM $schema$.history_spans) + 1 <>
         (SELECT count(*) FROM pg_inherits WHERE inhparent = '$schema$.history'::regclass) THEN
         PERFORM $schema$.find_spans();
@@ -35,19 +37,19 @@ BEGIN
         EXIT WHEN v_lo > p_now + v_hour OR EXISTS (SELECT FROM pg_class
             WHERE oid = '$schema$.history_rest'::regclass AND reltuples > 500000);
         LOCK TABLE $schema$.history_spans IN SHARE ROW EXCLUSIVE MODE NOWAIT;
-        -- What ended while there was no table is in `history_rest`, where its ids are.
+        -- Jobs that ended while there was no table are in `history_rest`, and so are their ids.
         IF v_lo IS NULL OR v_lo <= p_now THEN
             v_lo := p_now - p_now % v_hour
                 + CASE WHEN EXISTS (SELECT FROM $schema$.history_rest) THEN v_hour ELSE 0 END;
         END IF;
-        -- The longer jobs are kept, the longer the spans: each table that there is costs a little.
+        -- The longer jobs are kept, the longer the spans, as each table costs a little.
         v_hi := v_lo
             + v_hour * CASE WHEN v_spans < 12 THEN 6 WHEN v_spans < 24 THEN 24 ELSE 168 END;
         v_table := '$schema$.history_' || v_lo;
         EXECUTE format('CREATE TABLE %s PARTITION OF $schema$.history '
             'FOR VALUES FROM (%L) TO (%L) WITH (autovacuum_vacuum_cost_delay = 0)',
             v_table, $schema$.first_id(v_lo), $schema$.first_id(v_hi));
-        -- Who was given the rights to all tables has them to this one too.
+        -- Whoever was given rights to all tables has them to this one too.
         FOR a IN SELECT x.privilege_type, CASE x.grantee WHEN 0 THEN 'PUBLIC'
                 ELSE x.grantee::regrole::text END AS grantee
             FROM pg_class c CROSS JOIN LATERAL aclexplode(c.relacl) x
@@ -58,12 +60,12 @@ BEGIN
         INSERT INTO $schema$.history_spans VALUES(v_lo, v_hi);
     END LOOP;
 EXCEPTION
-    -- A job of the span may be in `history_rest` all the same, if clocks differ. Nor has every program
-    -- the right to make tables.
+    -- If clocks differ, a job of the span may be in `history_rest` all the same. Not every program
+    -- has the right to make tables.
     WHEN lock_not_available OR check_violation OR insufficient_privilege THEN NULL;
 END $$;
 
--- The name of a table is one, and nothing else.
+-- How many rows are kept for longer. `regclass` refuses what is not the name of a table.
 CREATE OR REPLACE FUNCTION $schema$.kept_after(p_table text, p_at bigint, p_most int) RETURNS int
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -74,7 +76,7 @@ BEGIN
     RETURN v_rows;
 END $$;
 
--- T12. A step that fails is told of in the server's log, and stops no other.
+-- T12 (purge). A part that fails is a warning in the server's log, and stops no other part.
 CREATE OR REPLACE FUNCTION $schema$.purge(clock bigint, p_limit int) RETURNS bigint
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -106,7 +108,7 @@ BEGIN
             v_purged := v_purged
                 + $schema$.purge_span(s.lo, s.hi, v_now, (p_limit - v_purged)::int);
         EXCEPTION
-            -- Another program made it, which may do this too; or somebody has dropped it just now.
+            -- Another program made the table, and purges it; or somebody has just dropped it.
             WHEN insufficient_privilege OR undefined_table THEN NULL;
             WHEN OTHERS THEN
                 RAISE WARNING 'bgjob: a table of history can''t be purged: %', SQLERRM;
@@ -115,8 +117,8 @@ BEGIN
     RETURN v_purged;
 END $$;
 
--- Purges one table of history, `history_rest` where there is no `p_lo`. Few go when their time has
--- come. Where there are many in a table, they wait for all but a few of the others.
+-- Purges one table of history, `history_rest` if `p_lo` is NULL. If a table has few jobs, each goes
+-- when its time has come. If it has many, they wait until all but a few may go.
 CREATE FUNCTION $schema$.purge_span(p_lo bigint, p_hi bigint, p_now bigint, p_limit int)
 RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
@@ -124,7 +126,7 @@ DECLARE
     v_few CONSTANT int := 1000;
     v_many CONSTANT int := 10000;
 BEGIN
-    -- From here on nobody else can drop it.
+    -- From here on nobody else can drop the table.
     EXECUTE format('LOCK TABLE %s IN ACCESS SHARE MODE', v_table);
     -- A table that is a span old hardly gets new rows.
     IF p_hi + p_hi - p_lo <= p_now THEN

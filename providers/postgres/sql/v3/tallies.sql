@@ -1,20 +1,20 @@
--- Counts, lists and operations on many jobs.
+-- What is kept for counts and lists.
 
--- What holders are called, for people; `seen` is when one was last heard of.
+-- The names of workers, for people. `seen` is when a worker was last heard of.
 CREATE TABLE $schema$.workers(
     owner uuid PRIMARY KEY,
     name text NOT NULL,
     seen bigint NOT NULL
 );
 
--- Whether a job that waits has been held before: a retry, a snooze, a requeue for later.
+-- Whether a waiting job was held before: a retry, a snooze, a requeue for later.
 ALTER TABLE $schema$.ready ADD COLUMN started bool NOT NULL DEFAULT false;
 UPDATE $schema$.ready e SET started = true FROM $schema$.jobs j WHERE j.id = e.id AND j.fence > 0;
 
--- How many jobs that are over each table of history has, so that nobody needs to count them. Whoever
--- ends or purges a batch adds a row of what has changed to `tally_news`; now and then these are folded
--- into `tallies`. So no row is one that all wait for. A table that is dropped takes its counts along:
--- what names no table of history counts for nothing.
+-- How many jobs each table of history has, so that nobody needs to count them. Whoever ends or
+-- purges a batch adds rows with the differences to `tally_news`. They are folded into `tallies` now
+-- and then, so there is no row that all wait for. A row that names no table of history does not
+-- count, so a table that is dropped takes its counts along.
 CREATE TABLE $schema$.tallies(
     part text COLLATE "C" NOT NULL,
     lane int NOT NULL,
@@ -28,10 +28,10 @@ CREATE TABLE $schema$.tally_news(
     ended text COLLATE "C" NOT NULL,
     jobs bigint NOT NULL
 );
--- A publication of all tables refuses to delete from one without a key.
+-- A publication of all tables refuses to delete from a table without a key.
 ALTER TABLE $schema$.tally_news REPLICA IDENTITY FULL;
 
--- Who may end jobs may count them.
+-- Whoever may end jobs may count them.
 DO $$
 DECLARE
     a record;
@@ -46,6 +46,7 @@ BEGIN
     END LOOP;
 END $$;
 
+-- The tables of history.
 CREATE FUNCTION $schema$.parts() RETURNS SETOF text LANGUAGE sql STABLE AS
     'SELECT c.relname::text FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
      WHERE i.inhparent = ''$schema$.history''::regclass';
@@ -55,10 +56,12 @@ CREATE FUNCTION $schema$.part_of(p_table oid) RETURNS text LANGUAGE sql STABLE A
 
 LOCK TABLE $schema$.history IN SHARE ROW EXCLUSIVE MODE;
 INSERT INTO $schema$.tallies SELECT $schema$.part_of(h.part), h.lane, h.ended, h.jobs FROM (
-    SELECT tableoid AS part, lane, ended, count(*) AS jobs FROM $schema$.history GROUP BY 1, 2, 3) h;
+    SELECT tableoid AS part, lane, ended, count(*) AS jobs
+    FROM $schema$.history GROUP BY 1, 2, 3) h;
 
--- Counts once more what a table of history has, and corrects what is kept: somebody may have emptied the
--- table by hand. It all sees one moment, so that what others are just about to count does not matter.
+-- Counts the jobs of a table of history anew, and corrects the kept numbers: somebody may have
+-- emptied the table by hand. One statement sees one moment, so counts that others add meanwhile
+-- don't matter.
 CREATE FUNCTION $schema$.recount(p_part text) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     IF pg_try_advisory_xact_lock(hashtext('$schema$.recount')) THEN
@@ -67,11 +70,12 @@ BEGIN
                 SELECT lane, ended, count(*) AS jobs FROM %s GROUP BY 1, 2
                 UNION ALL SELECT lane, ended, -jobs FROM $schema$.tallies WHERE part = %1$L
                 UNION ALL SELECT lane, ended, -jobs FROM $schema$.tally_news WHERE part = %1$L) c
-            GROUP BY lane, ended HAVING sum(jobs) <> 0', p_part, '$schema$.' || quote_ident(p_part));
+            GROUP BY lane, ended HAVING sum(jobs) <> 0',
+            p_part, '$schema$.' || quote_ident(p_part));
     END IF;
 END $$;
 
--- Who empties history as a whole has nothing left to count.
+-- A TRUNCATE of history takes all counts along.
 CREATE FUNCTION $schema$.forget_tallies() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     DELETE FROM $schema$.tally_news;
@@ -81,8 +85,8 @@ END $$;
 CREATE TRIGGER forget_tallies AFTER TRUNCATE ON $schema$.history
     FOR EACH STATEMENT EXECUTE FUNCTION $schema$.forget_tallies();
 
--- Folds the news of counts, of which others may fold some at the same time. Now and then a table is
--- counted anew, a large one seldom.
+-- Folds the differences into the counts. Others may fold some at the same time. Now and then it
+-- counts a table anew, a large one rarely.
 CREATE FUNCTION $schema$.fold_tallies() RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     v_part text;

@@ -1,5 +1,6 @@
--- Why a job was not stored, where the reason is still there: a job of the same function under its id
--- (one of these names), one of another, or who has its key.
+-- Why a job was not stored, or NULL if the reason is gone: a job of the same function (it has one
+-- of these names) has its id, a job of another function has its id, or a live job has its unique
+-- key.
 CREATE FUNCTION $schema$.why_not_by(clock bigint, j $schema$.new_job, p_names json) RETURNS json
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -29,8 +30,8 @@ BEGIN
         json_build_object('id', v_holder, 'name', v_name)) END;
 END $$;
 
--- T1 in the caller's transaction. `p_jobs` is a JSON array; the answer is one too. Each job may have
--- `aliases`, other names of its function.
+-- T1 (create) in the caller's transaction. `p_jobs` is a JSON array, and so is the answer. A job
+-- may have `aliases`, other names of its function.
 CREATE FUNCTION $schema$.store_within(clock bigint, p_jobs text) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -58,12 +59,12 @@ BEGIN
             expires, deadline, unique_key, extra, metadata, nth)
     JOIN $schema$.lanes l ON (l.queue, l.name, l.version) = (n.queue, n.name, n.version);
     v_answers := array_fill(NULL::json, ARRAY[cardinality(v_jobs)]);
-    -- An id or a key may get free while it is looked at who has it.
+    -- An id or a key may become free while its holder is looked up.
     FOR pass IN 1..8 LOOP
         SELECT array_agg(n ORDER BY nth) INTO v_open FROM unnest(v_jobs) n
             WHERE v_answers[nth] IS NULL;
         EXIT WHEN v_open IS NULL;
-        -- Nobody hints at these when they are there: the next sweep does.
+        -- Nothing hints at these jobs at the commit: the next sweep does.
         SELECT $schema$.create_jobs(clock, array_agg(id), array_agg(lane), array_agg(rank),
             array_agg(due), array_agg(from_now), array_agg(retain), array_agg(max_attempts),
             array_agg(max_crashes), array_agg(expires), array_agg(deadline),
@@ -90,7 +91,7 @@ BEGIN
     RETURN array_to_json(v_answers)::text;
 END $$;
 
--- The same for programs of before, which know other answers.
+-- The same for older programs, which know other answers.
 CREATE OR REPLACE FUNCTION $schema$.create_within(clock bigint, p_jobs text) RETURNS text
 LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
     SELECT jsonb_agg(CASE
