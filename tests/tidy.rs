@@ -1,57 +1,18 @@
 //! The house rules that a test can hold. Each failure says where, and what to do about it.
 //!
-//! The limits and lists are in `tidy/rules.rs`, how code is read in `tidy/source.rs`.
+//! The limits and lists are in `tidy/rules.rs`, how code is read in `tidy/source.rs` and
+//! `tidy/scripts.rs`, and the rules about sizes in `tidy/sizes.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 mod tidy {
     pub(crate) mod rules;
+    mod scripts;
+    mod sizes;
     pub(crate) mod source;
 }
 use tidy::rules::*;
 use tidy::source::{Code, File, Function, files};
-
-#[test]
-fn files_are_short() {
-    let faults: Vec<_> = files()
-        .iter()
-        .filter(|f| f.is_rust() || f.path.ends_with(".md") || f.path.starts_with(".ci/"))
-        .filter_map(|f| {
-            let lines = f.text.lines().count();
-            over(&f.path, lines, raised(LONGER_FILES, &f.path), FILE_LINES)
-        })
-        .collect();
-    report("split the file by concept", &faults);
-}
-
-#[test]
-fn functions_are_short() {
-    let mut faults = Vec::new();
-    for file in files().iter().filter(|f| f.is_rust()) {
-        for function in file.code().functions() {
-            let limit = raised(
-                LONGER_FUNCTIONS,
-                &format!("{}::{}", file.path, function.name),
-            );
-            let place = format!("{}:{} fn {}", file.path, function.line, function.name);
-            faults.extend(over(&place, function.lines, limit, FUNCTION_LINES));
-        }
-    }
-    report("give a part of the function a name of its own", &faults);
-}
-
-#[test]
-fn lines_are_short() {
-    let mut faults = Vec::new();
-    for file in files().iter().filter(|f| f.is_rust()) {
-        let limit = raised(LONGER_LINES, &file.path).unwrap_or(COLUMNS);
-        for (n, line) in (1..).zip(file.text.lines()) {
-            let columns = line.chars().count();
-            faults.extend(over(&format!("{}:{n}", file.path), columns, None, limit));
-        }
-    }
-    report("break the line, comments and strings included", &faults);
-}
 
 #[test]
 fn modules_point_down_only() {
@@ -445,23 +406,6 @@ fn the_scanner_sees_code_and_nothing_else() {
     assert_eq!(names["Limit"], "job");
 }
 
-fn raised(exceptions: &[(&str, usize, &str)], what: &str) -> Option<usize> {
-    let exception = exceptions.iter().find(|(name, ..)| *name == what);
-    exception.map(|&(_, limit, _)| limit)
-}
-
-/// A fault if the size is over its limit, or if it no longer needs the limit raised for it.
-fn over(what: &str, size: usize, raised: Option<usize>, normal: usize) -> Option<String> {
-    if size > raised.unwrap_or(normal) {
-        return Some(format!(
-            "{what}: {size}, at most {}",
-            raised.unwrap_or(normal)
-        ));
-    }
-    (raised.is_some() && size <= normal)
-        .then(|| format!("{what}: {size}, needs no exception any more"))
-}
-
 fn places(file: &File, lines: Vec<usize>) -> impl Iterator<Item = String> {
     lines
         .into_iter()
@@ -482,8 +426,8 @@ fn example(path: &str) -> Option<&str> {
     (!name.contains('/')).then_some(name)
 }
 
-/// `memory` for the file that has its module docs: `memory.rs` or `memory/mod.rs`, or the `lib.rs` of
-/// a crate of its own.
+/// `memory` for the file that has its module docs: `memory.rs` or `memory/mod.rs`, or the `lib.rs`
+/// of a crate of its own.
 fn provider(path: &str) -> Option<&str> {
     let name = match path.strip_prefix("bgjob/src/providers/") {
         Some(inside) => {

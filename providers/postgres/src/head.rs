@@ -2,8 +2,8 @@
 //!
 //! The functions of the schema return this row and the claimed jobs as rows of one type, so what
 //! the row says stands in columns of a job. `sql/v1/claim.sql` and `sql/v3/claim.sql` fill it in,
-//! and only this file reads it. `docs/decisions/0095-the-head-of-a-claim-stays-a-row.md` says why
-//! the columns have no names of their own.
+//! and only this file reads it. `docs/decisions/0096-an-applied-step-stays-as-it-is.md` says why it
+//! has no columns of its own.
 
 use sqlx::{Result, Row, postgres::PgRow};
 use uuid::Uuid;
