@@ -166,8 +166,8 @@ fn walk(folder: &Path, prefix: &str, found: &mut Vec<File>) {
             Ok(kind) if kind.is_dir() && !matches!(&*name, "target" | ".git") => {
                 walk(&entry.path(), &format!("{path}/"), found);
             }
-            // What is no UTF-8 is no text.
-            Ok(kind) if kind.is_file() && name != "Cargo.lock" => {
+            // What is no UTF-8 is no text. `.git` is a file in a worktree.
+            Ok(kind) if kind.is_file() && !matches!(&*name, "Cargo.lock" | ".git") => {
                 found.extend(fs::read_to_string(entry.path()).map(|text| File { path, text }));
             }
             _ => {}
