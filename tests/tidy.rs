@@ -1,58 +1,19 @@
 //! The house rules that a test can hold. Each failure says where, and what to do about it.
 //!
-//! The limits and lists are in `tidy/rules.rs`, how code is read in `tidy/source.rs`.
+//! The limits and lists are in `tidy/rules.rs`, how code is read in `tidy/source.rs` and
+//! `tidy/scripts.rs`, and the rules about sizes in `tidy/sizes.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 mod tidy {
     mod layers;
     pub(crate) mod rules;
+    mod scripts;
+    mod sizes;
     pub(crate) mod source;
 }
 use tidy::rules::*;
 use tidy::source::{Code, File, Function, files};
-
-#[test]
-fn files_are_short() {
-    let faults: Vec<_> = files()
-        .iter()
-        .filter(|f| f.is_rust() || f.path.ends_with(".md") || f.path.starts_with(".ci/"))
-        .filter_map(|f| {
-            let lines = f.text.lines().count();
-            over(&f.path, lines, raised(LONGER_FILES, &f.path), FILE_LINES)
-        })
-        .collect();
-    report("split the file by concept", &faults);
-}
-
-#[test]
-fn functions_are_short() {
-    let mut faults = Vec::new();
-    for file in files().iter().filter(|f| f.is_rust()) {
-        for function in file.code().functions() {
-            let limit = raised(
-                LONGER_FUNCTIONS,
-                &format!("{}::{}", file.path, function.name),
-            );
-            let place = format!("{}:{} fn {}", file.path, function.line, function.name);
-            faults.extend(over(&place, function.lines, limit, FUNCTION_LINES));
-        }
-    }
-    report("give a part of the function a name of its own", &faults);
-}
-
-#[test]
-fn lines_are_short() {
-    let mut faults = Vec::new();
-    for file in files().iter().filter(|f| f.is_rust()) {
-        let limit = raised(LONGER_LINES, &file.path).unwrap_or(COLUMNS);
-        for (n, line) in (1..).zip(file.text.lines()) {
-            let columns = line.chars().count();
-            faults.extend(over(&format!("{}:{n}", file.path), columns, None, limit));
-        }
-    }
-    report("break the line, comments and strings included", &faults);
-}
 
 #[test]
 fn crate_paths_start_at_the_crate() {
@@ -362,23 +323,6 @@ fn the_scanner_sees_code_and_nothing_else() {
     let names = code("pub use job::{Job, limits::Cap as Limit};").reexports();
     assert_eq!(names["Job"], "job");
     assert_eq!(names["Limit"], "job");
-}
-
-fn raised(exceptions: &[(&str, usize, &str)], what: &str) -> Option<usize> {
-    let exception = exceptions.iter().find(|(name, ..)| *name == what);
-    exception.map(|&(_, limit, _)| limit)
-}
-
-/// A fault if the size is over its limit, or if it no longer needs the limit raised for it.
-fn over(what: &str, size: usize, raised: Option<usize>, normal: usize) -> Option<String> {
-    if size > raised.unwrap_or(normal) {
-        return Some(format!(
-            "{what}: {size}, at most {}",
-            raised.unwrap_or(normal)
-        ));
-    }
-    (raised.is_some() && size <= normal)
-        .then(|| format!("{what}: {size}, needs no exception any more"))
 }
 
 fn places(file: &File, lines: Vec<usize>) -> impl Iterator<Item = String> {

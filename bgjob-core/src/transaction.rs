@@ -32,9 +32,7 @@ impl fmt::Debug for Statement {
 /// It is implemented for the drivers that bgjob knows (feature `postgres`). For another driver,
 /// implement it in a few lines, or use `Enqueue::statement`.
 ///
-/// `Driver` lets a crate that brings a store implement the trait for a type that is neither its own
-/// nor bgjob's. A caller does not name it. Code that is generic over transactions takes
-/// `impl Transaction<D>`.
+/// For a type of your own:
 ///
 /// ```
 /// use bgjob::{BoxError, store::{Statement, Transaction}};
@@ -50,6 +48,27 @@ impl fmt::Debug for Statement {
 /// impl Transaction for Mine {
 ///     async fn run(&mut self, statement: &Statement) -> Result<String, BoxError> {
 ///         self.query_one(&statement.sql, &[&statement.parameter]).await
+///     }
+/// }
+/// ```
+///
+/// For a type of another crate's, a type of your own has to stand for the `Driver`: without it Rust
+/// refuses the implementation, as neither trait nor type is yours. A caller does not name it. Code
+/// that is generic over transactions takes `impl Transaction<D>`.
+///
+/// ```
+/// use bgjob::{BoxError, store::{Statement, Transaction}};
+/// # use std::net::TcpStream as TheirTransaction;
+/// # async fn query_one(_: &mut TheirTransaction, _: &str, _: &str) -> Result<String, BoxError> {
+/// #     Ok(String::new())
+/// # }
+///
+/// enum TheirDriver {}
+///
+/// #[async_trait::async_trait]
+/// impl Transaction<TheirDriver> for TheirTransaction {
+///     async fn run(&mut self, statement: &Statement) -> Result<String, BoxError> {
+///         query_one(self, &statement.sql, &statement.parameter).await
 ///     }
 /// }
 /// ```

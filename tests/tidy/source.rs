@@ -19,6 +19,15 @@ impl File {
         self.path.ends_with(".rs")
     }
 
+    pub(crate) fn is_sql(&self) -> bool {
+        self.path.ends_with(".sql")
+    }
+
+    pub(crate) fn is_shell(&self) -> bool {
+        let first = self.text.lines().next().unwrap_or_default();
+        self.path.ends_with(".sh") || (first.starts_with("#!/") && first.ends_with("sh"))
+    }
+
     /// The module of the layered crates it is part of: `job` for `bgjob-core/src/job/end.rs`.
     pub(crate) fn module(&self) -> Option<&str> {
         let mut crates = LAYERED.iter().filter(|_| self.is_rust());
@@ -44,7 +53,7 @@ pub(crate) struct Token {
 #[derive(Debug, Default)]
 pub(crate) struct Code(pub(crate) Vec<Token>);
 
-/// A function and how many lines it takes, from `fn` to its closing brace.
+/// A function and how many lines it takes, from its first word to the end of its body.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Function {
     pub(crate) name: String,
@@ -157,8 +166,8 @@ fn walk(folder: &Path, prefix: &str, found: &mut Vec<File>) {
             Ok(kind) if kind.is_dir() && !matches!(&*name, "target" | ".git") => {
                 walk(&entry.path(), &format!("{path}/"), found);
             }
-            // What is no UTF-8 is no text.
-            Ok(kind) if kind.is_file() && name != "Cargo.lock" => {
+            // What is no UTF-8 is no text. `.git` is a file in a worktree.
+            Ok(kind) if kind.is_file() && !matches!(&*name, "Cargo.lock" | ".git") => {
                 found.extend(fs::read_to_string(entry.path()).map(|text| File { path, text }));
             }
             _ => {}

@@ -3,7 +3,6 @@
 use std::{collections::HashMap, time::Duration};
 
 use sqlx::{Row, postgres::PgRow};
-use tokio::time::Instant;
 use uuid::Uuid;
 
 use bgjob_core::{
@@ -21,19 +20,19 @@ use super::{
     db::{Call, Db, call, queues, uuids, versions},
     end::Succeeded,
     error::{is_stale, translate},
-    floors::{Below, Picture, Search},
+    floors::{Area, Search},
+    head::Head,
     lanes::Lane,
     load::Loaded,
     rows::{self, Stored},
 };
 
-/// Where a claim looks: the lanes, which of the wants each is for, and how many each want may get.
+/// Where a claim looks, and how much it may take.
 #[derive(Default)]
 struct Look {
-    lanes: Vec<i32>,
+    area: Area,
+    /// The stamp of each lane.
     stamps: Vec<i64>,
-    of: Vec<i32>,
-    max: Vec<i32>,
     /// The lanes by number, for the jobs found in them.
     kinds: HashMap<i32, Lane>,
     room: Room,
@@ -78,14 +77,10 @@ impl Db {
             found.sort_by_cached_key(|job| in_line(want, job));
             self.floors.learn(&Search {
                 want,
-                lanes: &look.lanes,
-                of: &look.of,
-                max: &look.max,
+                area: &look.area,
+                walk: &head.walk,
                 found: &found,
                 all: !head.full && found.len() == rows.len(),
-                walked: head.walked,
-                now: head.now.as_millis(),
-                picture: head.picture.as_ref(),
             });
             all.jobs.append(&mut found);
             if again {
@@ -98,7 +93,8 @@ impl Db {
                 succeeded = None;
                 continue;
             }
-            let due_in = |due_at: Timestamp| (due_at > head.now).then(|| due_at.since(head.now));
+            let now = head.walk.now;
+            let due_in = |due_at: Timestamp| (due_at > now).then(|| due_at.since(now));
             all.next_due_in = head.next.and_then(due_in);
             if head.full {
                 all.next_due_in = Some(Duration::ZERO);
@@ -145,47 +141,19 @@ impl Db {
         self.rows(unclaim).await.map(drop)
     }
 
-    /// Looks for entries that claims pass over.
-    pub(super) async fn look_below(&self) -> Result<()> {
-        let Some(Below {
-            lanes,
-            floors,
-            span,
-        }) = self.floors.to_look()
-        else {
-            return Ok(());
-        };
-        let begun = Instant::now();
-        let look = call(&self.sql.below).bind(lanes).bind(floors).bind(span);
-        let rows = self.rows(look).await?;
-        let took = begun.elapsed();
-        let read = || {
-            let (walked, below) = rows.split_last().expect("the last row is always there");
-            let below = below.iter().map(|row| {
-                let rank: i32 = row.try_get("rank")?;
-                let rank = usize::try_from(rank).unwrap_or(0);
-                Ok((row.try_get("lane")?, rank, row.try_get("due_at")?))
-            });
-            let walked: i64 = walked.try_get("due_at")?;
-            Ok((walked, below.collect::<sqlx::Result<Vec<_>>>()?))
-        };
-        let (walked, below) = read().map_err(translate)?;
-        let walked = u64::try_from(walked).unwrap_or(0);
-        self.floors.looked(span, &below, walked, took);
-        Ok(())
-    }
-
     fn look(&self, want: &[Want], held: &[ClaimedJob], serves: &Serves) -> Look {
         let mut look = Look::default();
         held.iter().for_each(|job| look.room.take(job.spec.bytes()));
         for (nth, Want { queue, max, .. }) in want.iter().enumerate() {
             let have = held.iter().filter(|job| job.spec.queue == *queue).count();
             let left = max.saturating_sub(have);
-            look.max.push(i32::try_from(left).unwrap_or(i32::MAX));
+            look.area.max.push(i32::try_from(left).unwrap_or(i32::MAX));
             for (number, lane) in self.lanes.served(queue, serves) {
-                look.lanes.push(number.id);
+                look.area.lanes.push(number.id);
                 look.stamps.push(number.stamp);
-                look.of.push(i32::try_from(nth + 1).unwrap_or(i32::MAX));
+                look.area
+                    .of
+                    .push(i32::try_from(nth + 1).unwrap_or(i32::MAX));
                 look.kinds.insert(number.id, lane);
             }
         }
@@ -206,12 +174,12 @@ impl Db {
         };
         let (names, versions) = versions(serves);
         let first = first
-            .bind(look.lanes.clone())
+            .bind(look.area.lanes.clone())
             .bind(look.stamps.clone())
-            .bind(look.of.clone())
-            .bind(look.max.clone())
+            .bind(look.area.of.clone())
+            .bind(look.area.max.clone())
             .bind(serves.suspect)
-            .bind(self.floors.of(&look.lanes))
+            .bind(self.floors.of(&look.area))
             .bind(i64::try_from(look.room.left()).unwrap_or(i64::MAX))
             .bind(!look.room.is_used())
             .bind(self.skipped.ids())
@@ -225,9 +193,11 @@ impl Db {
     pub(super) fn no_claims(&self) -> [Call; 2] {
         // No lane has this number, and no stamp goes with it.
         let look = Look {
-            lanes: vec![-1],
-            of: vec![1],
-            max: vec![1],
+            area: Area {
+                lanes: vec![-1],
+                of: vec![1],
+                max: vec![1],
+            },
             ..Look::default()
         };
         let (token, owner) = (Token::from_bytes([0; 16]), Owner::from_bytes([0; 16]));
@@ -396,45 +366,4 @@ fn held_as(call: Call, grant: &Grant) -> Call {
     call.bind(Uuid::from_bytes(*grant.token.as_bytes()))
         .bind(Uuid::from_bytes(*grant.owner.as_bytes()))
         .bind(millis(grant.lease))
-}
-
-/// The first row of a claim's answer.
-struct Head {
-    now: Timestamp,
-    next: Option<Timestamp>,
-    /// How many lanes there are that are served.
-    lanes: usize,
-    /// There was not room for all jobs.
-    full: bool,
-    /// How many entries were walked over.
-    walked: u64,
-    done: Vec<JobId>,
-    picture: Option<Picture>,
-}
-
-impl Head {
-    fn read(row: &PgRow) -> sqlx::Result<Self> {
-        let lanes: i32 = row.try_get("lane")?;
-        let next: Option<i64> = row.try_get("due_at")?;
-        let done: Option<Vec<Uuid>> = row.try_get("done")?;
-        let walked: i64 = row.try_get("since")?;
-        let full: Option<i64> = row.try_get("deadline")?;
-        let picture = match row.try_get("past")? {
-            None => None,
-            Some(open) => Picture::new(row.try_get("fence")?, row.try_get("deadline_at")?, open),
-        };
-        Ok(Self {
-            now: Timestamp::from_millis(row.try_get("created_at")?),
-            next: next.map(Timestamp::from_millis),
-            lanes: usize::try_from(lanes).unwrap_or(0),
-            full: full == Some(1),
-            walked: u64::try_from(walked).unwrap_or(0),
-            done: done
-                .unwrap_or_default()
-                .into_iter()
-                .map(JobId::from)
-                .collect(),
-            picture,
-        })
-    }
 }

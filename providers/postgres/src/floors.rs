@@ -23,12 +23,13 @@ use std::{
 use tokio::time::Instant;
 
 use bgjob_core::{
+    Timestamp,
     job::{ClaimedJob, Priority},
     store::Want,
 };
 
 /// A search that walks over this many more entries than it finds, and sees those twice, has met too
-/// many dead ones: it takes about a millisecond. Pages count too, as `v1_functions.sql` explains.
+/// many dead ones: it takes about a millisecond. Pages count too, as `v1/common.sql` explains.
 const MANY: u64 = 2_000;
 
 /// In milliseconds. An entry comes into sight a little after the time it is due: its transaction
@@ -102,23 +103,34 @@ pub(super) struct Below {
     pub(super) span: Option<i64>,
 }
 
-/// The result of a claim's search.
+/// Where a claim searches.
+#[derive(Default)]
+pub(super) struct Area {
+    pub(super) lanes: Vec<i32>,
+    /// The want that each lane is for, from 1 on.
+    pub(super) of: Vec<i32>,
+    /// How many of each want are asked for.
+    pub(super) max: Vec<i32>,
+}
+
+/// What the database says of a search.
+pub(super) struct Walk {
+    /// The store's time.
+    pub(super) now: Timestamp,
+    /// How many entries the search walked over, dead ones included.
+    pub(super) entries: u64,
+    /// What was in progress before the search, if floors were in use and times are the server's.
+    pub(super) picture: Option<Picture>,
+}
+
+/// A claim's search and its result.
 pub(super) struct Search<'a> {
     pub(super) want: &'a [Want],
-    /// The lanes that were searched, and the want each is for, from 1 on.
-    pub(super) lanes: &'a [i32],
-    pub(super) of: &'a [i32],
-    /// How many of each want were asked for.
-    pub(super) max: &'a [i32],
+    pub(super) area: &'a Area,
+    pub(super) walk: &'a Walk,
     pub(super) found: &'a [ClaimedJob],
     /// There was room for all jobs, and all could be read.
     pub(super) all: bool,
-    /// How many entries were walked over, including dead ones.
-    pub(super) walked: u64,
-    /// The time of the search, by the store's clock.
-    pub(super) now: i64,
-    /// What was in progress before the search, if floors were in use and times are the server's.
-    pub(super) picture: Option<&'a Picture>,
 }
 
 impl Floors {
@@ -131,17 +143,17 @@ impl Floors {
         *self.known() = Known::default();
     }
 
-    /// A floor for each rank of these lanes, if floors are in use.
-    pub(super) fn of(&self, lanes: &[i32]) -> Option<Vec<i64>> {
+    /// Before a claim: a floor for each rank of each lane, if floors are in use.
+    pub(super) fn of(&self, area: &Area) -> Option<Vec<i64>> {
         let known = self.known();
-        known.in_use.then(|| known.of(lanes))
+        known.in_use.then(|| known.of(&area.lanes))
     }
 
-    /// Learns from a search.
+    /// After a claim: learns from its search.
     pub(super) fn learn(&self, search: &Search<'_>) {
         let mut known = self.known();
         // Each entry found is seen twice: for the claim, and for what is next.
-        let many = search.walked > MANY + 2 * search.found.len() as u64;
+        let many = search.walk.entries > MANY + 2 * search.found.len() as u64;
         if many && !known.in_use {
             known.in_use = true;
             known.look_at = Some(Instant::now());
@@ -150,13 +162,14 @@ impl Floors {
         if !known.in_use {
             return;
         }
-        let coming = search.picture.map(|open| known.coming(open, search.now));
+        let picture = search.walk.picture.as_ref();
+        let coming = picture.map(|open| known.coming(open, search.now()));
         // Exact floors are used only if the search met too many dead entries all the same.
         let coming = coming.filter(|_| many);
         if !search.all {
             return;
         }
-        for ((nth, want), max) in (1..).zip(search.want).zip(search.max) {
+        for ((nth, want), max) in (1..).zip(search.want).zip(&search.area.max) {
             let max = usize::try_from(*max).unwrap_or(0);
             if max > 0 {
                 known.raise(search, (nth, &want.queue), max, coming);
@@ -203,6 +216,12 @@ impl Floors {
     }
 }
 
+impl Search<'_> {
+    fn now(&self) -> i64 {
+        self.walk.now.as_millis()
+    }
+}
+
 impl Known {
     fn of(&self, lanes: &[i32]) -> Vec<i64> {
         let floor = |key: (i32, usize)| self.floors.get(&key).copied().unwrap_or(0);
@@ -240,12 +259,12 @@ impl Known {
     ) {
         let mut found = search.found.iter().filter(|job| *job.spec.queue == *queue);
         let last = found.clone().nth(max - 1).and(found.next_back());
-        let lanes = search.lanes.iter().zip(search.of);
+        let lanes = search.area.lanes.iter().zip(&search.area.of);
         for (lane, _) in lanes.filter(|(_, of)| **of == want) {
             for rank in 0..RANKS {
                 let until = match last {
-                    None => search.now,
-                    Some(last) if rank < usize::from(last.spec.priority.rank()) => search.now,
+                    None => search.now(),
+                    Some(last) if rank < usize::from(last.spec.priority.rank()) => search.now(),
                     Some(last) if rank == usize::from(last.spec.priority.rank()) => {
                         last.due_at.as_millis()
                     }
@@ -279,22 +298,25 @@ mod tests {
     /// A search of lane 7 for the queue x and lane 8 for y.
     fn search_at(
         floors: &Floors,
-        (now, picture): (i64, Option<&Picture>),
+        (now, picture): (i64, Option<Picture>),
         max: [i32; 2],
         found: &[ClaimedJob],
-        walked: u64,
+        entries: u64,
     ) {
-        let want = ["x", "y"].map(|queue| Want::new(queue, 0));
         floors.learn(&Search {
-            want: &want,
-            all: true,
-            lanes: &[7, 8],
-            of: &[1, 2],
-            max: &max,
+            want: &["x", "y"].map(|queue| Want::new(queue, 0)),
+            area: &Area {
+                lanes: vec![7, 8],
+                of: vec![1, 2],
+                max: max.to_vec(),
+            },
+            walk: &Walk {
+                now: Timestamp::from_millis(now),
+                entries,
+                picture,
+            },
             found,
-            walked,
-            now,
-            picture,
+            all: true,
         });
     }
 
@@ -306,22 +328,29 @@ mod tests {
     /// A search in transaction `own` that finds nothing among many; returns the floor of lane 7.
     fn claim(floors: &Floors, now: i64, own: i64, snapshot: &str) -> i64 {
         let picture = Picture::new(own, now - 5, snapshot).expect("it is one");
-        search_at(floors, (now, Some(&picture)), [1, 1], &[], u64::MAX);
-        floors.of(&[7]).expect("they are in use")[0]
+        search_at(floors, (now, Some(picture)), [1, 1], &[], u64::MAX);
+        of(floors, 7).expect("they are in use")[0]
+    }
+
+    fn of(floors: &Floors, lane: i32) -> Option<Vec<i64>> {
+        floors.of(&Area {
+            lanes: vec![lane],
+            ..Area::default()
+        })
     }
 
     #[test]
     fn they_are_of_use_only_where_there_are_many_dead() {
         let floors = Floors::default();
         search(&floors, [10, 10], &[], MANY);
-        assert_eq!(floors.of(&[7]), None);
+        assert_eq!(of(&floors, 7), None);
         assert_eq!(floors.to_look(), None);
         search(&floors, [10, 10], &[], MANY + 1);
-        assert_eq!(floors.of(&[7]), Some(vec![99_000; 4]));
+        assert_eq!(of(&floors, 7), Some(vec![99_000; 4]));
         let look = floors.to_look().expect("something may have come before");
         assert_eq!((look.lanes, look.span), (vec![7, 8], None));
         floors.looked(None, &[], MANY - 1, Duration::ZERO);
-        assert_eq!(floors.of(&[7]), None);
+        assert_eq!(of(&floors, 7), None);
     }
 
     #[test]
@@ -333,11 +362,11 @@ mod tests {
         ];
         // Lane 7 gave as many as were asked for. Lane 8 was not asked and gave nothing.
         search(&floors, [2, 0], &two, u64::MAX);
-        assert_eq!(floors.of(&[7]), Some(vec![99_000, 99_000, 8_000, 0]));
-        assert_eq!(floors.of(&[8]), Some(vec![0; 4]));
+        assert_eq!(of(&floors, 7), Some(vec![99_000, 99_000, 8_000, 0]));
+        assert_eq!(of(&floors, 8), Some(vec![0; 4]));
         // Fewer than were asked for: nothing else is there.
         search(&floors, [0, 2], &[job("y", Priority::Normal, 9_000)], 0);
-        assert_eq!(floors.of(&[8]), Some(vec![99_000; 4]));
+        assert_eq!(of(&floors, 8), Some(vec![99_000; 4]));
     }
 
     #[test]
@@ -345,13 +374,13 @@ mod tests {
         let floors = Floors::default();
         search(&floors, [1, 1], &[], u64::MAX);
         floors.looked(None, &[(7, 2, 500)], MANY, Duration::from_secs(60));
-        assert_eq!(floors.of(&[7]), Some(vec![99_000, 99_000, 500, 99_000]));
+        assert_eq!(of(&floors, 7), Some(vec![99_000, 99_000, 500, 99_000]));
         // The next look at everything is hours away. Until then each look spans as much as takes
         // little time.
         let span = || floors.to_look().expect("they are in use").span;
         assert_eq!(span(), Some(NEAR_SPAN));
         floors.looked(span(), &[(8, 0, 600)], 0, NEAR);
-        assert_eq!(floors.of(&[8]), Some(vec![600, 99_000, 99_000, 99_000]));
+        assert_eq!(of(&floors, 8), Some(vec![600, 99_000, 99_000, 99_000]));
         assert_eq!(span(), Some(2 * NEAR_SPAN));
         floors.looked(span(), &[], u64::MAX, 2 * NEAR);
         assert_eq!(span(), Some(NEAR_SPAN));
@@ -369,18 +398,17 @@ mod tests {
     fn they_are_exact_where_a_second_holds_many() {
         let floors = Floors::default();
         search(&floors, [1, 1], &[], u64::MAX);
-        let picture = Picture::new(20, 99_999, "10:15:").expect("it is one");
-        let at = (100_000, Some(&picture));
+        let picture = || Picture::new(20, 99_999, "10:15:");
         let found = [job("x", Priority::High, 98_900)];
-        search_at(&floors, at, [1, 0], &found, 1);
-        assert_eq!(floors.of(&[7]), Some(vec![99_000; 4]));
+        search_at(&floors, (100_000, picture()), [1, 0], &found, 1);
+        assert_eq!(of(&floors, 7), Some(vec![99_000; 4]));
         let found = [job("x", Priority::High, 99_500)];
-        search_at(&floors, at, [1, 0], &found, u64::MAX);
+        search_at(&floors, (100_000, picture()), [1, 0], &found, u64::MAX);
         // It is not known when transaction 15 began.
-        assert_eq!(floors.of(&[7]), Some(vec![99_000; 4]));
-        let picture = Picture::new(22, 100_001, "10:21:").expect("it is one");
-        search_at(&floors, (100_002, Some(&picture)), [1, 0], &found, u64::MAX);
-        assert_eq!(floors.of(&[7]), Some(vec![99_999, 99_500, 99_000, 99_000]));
+        assert_eq!(of(&floors, 7), Some(vec![99_000; 4]));
+        let picture = Picture::new(22, 100_001, "10:21:");
+        search_at(&floors, (100_002, picture), [1, 0], &found, u64::MAX);
+        assert_eq!(of(&floors, 7), Some(vec![99_999, 99_500, 99_000, 99_000]));
     }
 
     #[test]

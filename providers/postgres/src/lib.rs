@@ -11,6 +11,7 @@
 //! Everything is in a schema of its own, by default `bgjob`, which is created and brought up to
 //! date when the store is opened.
 
+mod below;
 mod change;
 mod claim;
 mod connections;
@@ -20,6 +21,7 @@ pub mod drivers;
 mod end;
 mod error;
 mod floors;
+mod head;
 mod lanes;
 mod load;
 mod operate;

@@ -15,7 +15,7 @@ const LIVE: &str = "SELECT j.id, j.lane, j.rev, j.fence, j.rank, j.created_at, j
      coalesce(h.cancel, false) AS cancel, NULL::text AS ended, NULL::text AS reason, \
      NULL::bigint AS ended_at, NULL::bigint AS purge_at, NULL::text AS result, j.suspect ";
 
-/// The tables of those columns, looked up one by one, as `v1_functions.sql` explains.
+/// The tables of those columns, looked up one by one, as `v1/common.sql` explains.
 const LOOKED_UP: &str = "FROM $schema$.jobs j \
      LEFT JOIN LATERAL (SELECT e.touch_at FROM $schema$.ready e \
          WHERE e.lane = j.lane AND e.suspect = j.suspect AND e.rank = j.rank \

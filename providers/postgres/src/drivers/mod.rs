@@ -1,5 +1,6 @@
 //! Transactions of the drivers that bgjob knows. Each has a type of its own that stands for it, so
-//! that a trait of the core can be implemented for types of the driver.
+//! that a trait of the core can be implemented for types of the driver. A crate that knows another
+//! driver does the same: see [`Transaction`](bgjob_core::transaction::Transaction).
 
 #[cfg(feature = "diesel-async")]
 mod diesel_async;

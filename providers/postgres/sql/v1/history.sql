@@ -1,15 +1,16 @@
--- Jobs that are over are kept in a table for each span of time, so that thousands that are no longer
--- kept go with their table: to delete each would cost as much as it cost to run it, and leave holes.
+-- Jobs that are over. There is a table for each span of time, so that thousands of jobs whose
+-- retention has passed go with their table. Deleting a job costs as much as running it, and leaves
+-- holes.
 --
--- A span is one of ids, not of when jobs ended: so that there is one table to look up an id in. What
--- is to be kept for longer than its table, and what ends after its table is gone, is in
+-- A span is one of ids, not of the times at which jobs ended, so that there is one table to look up
+-- an id in. A job that is kept for longer than its table, or ends after its table is gone, is in
 -- `history_rest`.
 
 -- The first id of a time.
 CREATE FUNCTION $schema$.first_id(at bigint) RETURNS uuid LANGUAGE sql IMMUTABLE AS
     $$SELECT (lpad(to_hex(at), 12, '0') || repeat('0', 20))::uuid$$;
 
--- How many rows a table has that are kept for longer than `p_at`; no more than `p_most` are counted.
+-- How many rows of a table are kept for longer than `p_at`. At most `p_most` are counted.
 CREATE FUNCTION $schema$.kept_after(p_table text, p_at bigint, p_most int) RETURNS int
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -20,10 +21,11 @@ BEGIN
     RETURN v_rows;
 END $$;
 
--- Makes the tables that will be needed soon. Who needs one before it is there uses `history_rest`,
--- so that nobody has to wait: if others are at it, or somebody reads for long, a later call does it.
--- For each the server reads all of `history_rest`, and nobody can end a job meanwhile: where that is
--- large, as ids are the users' own, there are no more tables.
+-- Makes the tables that will be needed soon. Nobody has to wait for one: a job whose table is
+-- missing goes to `history_rest`. If another program is making tables, or somebody reads for long,
+-- a later call makes them. For each new table the server reads all of `history_rest`, and nobody
+-- can end a job meanwhile. So no more tables are made if `history_rest` is large, as it is if ids
+-- are the users' own.
 CREATE FUNCTION $schema$.add_spans(p_now bigint) RETURNS void LANGUAGE plpgsql
 SET lock_timeout = '100ms' AS $$
 DECLARE
@@ -37,12 +39,12 @@ BEGIN
         EXIT WHEN v_lo > p_now + v_hour OR EXISTS (SELECT FROM pg_class
             WHERE oid = '$schema$.history_rest'::regclass AND reltuples > 500000);
         LOCK TABLE $schema$.history_spans IN SHARE ROW EXCLUSIVE MODE NOWAIT;
-        -- What ended while there was no table is in `history_rest`, where its ids are.
+        -- Jobs that ended while there was no table are in `history_rest`, and so are their ids.
         IF v_lo IS NULL OR v_lo <= p_now THEN
             v_lo := p_now - p_now % v_hour
                 + CASE WHEN EXISTS (SELECT FROM $schema$.history_rest) THEN v_hour ELSE 0 END;
         END IF;
-        -- The longer jobs are kept, the longer the spans: each table that there is costs a little.
+        -- The longer jobs are kept, the longer the spans, as each table costs a little.
         v_hi := v_lo
             + v_hour * CASE WHEN v_spans < 12 THEN 6 WHEN v_spans < 24 THEN 24 ELSE 168 END;
         EXECUTE format('CREATE TABLE $schema$.history_%s PARTITION OF $schema$.history '
@@ -51,16 +53,16 @@ BEGIN
         INSERT INTO $schema$.history_spans VALUES(v_lo, v_hi);
     END LOOP;
 EXCEPTION
-    -- A job of the span may be in `history_rest` all the same, if clocks differ. Nor has every program
-    -- the right to make tables.
+    -- If clocks differ, a job of the span may be in `history_rest` all the same. Not every program
+    -- has the right to make tables.
     WHEN lock_not_available OR check_violation OR insufficient_privilege THEN NULL;
 END $$;
 
 SELECT $schema$.add_spans($schema$.now_ms(NULL));
 
--- Drops a table, after what is to be kept for longer was moved. Answers how many jobs it was, a
--- hundred thousand where they were more, and nothing where it would have had to wait: nobody can end
--- a job meanwhile.
+-- Moves the jobs that are kept for longer, and drops the table. Returns how many jobs went with it,
+-- at most a hundred thousand. Returns NULL if it would have to wait, as nobody can end a job
+-- meanwhile.
 CREATE FUNCTION $schema$.drop_span(p_lo bigint, p_now bigint) RETURNS bigint LANGUAGE plpgsql
 SET lock_timeout = '100ms' AS $$
 DECLARE
@@ -85,8 +87,9 @@ EXCEPTION
     WHEN lock_not_available OR insufficient_privilege THEN RETURN NULL;
 END $$;
 
--- T12. Answers how many jobs it was: more than `p_limit` where a table was dropped. Few go when
--- their time has come. Where there are many in a table, they wait for all but a few of the others.
+-- T12 (purge). Returns how many jobs went, more than `p_limit` if a table was dropped. If a table
+-- has few jobs, each goes when its time has come. If it has many, they wait until all but a few may
+-- go.
 CREATE FUNCTION $schema$.purge(clock bigint, p_limit int) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
     v_now bigint := $schema$.now_ms(clock);
@@ -107,7 +110,7 @@ BEGIN
         EXIT WHEN v_purged >= p_limit;
         v_table := '$schema$.history_' || coalesce(s.lo::text, 'rest');
         BEGIN
-            -- From here on nobody else can drop it.
+            -- From here on nobody else can drop the table.
             EXECUTE format('LOCK TABLE %s IN ACCESS SHARE MODE', v_table);
             -- A table that is a span old hardly gets new rows.
             IF s.hi + s.span <= v_now THEN
@@ -125,7 +128,7 @@ BEGIN
             v_purged := v_purged
                 + $schema$.purge_rows(v_table, v_now, (p_limit - v_purged)::int);
         EXCEPTION
-            -- Another program made it, which may do this too; or somebody has dropped it just now.
+            -- Another program made the table, and purges it; or somebody has just dropped it.
             WHEN insufficient_privilege OR undefined_table THEN NULL;
         END;
     END LOOP;
@@ -146,7 +149,7 @@ BEGIN
     IF NOT v_any THEN
         RETURN 0;
     END IF;
-    -- First what nobody else is about to take; then, to know that nothing is left, also that.
+    -- First the rows that nobody else has locked; then all, to know that nothing is left.
     FOREACH v_how IN ARRAY ARRAY['SKIP LOCKED', ''] LOOP
         LOOP
             EXIT WHEN v_purged >= p_limit;

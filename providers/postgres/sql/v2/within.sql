@@ -1,7 +1,7 @@
 -- Jobs in transactions of the users' own.
 
--- Until when somebody may sleep who is to be woken by a commit. A notification takes a lock that
--- all commits with one share, so transactions of others make one only then. What a crash loses is
+-- Until when somebody waits for work and wants a notification. Commits that notify wait for each
+-- other, so a transaction notifies only if this says that somebody waits. What a crash loses is
 -- noted again.
 CREATE UNLOGGED TABLE $schema$.sleep(
     one bool PRIMARY KEY DEFAULT true CHECK (one),
@@ -26,14 +26,14 @@ CREATE TYPE $schema$.new_job AS (
     max_attempts int, max_crashes int, expires bigint, deadline bigint, unique_key bytea,
     extra text, metadata text);
 
--- Why a job was not stored, where the reason is still there.
+-- Why a job was not stored, or NULL if the reason is gone.
 CREATE FUNCTION $schema$.why_not(clock bigint, j $schema$.new_job) RETURNS json
 LANGUAGE plpgsql AS $$
 DECLARE
     v_is_repeat bool;
     v_holder uuid;
 BEGIN
-    -- The metadata of one that an operator has edited is no longer what it was stored with.
+    -- An operator may have edited the metadata: then it differs from what was stored.
     SELECT l.name = n.name AND
         (s.metadata = j.metadata OR coalesce((s.past::json -> 'ver')::text::bigint, 0) > 0)
     INTO v_is_repeat
@@ -53,7 +53,7 @@ BEGIN
     RETURN CASE WHEN FOUND THEN json_build_object('key_taken', v_holder) END;
 END $$;
 
--- T1 in the caller's transaction. `p_jobs` is a JSON array; the answer is one too.
+-- T1 (create) in the caller's transaction. `p_jobs` is a JSON array, and so is the answer.
 CREATE FUNCTION $schema$.create_within(clock bigint, p_jobs text) RETURNS text
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -81,12 +81,12 @@ BEGIN
             expires, deadline, unique_key, extra, metadata, nth)
     JOIN $schema$.lanes l ON (l.queue, l.name, l.version) = (n.queue, n.name, n.version);
     v_answers := array_fill(NULL::json, ARRAY[cardinality(v_jobs)]);
-    -- An id or a key may get free while it is looked at who has it.
+    -- An id or a key may become free while its holder is looked up.
     FOR pass IN 1..8 LOOP
         SELECT array_agg(n ORDER BY nth) INTO v_open FROM unnest(v_jobs) n
             WHERE v_answers[nth] IS NULL;
         EXIT WHEN v_open IS NULL;
-        -- Nobody hints at these when they are there: the next sweep does.
+        -- Nothing hints at these jobs at the commit: the next sweep does.
         SELECT $schema$.create_jobs(clock, array_agg(id), array_agg(lane), array_agg(rank),
             array_agg(due), array_agg(from_now), array_agg(retain), array_agg(max_attempts),
             array_agg(max_crashes), array_agg(expires), array_agg(deadline),
@@ -112,7 +112,7 @@ BEGIN
     RETURN array_to_json(v_answers)::text;
 END $$;
 
--- T4 in the caller's transaction.
+-- T4 (succeed) in the caller's transaction.
 CREATE FUNCTION $schema$.succeed_within(clock bigint, p_success text) RETURNS text
 LANGUAGE sql AS $$
     SELECT CASE WHEN cardinality($schema$.succeed(clock, ARRAY[id], ARRAY[token], ARRAY[result],
@@ -121,7 +121,7 @@ LANGUAGE sql AS $$
 $$;
 
 -- Stores a job, for triggers, psql and other languages: what `JobManager::enqueue_raw` does.
--- Answers its id, or that of the live job that has its unique key.
+-- Returns its id, or the id of the live job that has its unique key.
 CREATE FUNCTION $schema$.enqueue(
     name text, metadata jsonb, queue text DEFAULT 'default', priority text DEFAULT 'normal',
     delay interval DEFAULT NULL, at timestamptz DEFAULT NULL, id uuid DEFAULT NULL,

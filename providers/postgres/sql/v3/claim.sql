@@ -1,73 +1,5 @@
--- Kinds of jobs, and how much a call carries.
-
--- A number may be given out twice: after a backup was put back, after tables were emptied, after a kind
--- was forgotten. So each row has a stamp that no other one ever has. Who has noted a number hands its
--- stamp along, and what was done with it is taken back where the two don't belong together any more.
-ALTER TABLE $schema$.lanes
-    ADD stamp bigint NOT NULL DEFAULT ('x' || left(gen_random_uuid()::text, 8)
-        || right(gen_random_uuid()::text, 8))::bit(64)::bigint,
-    -- When it was last looked whether it is used, and since when it has not been.
-    ADD looked_at bigint,
-    ADD idle_since bigint;
-
--- Few jobs are so large that a thousand of them are more than a call carries. Claims ask whether there
--- is one, and look at the size of each only then.
-CREATE INDEX jobs_large ON $schema$.jobs(lane) WHERE octet_length(metadata)
-    + coalesce(octet_length(extra), 0) + coalesce(octet_length(past), 0) > 4000;
-
--- Numbers are drawn, so that no sequence that is behind stands in the way of a new kind. Answers these
--- kinds, new or not.
-CREATE FUNCTION $schema$.add_lanes(p_queues text[], p_names text[], p_versions bigint[])
-RETURNS TABLE(id int, stamp bigint, queue text, name text, version bigint) LANGUAGE plpgsql AS $$
-#variable_conflict use_column
-BEGIN
-    FOR pass IN 1..20 LOOP
-        BEGIN
-            INSERT INTO $schema$.lanes(id, queue, name, version) OVERRIDING SYSTEM VALUE
-                SELECT ('x' || left(gen_random_uuid()::text, 8))::bit(32)::int & 2147483647,
-                    n.queue, n.name, n.version
-                FROM (SELECT DISTINCT u.queue, u.name, u.version
-                    FROM unnest(p_queues, p_names, p_versions) AS u(queue, name, version)) n
-                WHERE NOT EXISTS (SELECT FROM $schema$.lanes l
-                    WHERE (l.queue, l.name, l.version) = (n.queue, n.name, n.version))
-                ORDER BY n.queue, n.name, n.version
-                ON CONFLICT (queue, name, version) DO NOTHING;
-            EXIT;
-        EXCEPTION
-            -- Another kind has the number that was drawn.
-            WHEN unique_violation THEN NULL;
-        END;
-    END LOOP;
-    RETURN QUERY SELECT l.id, l.stamp, l.queue, l.name, l.version
-        FROM (SELECT DISTINCT u.queue, u.name, u.version
-            FROM unnest(p_queues, p_names, p_versions) AS u(queue, name, version)) n
-        JOIN $schema$.lanes l ON (l.queue, l.name, l.version) = (n.queue, n.name, n.version);
-END $$;
-
--- Refuses, and with it all that its transaction did, where numbers stand for other kinds than those
--- that the caller has noted. Asked last: what is seen then was so before, or will be refused.
-CREATE FUNCTION $schema$.check_lanes(p_lanes int[], p_stamps bigint[]) RETURNS void
-LANGUAGE plpgsql AS $$
-DECLARE
-    v_stamp bigint;
-BEGIN
-    IF cardinality(p_lanes) = 1 THEN
-        SELECT stamp INTO v_stamp FROM $schema$.lanes WHERE id = p_lanes[1];
-        IF v_stamp = p_stamps[1] THEN
-            RETURN;
-        END IF;
-    END IF;
-    IF EXISTS (
-        SELECT FROM unnest(p_lanes, p_stamps) AS n(lane, stamp) LEFT JOIN LATERAL (
-            SELECT l.stamp FROM $schema$.lanes l WHERE l.id = n.lane OFFSET 0) l ON true
-        WHERE l.stamp IS DISTINCT FROM n.stamp)
-    THEN
-        RAISE EXCEPTION 'kinds of jobs have other numbers than they had' USING ERRCODE = 'BJ001';
-    END IF;
-END $$;
-
--- Of these entries, in this order, the first that `p_room` bytes hold, and their bytes; the very first
--- in any case where `p_one` says so.
+-- The first of these entries, in this order, whose jobs fit into `p_room` bytes, and the bytes.
+-- With `p_one` the very first is returned in any case.
 CREATE FUNCTION $schema$.fitting(
     p_tids tid[], p_room bigint, p_one bool, OUT tids tid[], OUT bytes bigint)
 LANGUAGE sql VOLATILE AS $$
@@ -82,10 +14,13 @@ LANGUAGE sql VOLATILE AS $$
     WHERE f.total <= p_room OR p_one AND f.nth = 1
 $$;
 
--- T2 for what is ready, as `claim_ready`, of kinds that are what the caller thinks they are; no more
--- than `p_room` bytes, but one job where `p_one` says so; and none of `p_skip`. In the first row of the
--- answer, `lane` is how many kinds there are of these queues with one of these names, in versions up to
--- the one beside the name, and `deadline` is 1 where there was no room for all that could be had.
+-- T2 (claim) of ready jobs, as `claim_ready`, with these differences:
+--
+-- * It fails if a number stands for another kind than the caller has noted.
+-- * It returns at most `p_room` bytes, but one job in any case with `p_one`.
+-- * It returns none of `p_skip`.
+-- * In the head, `lane` is how many kinds there are of these queues with one of these names, in
+--   versions up to the one beside the name. `deadline` is 1 if there was not room for all jobs.
 CREATE FUNCTION $schema$.claim_kinds(
     clock bigint, p_lanes int[], p_stamps bigint[], p_of int[], p_max int[], p_suspect bool,
     p_floors bigint[], p_room bigint, p_one bool, p_skip uuid[], p_queues text[], p_names text[],
@@ -146,17 +81,19 @@ BEGIN
                 WHERE l.of_want = w;
             CONTINUE WHEN v_left <= 0 OR v_lanes IS NULL;
             v_asked := v_asked || v_lanes;
-            -- Of one lane all ranks at once, of several a rank at a time.
+            -- The ranks of one lane are searched at once, those of several lanes one after the
+            -- other.
             FOR v_rank IN 0..3 LOOP
                 EXIT WHEN v_left = 0;
-                -- Entries are walked in the order of the index, and no further than is wanted. One
-                -- more than that is looked at, to know whether there are more.
+                -- Entries are walked in the order of the index, one entry further than is wanted,
+                -- to know whether there are more.
                 IF cardinality(v_lanes) = 1 AND NOT v_suspect THEN
                     EXIT WHEN v_rank > 0;
                     SELECT array_agg(e.tid) INTO v_tids FROM (
                         SELECT e.tid FROM generate_series(0, 3) AS r(rank) CROSS JOIN LATERAL (
                             SELECT ctid AS tid FROM $schema$.ready e
-                            WHERE e.lane = v_lanes[1] AND NOT e.suspect AND e.rank = r.rank::smallint
+                            WHERE e.lane = v_lanes[1] AND NOT e.suspect
+                              AND e.rank = r.rank::smallint
                               AND e.due_at >= coalesce(p_floors[v_nths[1] + r.rank], 0)
                               AND e.due_at <= v_now AND (e.until IS NULL OR e.until > v_now)
                               AND e.id <> ALL(p_skip)
@@ -175,12 +112,14 @@ BEGIN
                         UNION ALL
                         SELECT e.*, true FROM unnest(v_lanes) AS l(lane) CROSS JOIN LATERAL (
                             SELECT ctid AS tid, e.due_at, e.id FROM $schema$.ready e
-                            WHERE v_suspect AND e.lane = l.lane AND e.suspect AND e.rank = v_rank::smallint
+                            WHERE v_suspect AND e.lane = l.lane AND e.suspect
+                              AND e.rank = v_rank::smallint
                               AND e.due_at <= v_now AND (e.until IS NULL OR e.until > v_now)
                               AND e.id <> ALL(p_skip)
                             ORDER BY e.due_at, e.id LIMIT 1 FOR UPDATE SKIP LOCKED) e
                     ), counted AS (
-                        SELECT s.*, count(*) FILTER (WHERE s.suspect) OVER (ORDER BY s.due_at, s.id) AS nth
+                        SELECT s.*, count(*) FILTER (WHERE s.suspect)
+                            OVER (ORDER BY s.due_at, s.id) AS nth
                         FROM seen s)
                     SELECT array_agg(c.tid) INTO v_tids FROM (
                         SELECT tid FROM counted WHERE NOT suspect OR nth = 1
@@ -213,7 +152,8 @@ BEGIN
         EXIT WHEN v_more OR v_full;
         SELECT min(e.due_at) INTO v_head.due_at
         FROM unnest(p_lanes) WITH ORDINALITY AS l(lane, nth)
-        CROSS JOIN generate_series(0, 3) AS r(rank) CROSS JOIN (VALUES (false), (true)) AS s(suspect)
+        CROSS JOIN generate_series(0, 3) AS r(rank)
+        CROSS JOIN (VALUES (false), (true)) AS s(suspect)
         CROSS JOIN LATERAL (
             SELECT e.due_at FROM $schema$.ready e
             WHERE e.lane = l.lane AND e.suspect = s.suspect AND e.rank = r.rank::smallint
@@ -223,8 +163,8 @@ BEGIN
             ORDER BY e.due_at, e.id LIMIT 1) e
         WHERE v_wanted OR NOT s.suspect;
         EXIT WHEN cardinality(v_all) > 0 OR v_head.due_at IS NULL OR v_head.due_at > v_now;
-        -- It came in between, or somebody is about to take what there is. Then whether they do has to be
-        -- known before "nothing" is an answer.
+        -- A job came in between, or another claim has locked all jobs that are due. In the second
+        -- case this claim waits for the other: it may not return nothing if the other rolls back.
         CONTINUE WHEN pass = 1;
         PERFORM FROM unnest(v_asked) AS l(lane) CROSS JOIN generate_series(0, 3) AS r(rank)
         CROSS JOIN (VALUES (false), (true)) AS s(suspect)
@@ -258,7 +198,7 @@ BEGIN
     PERFORM $schema$.check_lanes(p_lanes, p_stamps);
 END $$;
 
--- What was just claimed and can't be read waits again, as if nobody had claimed it.
+-- Puts jobs back that were just claimed and can't be read, as if nobody had claimed them.
 CREATE FUNCTION $schema$.unclaim(clock bigint, p_token uuid, p_ids uuid[], p_touch bigint)
 RETURNS void LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off SET jit = off AS $$
@@ -287,57 +227,3 @@ BEGIN
     SELECT array_agg(grant_id) INTO v_grants FROM changed;
     PERFORM $schema$.leave(v_grants);
 END $$;
-
--- Forgets kinds that no job is of any more: of some hundred at a time, those that have not been used
--- for ten minutes. Whoever creates or claims has looked at the table before it commits, so that who
--- gets it for itself alone sees all jobs there are and will be. Not while programs may be at work that
--- don't look: those of before this version, as long as a deployment lasts.
-CREATE FUNCTION $schema$.forget_lanes(clock bigint) RETURNS int LANGUAGE plpgsql AS $$
-DECLARE
-    v_now CONSTANT bigint := $schema$.now_ms(clock);
-    v_grace CONSTANT bigint := 600000;
-    v_some int[];
-    v_unused int[];
-    v_forgotten int := 0;
-BEGIN
-    IF EXISTS (SELECT FROM $schema$.migrations HAVING max(applied_at) > now() - interval '7 days'
-        AND max(applied_at) > min(applied_at) + interval '1 hour')
-    THEN
-        RETURN 0;
-    END IF;
-    SELECT array_agg(id) INTO v_some FROM (
-        SELECT id FROM $schema$.lanes WHERE coalesce(looked_at, 0) < v_now - 60000
-        ORDER BY looked_at NULLS FIRST LIMIT 500) l;
-    IF v_some IS NULL THEN
-        RETURN 0;
-    END IF;
-    v_unused := $schema$.unused_lanes(v_some);
-    UPDATE $schema$.lanes l SET looked_at = v_now, idle_since = CASE WHEN l.id = ANY(v_unused)
-        THEN coalesce(l.idle_since, v_now) END WHERE l.id = ANY(v_some);
-    SELECT array_agg(id) INTO v_unused FROM (
-        SELECT id FROM $schema$.lanes WHERE id = ANY(v_unused) AND idle_since <= v_now - v_grace
-        LIMIT 200) l;
-    IF v_unused IS NULL THEN
-        RETURN 0;
-    END IF;
-    LOCK TABLE $schema$.lanes IN ACCESS EXCLUSIVE MODE NOWAIT;
-    DELETE FROM $schema$.lanes WHERE id = ANY($schema$.unused_lanes(v_unused));
-    GET DIAGNOSTICS v_forgotten = ROW_COUNT;
-    RETURN v_forgotten;
-EXCEPTION
-    -- Somebody is at work just now, or is at this; or may not do that.
-    WHEN lock_not_available OR insufficient_privilege THEN RETURN 0;
-END $$;
-
--- Of these lanes, those that no job is in.
-CREATE FUNCTION $schema$.unused_lanes(p_lanes int[]) RETURNS int[] LANGUAGE sql STABLE AS $$
-    SELECT coalesce(array_agg(l.lane), '{}') FROM unnest(p_lanes) AS l(lane)
-    WHERE NOT EXISTS (SELECT FROM $schema$.ready e WHERE e.lane = l.lane)
-      AND NOT EXISTS (SELECT FROM $schema$.history h
-          WHERE h.ended IN ('succeeded', 'dead', 'cancelled') AND h.lane = l.lane)
-      AND l.lane NOT IN (
-          SELECT j.lane FROM (
-              SELECT unnest(g.ids) AS id FROM $schema$.grants g
-              UNION ALL SELECT h.id FROM $schema$.held h) m
-          CROSS JOIN LATERAL (SELECT j.lane FROM $schema$.jobs j WHERE j.id = m.id OFFSET 0) j)
-$$;

@@ -1,6 +1,6 @@
 -- Times are milliseconds since the Unix epoch, spans nanoseconds. `$schema$` is the schema's name.
 
--- All that decides who may claim a job, interned. Rows are only ever added.
+-- Kinds of jobs: all that decides who may claim a job, under a number.
 CREATE TABLE $schema$.lanes(
     id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     queue text COLLATE "C" NOT NULL,
@@ -9,8 +9,8 @@ CREATE TABLE $schema$.lanes(
     UNIQUE(queue, name, version)
 );
 
--- Live jobs. `rev` changes with every change of a row, and with it ends every hold on the job that
--- named it. `fence` is that of the last grant that is over.
+-- Live jobs. `rev` grows with every change of a row, which ends every hold that names the old
+-- `rev`. `fence` is the fence of the last grant that is over.
 CREATE TABLE $schema$.jobs(
     id uuid PRIMARY KEY,
     lane int NOT NULL,
@@ -51,8 +51,8 @@ CREATE TABLE $schema$.ready(
 ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 CREATE INDEX ready_until ON $schema$.ready(until) WHERE until IS NOT NULL;
 
--- A lease for each claimed batch. Its jobs are those of `ids` whose `rev` is still the one noted
--- here; `members` counts down as they leave, and the last one takes the row along.
+-- A lease for each claimed batch. It holds those jobs of `ids` whose `rev` is still the one noted
+-- here. `members` counts down as jobs leave, and the row goes with the last one.
 CREATE TABLE $schema$.grants(
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     token uuid NOT NULL,
@@ -67,7 +67,7 @@ CREATE TABLE $schema$.grants(
 ALTER TABLE $schema$.grants ALTER ids SET STORAGE EXTERNAL, ALTER revs SET STORAGE MAIN;
 CREATE INDEX grants_token ON $schema$.grants(token);
 
--- A lease of its own, for a job that was renewed or is asked to end.
+-- A lease of one job that was renewed or is asked to end.
 CREATE TABLE $schema$.held(
     id uuid PRIMARY KEY,
     rev int NOT NULL,
@@ -79,8 +79,8 @@ CREATE TABLE $schema$.held(
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 CREATE INDEX held_token ON $schema$.held(token);
 
--- Jobs that are over, in a table for each span of time that they were made in (which their ids grow
--- with) and one for the rest: see `v1_history.sql`.
+-- Jobs that are over. There is a table for each span of the time at which jobs were made, as ids
+-- grow with time, and one for the rest: see `history.sql`.
 CREATE TABLE $schema$.history(
     id uuid PRIMARY KEY,
     lane int NOT NULL,
@@ -115,9 +115,9 @@ CREATE INDEX history_ended ON $schema$.history(ended, lane);
 -- The spans, from `lo` to before `hi`. The table of one is `history_` and its `lo`.
 CREATE TABLE $schema$.history_spans(lo bigint PRIMARY KEY, hi bigint NOT NULL);
 
--- Ids of jobs that were deleted at their end, a batch a row: those made by bgjob grow with time, so
--- that a new one is beyond the `hi` of nearly every row. Ids of the users' own have a table with a
--- row each.
+-- Ids of jobs that were deleted at their end, a row for each batch. Ids made by bgjob grow with
+-- time, so a new one is greater than the `hi` of nearly every row. Ids of the users' own have a
+-- table with a row for each.
 CREATE TABLE $schema$.gone(
     lo uuid NOT NULL,
     hi uuid NOT NULL,
