@@ -44,6 +44,17 @@ fn newer() -> Vec<(&'static str, Damage)> {
             old.replace("\"errors\":0", "\"errors\":0,\"stalls\":3")
                 .into_bytes()
         }),
+        ("a newer field of the phase", |old| {
+            old.replace("\"ready\":{", "\"ready\":{\"newer\":1,")
+                .into_bytes()
+        }),
+        ("a newer field of an attempt", |old| {
+            let attempt = "{\"fence\":1,\"owner\":\"018bcfe5-6800-7000-8000-000000000000\",\
+                           \"claimed_at\":1,\"ended_at\":2,\"newer\":1,\
+                           \"end\":{\"crashed\":{\"progress\":null}}}";
+            let history = format!("\"history\":[{attempt}]");
+            old.replace("\"history\":[]", &history).into_bytes()
+        }),
         ("a newer option", |old| {
             old.replace("\"max_crashes\":", "\"max_stalls\":9,\"max_crashes\":")
                 .into_bytes()

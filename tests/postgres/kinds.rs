@@ -227,6 +227,14 @@ async fn what_a_newer_version_wrote_is_left_as_it_is() {
         "past = '{\"errors\":4,\"crashes\":2,\"history\":[{\"newer\":1}]}'",
         "past = '{\"errors\":4,\"stalls\":1}'",
         "past = '{\"errors\":4,\"history\":[{\"at\":1,\"end\":{\"newer\":{}}}]}'",
+        // What a newer version added, each beside what this one knows.
+        "past = '{\"history\":[{\"fence\":1,\"owner\":\"018bcfe5-6800-7000-8000-000000000000\",\
+         \"claimed_at\":1,\"ended_at\":2,\"newer\":1,\
+         \"end\":{\"failed\":{\"kind\":\"error\",\"messages\":[]}}}]}'",
+        "past = '{\"history\":[{\"fence\":1,\"owner\":\"018bcfe5-6800-7000-8000-000000000000\",\
+         \"claimed_at\":1,\"ended_at\":2,\
+         \"end\":{\"failed\":{\"kind\":\"error\",\"messages\":[],\"newer\":1}}}]}'",
+        "extra = '{\"backoff\":{\"steps\":[1],\"newer\":1}}'",
         "extra = '{'",
         "extra = '{\"newer\":1}'",
     ] {

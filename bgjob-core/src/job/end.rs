@@ -116,6 +116,7 @@ impl fmt::Display for FailureKind {
 /// assert_eq!(failure.to_string(), "the mail was not sent: connection refused");
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Failure {
     /// What kind of error it was.
     pub kind: FailureKind,
@@ -192,6 +193,7 @@ pub(super) fn clean(text: String, left: &mut usize) -> String {
 
 /// One attempt in a job's history.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Attempt {
     /// The fence of its grant. It grows from one attempt of a job to the next.
     pub fence: u64,
@@ -207,7 +209,7 @@ pub struct Attempt {
 
 /// How an attempt in a job's history ended. Successes and releases are not kept there.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum AttemptEnd {
     /// It failed with this error.

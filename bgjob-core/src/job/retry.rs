@@ -144,6 +144,7 @@ fn jittered(wait: Duration, jitter: bool, random: f64) -> Duration {
 /// # Ok::<(), bgjob::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "ReadBackoff")]
 pub struct StoredBackoff {
     #[serde(flatten)]
     shape: StoredShape,
@@ -152,12 +153,41 @@ pub struct StoredBackoff {
 }
 
 /// In nanoseconds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum StoredShape {
     Linear(u64, u64),
     Exponential(u64, u64),
     Steps(Vec<u64>),
+}
+
+/// A stored backoff as it is read. A field that this program does not know is an error: writing the
+/// job back would lose the field.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReadBackoff {
+    linear: Option<(u64, u64)>,
+    exponential: Option<(u64, u64)>,
+    steps: Option<Vec<u64>>,
+    #[serde(default = "yes")]
+    jitter: bool,
+}
+
+impl TryFrom<ReadBackoff> for StoredBackoff {
+    type Error = &'static str;
+
+    fn try_from(read: ReadBackoff) -> Result<Self, &'static str> {
+        let shape = match (read.linear, read.exponential, read.steps) {
+            (Some((step, max)), None, None) => StoredShape::Linear(step, max),
+            (None, Some((first, max)), None) => StoredShape::Exponential(first, max),
+            (None, None, Some(waits)) => StoredShape::Steps(waits),
+            _ => return Err("a backoff has one of `linear`, `exponential` and `steps`"),
+        };
+        Ok(Self {
+            shape,
+            jitter: read.jitter,
+        })
+    }
 }
 
 const fn yes() -> bool {
@@ -305,6 +335,16 @@ mod tests {
             Backoff::steps(&STEPS),
             r#"{"steps":[1000000000,10000000000]}"#,
         );
+        for json in [
+            r#"{}"#,
+            r#"{"linear":[1,2],"steps":[]}"#,
+            r#"{"linear":[1,2],"newer":1}"#,
+        ] {
+            assert!(
+                serde_json::from_str::<StoredBackoff>(json).is_err(),
+                "{json}"
+            );
+        }
         let refused = |backoff: Backoff| {
             StoredBackoff::try_from(backoff)
                 .expect_err("refused")

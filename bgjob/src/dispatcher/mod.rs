@@ -27,7 +27,7 @@
 //! | `served`, `config` | the jobs that run here, with services and middleware; the settings |
 //! | `hands`, `hand` | claimed jobs that wait for a slot, and how many more are wanted |
 //! | `grants` | the jobs held, by claim |
-//! | `claims`, `suspects` | claims that are not answered yet; whose turn it is to ask for a suspect |
+//! | `claims`, `suspects` | claims without an answer yet; whose turn it is to ask for a suspect |
 //! | `ends` | ends that are not recorded yet |
 //! | `phases`, `bells` | how far the shutdown has come; what wakes the fetch and receive loops |
 //! | `tally`, `unreadable` | what `health` and the report count |

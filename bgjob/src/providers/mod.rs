@@ -129,7 +129,9 @@ fn find(name: &str) -> Result<Option<Opens>> {
     if let Some(own) = OWN.iter().find(|scheme| scheme.name == name) {
         return Ok(Some(own.opens));
     }
-    let mut of_name = linked::schemes().iter().filter(|scheme| scheme.name == name);
+    let mut of_name = linked::schemes()
+        .iter()
+        .filter(|scheme| scheme.name == name);
     let first = of_name.next().map(|scheme| scheme.opens);
     if of_name.next().is_some() {
         return Err(Error::invalid(format!(

@@ -1,6 +1,6 @@
 //! The invariants of the protocol, judged from what was before a step and what is after it.
 
-use bgjob::{
+use bgjob_core::{
     Job,
     job::{DeadReason, Ended, How, Phase},
 };

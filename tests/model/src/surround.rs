@@ -1,6 +1,6 @@
 //! What happens around workers: clients, hints, time, and what befalls the store.
 
-use bgjob::{
+use bgjob_core::{
     JobSpec, Json,
     job::{NewJob, transition},
 };

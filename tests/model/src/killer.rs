@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use bgjob::{Job, JobSpec, Json, job::transition};
+use bgjob_core::{Job, JobSpec, Json, job::transition};
 use transition::SweepPolicy;
 
 use super::{

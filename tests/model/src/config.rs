@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use bgjob::{
+use bgjob_core::{
     JobSpec, Json,
     job::{DeadReason, Due, End, Failure, FailureKind, Grant, Retry, Serves, Token, transition},
 };

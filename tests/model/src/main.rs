@@ -1,5 +1,5 @@
 //! The protocol, explored: every path of a few jobs and workers through every fault, with the
-//! real transition functions of `bgjob::job::transition` making each step.
+//! real transition functions of `bgjob_core::job::transition` making each step.
 //!
 //! `cargo test --test model -- --nocapture` prints what was seen; with `BGJOB_MODEL=long` in the
 //! environment the budgets for faults are larger.

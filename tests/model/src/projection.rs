@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bgjob::{
+use bgjob_core::{
     Job, JobId, JobSpec, JobState, Json, Owner, Timestamp,
     job::{DeadReason, Ended, Hold, How, Phase, Token},
 };

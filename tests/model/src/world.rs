@@ -1,4 +1,4 @@
-//! What the model remembers: jobs as projections of real [`Job`](bgjob::Job)s, workers, clients,
+//! What the model remembers: jobs as projections of real [`Job`](bgjob_core::Job)s, workers, clients,
 //! hints.
 //!
 //! Times are not numbers here but flags, and any of them may pass at any moment. That covers every
@@ -39,7 +39,7 @@ pub struct Slot {
     pub starts: u8,
 }
 
-/// The projection of a stored [`Job`](bgjob::Job).
+/// The projection of a stored [`Job`](bgjob_core::Job).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Doc {
     pub place: Place,
@@ -71,7 +71,7 @@ impl Doc {
     }
 }
 
-/// A [`State`](bgjob::State), or why there is none.
+/// A [`State`](bgjob_core::State), or why there is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Place {
     #[default]

@@ -1,6 +1,6 @@
 //! What an action does: always by way of the real transitions, unless a mutant bends them.
 
-use bgjob::{
+use bgjob_core::{
     Job,
     job::{Token, transition},
 };

@@ -1,6 +1,6 @@
 //! Deliberate mistakes, each of which the model has to catch: else it proves nothing.
 
-use bgjob::{
+use bgjob_core::{
     Job,
     job::{Hold, Phase, Token},
 };

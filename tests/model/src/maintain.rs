@@ -1,6 +1,6 @@
 //! What sweepers and operators do.
 
-use bgjob::{
+use bgjob_core::{
     Job,
     job::{Due, transition},
 };
