@@ -175,6 +175,7 @@ macro_rules! __store_cases {
             }
             damage [] {
                 a_claim_passes_it_over,
+                a_repeated_claim_returns_the_others,
                 a_sweep_goes_on_with_the_others,
                 a_purge_goes_on_with_the_others,
             }

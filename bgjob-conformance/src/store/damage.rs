@@ -8,7 +8,7 @@ use bgjob::{
     store::{Claim, Swept},
 };
 
-use super::bundle::{Bundle, To, claimed_ids, secs};
+use super::bundle::{Bundle, QUEUE, To, claimed_ids, secs, serves, want};
 
 /// Damages one of these jobs. Returns its id and the others; `None` if no job can be damaged.
 async fn among(t: &Bundle, jobs: Vec<JobId>) -> Option<(JobId, Vec<JobId>)> {
@@ -34,6 +34,26 @@ pub(super) async fn a_claim_passes_it_over(t: &Bundle) {
     claimed.extend(claimed_ids(&t.ready(10).await));
     claimed.sort_unstable();
     assert_eq!(claimed, others);
+}
+
+/// The answer of a claim was lost, and one of the jobs that it granted can't be read by now.
+pub(super) async fn a_repeated_claim_returns_the_others(t: &Bundle) {
+    if !t.store.capabilities().ready_scan {
+        return;
+    }
+    for _ in 0..5 {
+        t.add(|_| {}).await;
+    }
+    let (wanted, grant) = ([want(QUEUE, 5)], t.grant());
+    let first = t.ready_by(&wanted, &grant, &serves()).await;
+    let Some((damaged, others)) = among(t, claimed_ids(&first.jobs)).await else {
+        return;
+    };
+    let repeat = grant.repeat(true);
+    let again = t.ready_by(&wanted, &repeat, &serves()).await;
+    assert_eq!(claimed_ids(&again.jobs), others);
+    let told = again.unreadable.is_empty() || again.unreadable == [damaged];
+    assert!(told, "{:?}", again.unreadable);
 }
 
 pub(super) async fn a_sweep_goes_on_with_the_others(t: &Bundle) {

@@ -452,10 +452,16 @@ impl Tx<'_> {
         let mut rows = self.db.prepare_cached(HELD_BY)?;
         let mut rows = rows.query([Sql(token)])?;
         while let Some(row) = rows.next()? {
-            let job = rows::held(row, token)?;
-            taking.room.take(job.spec.bytes());
-            taking.suspect &= !job.is_suspect();
-            taking.jobs.push(job);
+            match rows::held(row, token) {
+                Ok(job) => {
+                    taking.room.take(job.spec.bytes());
+                    taking.suspect &= !job.is_suspect();
+                    taking.jobs.push(job);
+                }
+                // It stays held, and the sweep reports it after its lease.
+                Err(error) if is_unreadable(&error) => taking.unreadable.push(get(row, 0)?),
+                Err(error) => return Err(error),
+            }
         }
         Ok(())
     }
