@@ -37,7 +37,7 @@ pub use error::{BoxError, Error, ErrorKind, Result};
 pub use extract::{CancelReason, FromContext, JobContext, Metadata};
 pub use job::{
     Backoff, Due, IntoOutcome, Job, JobError, JobId, JobSpec, Json, Outcome, Owner, Priority,
-    Progress,
+    Progress, State as JobState,
 };
 pub use queue::JobQueue;
 pub use store::{Durability, JobStore, Want};

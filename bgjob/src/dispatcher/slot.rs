@@ -12,9 +12,9 @@
 //!                └─ not started: Abandoned (lease lost) or Decided (given back)
 //! ```
 //!
-//! An end is decided once ([`HeldJob::decide`]), by whoever is first: `settle`, `outlast`, the lease
-//! loop for a handler that blocks its thread ([`end_of_blocked`]), or the dispatcher for a job that
-//! it gives back.
+//! An end is decided once ([`HeldJob::decide`]), by whoever is first: `settle`, `outlast`, the
+//! lease loop for a handler that blocks its thread ([`end_of_blocked`]), or the dispatcher for a
+//! job that it gives back.
 
 use std::{
     future::poll_fn,

@@ -123,8 +123,8 @@ fn schemes() -> impl Iterator<Item = &'static Scheme> {
     OWN.iter().chain(linked::schemes().iter().copied())
 }
 
-/// What is opened by URLs of this scheme, if there is exactly one. Nobody takes the place of what is
-/// part of this crate.
+/// What is opened by URLs of this scheme, if there is exactly one. Nobody takes the place of what
+/// is part of this crate.
 fn find(name: &str) -> Result<Option<Opens>> {
     if let Some(own) = OWN.iter().find(|scheme| scheme.name == name) {
         return Ok(Some(own.opens));

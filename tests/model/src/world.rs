@@ -1,5 +1,5 @@
-//! What the model remembers: jobs as projections of real [`Job`](bgjob_core::Job)s, workers, clients,
-//! hints.
+//! What the model remembers: jobs as projections of real [`Job`](bgjob_core::Job)s, workers,
+//! clients, hints.
 //!
 //! Times are not numbers here but flags, and any of them may pass at any moment. That covers every
 //! clock, however wrong, and every worker that comes back from the dead.
