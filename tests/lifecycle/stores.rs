@@ -26,8 +26,15 @@ async fn a_store_that_is_down_for_ten_minutes_ends_nothing() {
         let back = Instant::now();
         world.log.wait(|what| *what == What::Up(Part::Store)).await;
         assert_eq!(waiting.result().await.unwrap(), 1);
+        let crashes = waiting.job().await.unwrap().crashes;
+        assert_eq!(crashes, 0, "{fault:?}: {:?}", world.log.of(waiting.id()));
         ended.result().await.unwrap();
-        assert!(back.elapsed() < secs(60), "{:?}", back.elapsed());
+        let [early, late] = [ended.id(), waiting.id()].map(|id| world.log.of(id));
+        assert!(
+            back.elapsed() < secs(60),
+            "{:?} after {fault:?}: {early:?} {late:?}",
+            back.elapsed()
+        );
         assert_eq!(world.log.count(|what| *what == What::Down(Part::Store)), 1);
         assert_eq!(world.log.count(|what| *what == What::Up(Part::Store)), 1);
         assert!(running.health().is_good());

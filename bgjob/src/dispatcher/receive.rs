@@ -108,8 +108,8 @@ async fn still_wanted(
 }
 
 /// Claims the jobs of these hints and acknowledges the hints. If the store does not answer, the
-/// hints go back, for other dispatchers. The claim is still repeated until it is answered, because
-/// the jobs that a lost answer granted are held for us.
+/// hints go back, for other dispatchers. The claim is still repeated for the length of a lease,
+/// because the jobs that a lost answer granted are held for us.
 async fn claim(
     core: &Arc<Core>,
     queue: &Link<dyn JobQueue>,
@@ -128,9 +128,11 @@ async fn claim(
     let mut grant = core.grant();
     let sent = Instant::now();
     let (serves, _turn) = core.serves();
-    let mut tries = 0;
+    let (mut tries, mut is_answered) = (0, false);
     let mut full = Vec::new();
-    while core.phases.now() < ShutdownPhase::Stopped {
+    // After the lease, what a lost answer granted is no longer held for us, and what is granted now
+    // would be lost at once.
+    while core.phases.now() < ShutdownPhase::Stopped && sent.elapsed() < core.config.lease {
         match core
             .store
             .call(|store| store.claim(&ids, &grant, &serves))
@@ -138,6 +140,7 @@ async fn claim(
         {
             Ok(answers) => {
                 core.store.worked();
+                is_answered = true;
                 let unreadable = answered(&ids, &answers, &Claim::Unreadable);
                 full = answered(&ids, &answers, &Claim::Full);
                 take_in(core, answers, deliveries.len() - full.len(), sent);
@@ -156,6 +159,9 @@ async fn claim(
     }
     if tries >= TRIES {
         return Ok(());
+    }
+    if !is_answered {
+        return give_back(queue, receipts).await;
     }
     let (full, receipts) = split(deliveries, &full);
     if !full.is_empty() {
