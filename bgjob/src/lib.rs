@@ -119,8 +119,9 @@ pub mod guide {
     #[doc = include_str!("docs/words.md")]
     pub mod words {}
 
-    // Its code is that of examples/own_provider: a test compares the two.
+    // Its code is cut out of examples/own_provider: a test compares the two.
     #[cfg(not(doctest))]
+    #[allow(rustdoc::invalid_rust_codeblocks, reason = "excerpts end in the middle")]
     #[doc = include_str!("docs/write-a-provider.md")]
     pub mod providers {}
 
