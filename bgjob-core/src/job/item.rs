@@ -349,7 +349,6 @@ impl ClaimedJob {
 /// assert_eq!(half.total, Some(100));
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Progress {
     /// Steps done.
     pub done: u64,

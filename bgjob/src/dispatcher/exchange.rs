@@ -88,8 +88,9 @@ impl Exchange {
             Some((grant, sent)) => (grant.repeat(true), sent),
             None => (self.core.grant(), Instant::now()),
         };
-        // A claim in doubt is repeated even if no jobs are wanted: its jobs may be held for us. After
-        // a while it asks for no others: they would be held only as long as the first call says.
+        // A claim in doubt is repeated even if no jobs are wanted: its jobs may be held for us.
+        // After a while it asks for no others: they would be held only as long as the first call
+        // says.
         let is_old = grant.repeat && sent.elapsed() > self.core.config.lease / 3;
         let want = if is_old { Vec::new() } else { want };
         let claims = !want.is_empty() || grant.repeat;
