@@ -121,7 +121,10 @@ pub mod guide {
 
     // Its code is cut out of examples/own_provider: a test compares the two.
     #[cfg(not(doctest))]
-    #[allow(rustdoc::invalid_rust_codeblocks, reason = "excerpts end in the middle")]
+    #[allow(
+        rustdoc::invalid_rust_codeblocks,
+        reason = "excerpts end in the middle"
+    )]
     #[doc = include_str!("docs/write-a-provider.md")]
     pub mod providers {}
 
